@@ -1,0 +1,32 @@
+"""Chain-of-Thought Prompt Distillation for multimodal named entity recognition and relation extraction."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.modeling_cotpd import (
+    CoTPDForRelationExtraction,
+    CoTPDForTokenClassification,
+    CoTPDModel,
+    CoTPDPreTrainedModel,
+)
+from modeling_cotpd.version import __version__
+
+AutoConfig.register("cotpd", CoTPDConfig)
+AutoModel.register(CoTPDConfig, CoTPDModel)
+AutoModelForTokenClassification.register(CoTPDConfig, CoTPDForTokenClassification)
+# transformers has no auto class for relation extraction
+AutoModelForSequenceClassification.register(CoTPDConfig, CoTPDForRelationExtraction)
+# Makes save_pretrained write the code beside the weights, for machines without this package
+CoTPDConfig.register_for_auto_class()
+CoTPDModel.register_for_auto_class("AutoModel")
+CoTPDForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")
+CoTPDForRelationExtraction.register_for_auto_class("AutoModelForSequenceClassification")
+
+__all__ = [
+    "CoTPDConfig",
+    "CoTPDForRelationExtraction",
+    "CoTPDForTokenClassification",
+    "CoTPDModel",
+    "CoTPDPreTrainedModel",
+    "__version__",
+]

@@ -1,0 +1,138 @@
+"""Arguments of the entry points, and recipes: YAML gives defaults, the command line wins, unknown keys are errors."""
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.encoders import EMBEDDED_ENCODER
+from modeling_cotpd.errors import SettingError
+
+
+@dataclass
+class ModelArguments:
+    """Which encoder, which prompt, which head. Defaults of prompt and head are those of `CoTPDConfig`."""
+
+    model_name_or_path: str = field(
+        default=EMBEDDED_ENCODER,
+        metadata={"help": "Encoder or CoTPD checkpoint: Hub name, folder, or embedded-minilm."},
+    )
+    prompt_type: str = field(
+        default=CoTPDConfig.prompt_type, metadata={"help": "conditional, unconditional, prefix or none."}
+    )
+    prompt_length: int = field(default=CoTPDConfig.prompt_length, metadata={"help": "N."})
+    prompt_layers: int = field(default=CoTPDConfig.prompt_layers, metadata={"help": "Layers of a conditional prompt."})
+    prompt_attention_heads: int = field(
+        default=CoTPDConfig.prompt_attention_heads, metadata={"help": "Heads of a conditional prompt."}
+    )
+    use_crf: bool = field(default=CoTPDConfig.use_crf, metadata={"help": "Linear-chain CRF head (MNER)."})
+    classifier_dropout: float = field(
+        default=CoTPDConfig.classifier_dropout, metadata={"help": "Dropout before the classifier."}
+    )
+    attn_implementation: str | None = field(default=None, metadata={"help": "sdpa, eager, flash_attention_2, ..."})
+    model_revision: str = field(default="main", metadata={"help": "Revision on the Hub."})
+    cache_dir: str | None = field(default=None, metadata={"help": "Where downloaded models are kept."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a checkpoint brings."})
+    lora_r: int = field(default=0, metadata={"help": "Rank of LoRA on the encoder; 0: full fine-tuning."})
+    lora_alpha: int = field(default=32, metadata={"help": "LoRA's alpha."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "LoRA's dropout."})
+    lora_target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Names of the encoder's modules that get LoRA; default: all linear layers."}
+    )
+
+
+@dataclass
+class DataArguments:
+    """Which prepared folder, which columns, how many rows."""
+
+    dataset_dir: str = field(metadata={"help": "A folder that `cotpd prepare` wrote."})
+    unlabelled_dataset_dir: list[str] | None = field(
+        default=None,
+        metadata={"help": "More prepared folders; their training rows join without their labels and teach by KL."},
+    )
+    knowledge_columns: list[str] = field(
+        default_factory=lambda: list(KNOWLEDGE_COLUMNS),
+        metadata={"help": "Columns of the knowledge view, in order; 'none' for text only."},
+    )
+    max_length: int = field(default=512, metadata={"help": "The most pieces of a knowledge view."})
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "Train on a random sample of this many rows, drawn with sample_seed."}
+    )
+    max_labelled_samples: int | None = field(
+        default=None, metadata={"help": "Of the training sample, only this many rows keep their labels."}
+    )
+    max_eval_samples: int | None = field(default=None, metadata={"help": "The first rows of the validation split."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "The first rows of the test split."})
+    sample_seed: int = field(default=0, metadata={"help": "Seed of the training sample; not the training seed."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes for tokenization."})
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace another run in output_dir."})
+
+    def __post_init__(self):
+        if self.knowledge_columns == ["none"]:
+            self.knowledge_columns = []
+        unknown = [name for name in self.knowledge_columns if name not in KNOWLEDGE_COLUMNS]
+        if unknown:
+            raise SettingError(
+                f"knowledge_columns names the unknown column {unknown[0]!r}.",
+                fix=f"Choose from {', '.join(KNOWLEDGE_COLUMNS)}, or 'none'.",
+            )
+        for name in ("max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+
+def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:
+    """Read a YAML recipe.
+
+    Args:
+        path (`str` or `Path`): The file.
+        allowed (`Sequence[str]`): The keys that it may have.
+
+    Raises:
+        SettingError: The file is missing or not a mapping, or a key is not allowed; the nearest key is suggested.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SettingError("There is no such recipe.", place=str(path))
+    try:
+        recipe = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingError(f"This is not YAML: {error}", place=str(path)) from error
+    if not isinstance(recipe, dict):
+        raise SettingError("A recipe is a list of 'key: value' lines.", place=str(path))
+    for key in recipe:
+        if key not in allowed:
+            near = difflib.get_close_matches(str(key), allowed, n=1)
+            raise SettingError(
+                f"Unknown key {key!r}.", place=str(path), fix=f"Did you mean {near[0]!r}?" if near else "Remove it."
+            )
+    return recipe
+
+
+def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None = None) -> tuple:
+    """Parse `[RECIPE.yaml] [--flag value ...]` into one instance of every dataclass.
+
+    Args:
+        dataclass_types (`Sequence[type]`): Such as `(ModelArguments, DataArguments, CoTPDTrainingArguments)`.
+        argv (`Sequence[str]`, *optional*): Defaults to the command line.
+
+    Raises:
+        SettingError: The recipe is missing or has an unknown key, or a value is out of range.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE.yaml] [--flag value ...]")
+    if argv and argv[0].endswith((".yaml", ".yml")):
+        allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
+        recipe = read_recipe(argv.pop(0), allowed)
+        for action in parser._actions:
+            if action.dest in recipe:
+                action.default, action.required = recipe[action.dest], False
+    return parser.parse_args_into_dataclasses(argv)

@@ -1,0 +1,1 @@
+"""Posts as records: schema, readers of the published formats, views, hygiene checks."""

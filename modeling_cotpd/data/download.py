@@ -1,0 +1,145 @@
+"""Fetching a file whose sha256 is known: resumed, verified, and put in place in one step."""
+
+import http.client
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from modeling_cotpd.data.files import sha256_of
+from modeling_cotpd.data.sources import RemoteFile, Source
+from modeling_cotpd.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+def download_source(source: Source, folder: str | os.PathLike) -> list[Path]:
+    """Fetch the files of a published data set into a folder.
+
+    Args:
+        source (`Source`): The data set.
+        folder (`str` or `os.PathLike`): Where to; made if it does not exist. Files that are there already and have the
+            right hash are not fetched again.
+
+    Raises:
+        DataError: No verified address is known for the data set, or `download` raises it.
+    """
+    if not source.downloads:
+        raise DataError(
+            f"No download with a known sha256 exists for {source.name}, so nothing is fetched.",
+            place="--download",
+            fix=f"Fetch {source.by_hand} by hand, unpack it, and name the folder with --source.",
+        )
+    return download_files(source.downloads, folder)
+
+
+def download_files(files: Sequence[RemoteFile], folder: str | os.PathLike) -> list[Path]:
+    """Fetch files into a folder and return their paths; see `download`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [download(file.url, folder / file.name, file.sha256) for file in files]
+
+
+def download(
+    url: str, path: str | os.PathLike, sha256: str, attempts: int = 3, timeout: float = 30.0, wait: float = 1.0
+) -> Path:
+    """Fetch one file.
+
+    The bytes go to `PATH.part` first. A connection that breaks is taken up where it broke if the server can do that,
+    and begun again if it can not; the part file also serves a later call. Only a file with the right hash gets its
+    final name.
+
+    Args:
+        url (`str`): Where the file is.
+        path (`str` or `os.PathLike`): Where it goes.
+        sha256 (`str`): The hash that its bytes must have.
+        attempts (`int`, defaults to 3): How often a broken connection is tried. Ours.
+        timeout (`float`, defaults to 30): Seconds without a byte after which a connection counts as broken. Ours.
+        wait (`float`, defaults to 1): Seconds before the second attempt; doubled for each further one. Ours.
+
+    Returns:
+        `Path`: The file.
+
+    Raises:
+        DataError: Another file is at `path`, the server refuses, the connection keeps breaking, or the hash is wrong.
+    """
+    path = Path(path)
+    if path.exists():
+        found = sha256_of(path)
+        if found == sha256:
+            return path
+        raise DataError(
+            f"The file is there already, with sha256 {found}, not the published {sha256}.",
+            place=str(path),
+            fix="Keep it and leave out --download, or move it away.",
+        )
+    part = path.with_name(path.name + ".part")
+    for attempt in range(1, attempts + 1):
+        try:
+            _fetch(url, part, timeout)
+            break
+        except urllib.error.HTTPError as error:
+            if error.code < 500 and error.code not in (408, 429):
+                raise DataError(
+                    f"The server answers {error.code} {error.reason}.",
+                    place=url,
+                    fix=f"Fetch the file by hand to {path}, or try again later.",
+                ) from None
+            _retry(url, part, error, attempt, attempts, wait)
+        except (OSError, http.client.HTTPException) as error:
+            _retry(url, part, error, attempt, attempts, wait)
+    found = sha256_of(part)
+    if found != sha256:
+        part.unlink()
+        raise DataError(
+            f"The fetched file has sha256 {found}, not the published {sha256}; it was removed.",
+            place=url,
+            fix=f"Try again; if it stays so, the published file has changed: fetch it by hand to {path}.",
+        )
+    os.replace(part, path)
+    return path
+
+
+def _retry(url: str, part: Path, error: Exception, attempt: int, attempts: int, wait: float) -> None:
+    if attempt == attempts:
+        size = part.stat().st_size if part.exists() else 0
+        raise DataError(
+            f"The connection broke {attempts} times, last with {type(error).__name__}: {error}; {size} bytes stay.",
+            place=url,
+            fix=f"Run the same command again to go on from {part}.",
+        ) from error
+    logger.warning("%s: %s: %s; trying again", url, type(error).__name__, error)
+    time.sleep(wait * 2 ** (attempt - 1))
+
+
+def _fetch(url: str, part: Path, timeout: float) -> None:
+    """Fetch the rest of a file into `part`; raises `OSError` when fewer bytes come than were announced."""
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        # The part file is as long as the file or longer; its hash tells whether it is the file.
+        return
+    with response:
+        # A server that does not know ranges sends the whole file with 200.
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length")
+        start = done if resumed else 0
+        total = None if length is None else start + int(length)
+        with (
+            open(part, "ab" if resumed else "wb") as file,
+            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, leave=False) as bar,
+        ):
+            while chunk := response.read(1 << 16):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and part.stat().st_size < total:
+        raise ConnectionError(f"{part.stat().st_size} of {total} bytes came")

@@ -1,0 +1,129 @@
+"""Captions and knowledge from files of their own, joined to rows by id."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeling_cotpd.data.files import place, read_json_lines
+from modeling_cotpd.data.records import text_of
+from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS
+from modeling_cotpd.errors import KnowledgeError, SettingError
+
+logger = logging.getLogger(__name__)
+
+KNOWLEDGE_KEYS = {column.removeprefix("cot_"): column for column in COT_COLUMNS}
+"""What the keys of a knowledge file fill: `noun`, `sentence` and `multimodality`."""
+
+
+@dataclass
+class Coverage:
+    """How much of a split a column from a file reached.
+
+    Args:
+        split (`str`): The split.
+        column (`str`): The column that was filled.
+        file (`str`): The file's name.
+        key (`str`): The key in its objects.
+        rows (`int`): Rows of the split.
+        matched (`int`): Rows whose id, or image id, the file has.
+        filled (`int`): Rows that got a text that is not empty.
+    """
+
+    split: str
+    column: str
+    file: str
+    key: str
+    rows: int
+    matched: int
+    filled: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.split}: {self.column} from {self.key!r} in {self.file}: "
+            f"{self.matched}/{self.rows} ids matched, {self.filled} texts are not empty"
+        )
+
+
+def read_texts(path: str | os.PathLike) -> dict[str, dict]:
+    """Objects of a caption or knowledge file by id.
+
+    Raises:
+        KnowledgeError: An object has no `id`, or an id comes twice with different texts.
+        DataError: The file is empty or not JSON Lines.
+    """
+    texts: dict[str, dict] = {}
+    lines: dict[str, int] = {}
+    for number, value in read_json_lines(path):
+        if value.get("id") is None:
+            raise KnowledgeError(
+                "The object has no 'id'.",
+                place=place(path, number),
+                fix='One line looks like {"id": "1", "blip2": "a dog"}.',
+            )
+        key = str(value["id"])
+        if key in texts and {**texts[key], "id": key} != {**value, "id": key}:
+            raise KnowledgeError(
+                f"The id {key!r} stands at line {lines[key]} too, with other texts.",
+                place=place(path, number),
+                fix="Keep one of them.",
+            )
+        texts[key], lines[key] = value, number
+    return texts
+
+
+def join(
+    rows: list[dict], path: str | os.PathLike, columns: Mapping[str, str], split: str, min_coverage: float = 0.5
+) -> list[Coverage]:
+    """Fill text columns of rows, in place, from a file of objects that carry the rows' ids.
+
+    A row is looked up by its id first, then by its image id: MNRE has one caption per image and several rows for it.
+
+    Args:
+        rows (`list[dict]`): Rows with `id`, `image` and `place`.
+        path (`str` or `os.PathLike`): A JSON Lines file; every object has `id` and text keys.
+        columns (`Mapping[str, str]`): Column to key, such as `{"caption": "blip2"}`.
+        split (`str`): The split's name, for the report.
+        min_coverage (`float`, defaults to 0.5): The least share of rows, 0 to 1, whose id the file must have. Ours:
+            the published files match all or nearly all ids, a file of another split or data set almost none.
+
+    Returns:
+        `list[Coverage]`: One report per column.
+
+    Raises:
+        KnowledgeError: No object has a key, or fewer ids match than `min_coverage` asks.
+        SettingError: `min_coverage` is not between 0 and 1, or a column is not one of the knowledge columns.
+    """
+    if not 0 <= min_coverage <= 1:
+        raise SettingError(f"min_coverage must be between 0 and 1, but is {min_coverage}.", fix="For example 0.5.")
+    texts = read_texts(path)
+    keys = sorted({key for value in texts.values() for key in value if key != "id"})
+    found = [texts.get(row["id"], texts.get(row["image"])) for row in rows]
+    matched = sum(value is not None for value in found)
+    if matched < min_coverage * len(rows):
+        raise KnowledgeError(
+            f"Only {matched} of {len(rows)} rows of the {split} split have their id in the file; "
+            f"its ids look like {', '.join(list(texts)[:3])}, those of {rows[0]['place'].split(', ')[0]} "
+            f"like {', '.join(row['image'] or row['id'] for row in rows[:3])}.",
+            place=str(path),
+            fix=f"Use the file that belongs to this split, or allow a coverage below {min_coverage:g}.",
+        )
+    reports = []
+    for column, key in columns.items():
+        if column not in KNOWLEDGE_COLUMNS:
+            raise SettingError(
+                f"There is no column {column!r} to fill.", fix=f"Use one of {', '.join(KNOWLEDGE_COLUMNS)}."
+            )
+        if key not in keys:
+            raise KnowledgeError(
+                f"No object has the key {key!r}.", place=str(path), fix=f"The keys are {', '.join(keys)}."
+            )
+        for row, value in zip(rows, found, strict=True):
+            row[column] = text_of(None if value is None else value.get(key), key, f"{path}, id {row['id']}").strip()
+        filled = sum(bool(row[column]) for row in rows)
+        reports.append(Coverage(split, column, Path(path).name, key, len(rows), matched, filled))
+        logger.info("%s", reports[-1])
+        if filled < min_coverage * len(rows):
+            logger.warning("%s; choose another key of %s for more", reports[-1], ", ".join(keys))
+    return reports

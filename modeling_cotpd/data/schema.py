@@ -1,0 +1,161 @@
+"""The one record that every part of the package reads and writes.
+
+A split is a `datasets.Dataset` with the features declared here; on disk it is Parquet. An empty string in a text
+column means "not known". A row that nobody labelled has `ner_tags` (MNER) or `relation` (MRE) equal to `None`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from modeling_cotpd.errors import DataError
+
+TASKS = ("mner", "mre")
+SPLITS = ("train", "validation", "test")
+COT_COLUMNS = ("cot_noun", "cot_sentence", "cot_multimodality")
+KNOWLEDGE_COLUMNS = ("caption", *COT_COLUMNS)
+"""The columns that the knowledge view may read, in the order in which it reads them."""
+
+
+def features_for(task: str, label_names: Sequence[str]) -> Features:
+    """The declared features of one split.
+
+    Args:
+        task (`str`): `"mner"` or `"mre"`.
+        label_names (`Sequence[str]`): Tag names (MNER: `O`, then `B-`/`I-` pairs) or relation names, in id order.
+
+    Raises:
+        DataError: The task is neither of the two.
+    """
+    label = ClassLabel(names=list(label_names))
+    if task == "mner":
+        gold = {"tokens": List(Value("string")), "ner_tags": List(label)}
+    elif task == "mre":
+        span = {"start": Value("int32"), "end": Value("int32")}
+        gold = {"tokens": List(Value("string")), "head": span, "tail": dict(span), "relation": label}
+    else:
+        raise DataError(f"Unknown task {task!r}.", fix=f"Use one of {', '.join(TASKS)}.")
+    texts = {name: Value("string") for name in ("id", "image", *KNOWLEDGE_COLUMNS)}
+    return Features({"id": texts.pop("id"), **gold, **texts})
+
+
+def task_of(features: Features) -> str:
+    """`"mner"` or `"mre"`, told by the columns that a split has."""
+    if "ner_tags" in features:
+        return "mner"
+    if "relation" in features:
+        return "mre"
+    raise DataError(
+        f"The columns {sorted(features)} hold no labels.",
+        fix="An MNER split has the columns tokens and ner_tags, an MRE split tokens, head, tail and relation.",
+    )
+
+
+def label_names_of(features: Features) -> list[str]:
+    """Tag or relation names of a split in id order."""
+    label = features["ner_tags"].feature if task_of(features) == "mner" else features["relation"]
+    return list(label.names)
+
+
+def bio_label_names(types: Iterable[str]) -> list[str]:
+    """`O`, then `B-` and `I-` of every entity type in alphabetical order."""
+    return ["O"] + [f"{prefix}-{name}" for name in sorted(set(types)) for prefix in "BI"]
+
+
+def check_row(row: dict, task: str, place: str) -> None:
+    """Raise a `DataError` that names the place when a row breaks the record's rules.
+
+    Labels are still names here (`ner_tags` a list of tag names, `relation` a relation name) or `None`.
+    """
+    tokens = row["tokens"]
+    if not tokens:
+        raise DataError("The post has no tokens.", place=place, fix="Remove the row or give it its text.")
+    if any(not isinstance(token, str) or not token for token in tokens):
+        raise DataError(
+            "A token is empty or not a string.", place=place, fix="Every token needs at least one character."
+        )
+    if task == "mner":
+        tags = row["ner_tags"]
+        if tags is not None and len(tags) != len(tokens):
+            raise DataError(
+                f"{len(tokens)} tokens but {len(tags)} tags.", place=place, fix="Give one tag to every token."
+            )
+        return
+    for side in ("head", "tail"):
+        start, end = row[side]["start"], row[side]["end"]
+        if not 0 <= start < end <= len(tokens):
+            raise DataError(
+                f"The {side} span [{start}, {end}) lies outside the {len(tokens)} tokens.",
+                place=place,
+                fix="Spans count tokens from 0 and exclude their end.",
+            )
+
+
+def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], source: str) -> Dataset:
+    """Check rows and build a split from them.
+
+    Args:
+        rows (`Iterable[dict]`): Records with labels as names. Missing text columns become empty strings, a missing
+            `image` becomes `None`.
+        task (`str`): `"mner"` or `"mre"`.
+        label_names (`Sequence[str]`): All label names, in id order.
+        source (`str`): What error messages call the origin of the rows, such as a file name. A row may carry its own
+            place under the key `place` ("train.txt, line 17"), which is not stored.
+
+    Raises:
+        DataError: A row breaks the record's rules, a label is unknown, or an id occurs twice.
+    """
+    features = features_for(task, label_names)
+    ids = {name: index for index, name in enumerate(label_names)}
+    column = "ner_tags" if task == "mner" else "relation"
+    columns: dict[str, list] = {name: [] for name in features}
+    seen: dict[str, str] = {}
+    for number, row in enumerate(rows):
+        place = row.get("place") or f"{source}, row {number}"
+        missing = [name for name in features if name not in row and name not in ("image", *KNOWLEDGE_COLUMNS)]
+        if missing:
+            raise DataError(
+                f"The column {missing[0]!r} is missing.", place=place, fix=f"The columns are {', '.join(features)}."
+            )
+        check_row(row, task, place)
+        if row["id"] in seen:
+            raise DataError(
+                f"The id {row['id']!r} was used before, at {seen[row['id']]}.",
+                place=place,
+                fix="Ids are unique within a split.",
+            )
+        seen[row["id"]] = place
+        labels = row[column]
+        try:
+            value = None if labels is None else ids[labels] if task == "mre" else [ids[label] for label in labels]
+        except KeyError as error:
+            raise DataError(
+                f"Unknown label {error.args[0]!r}.", place=place, fix=f"The labels are {', '.join(label_names)}."
+            ) from None
+        for name in features:
+            if name == column:
+                columns[name].append(value)
+            elif name == "image":
+                columns[name].append(row.get(name))
+            else:
+                columns[name].append(row[name] if name not in KNOWLEDGE_COLUMNS else row.get(name) or "")
+    return Dataset.from_dict(columns, features=features)
+
+
+def gold_hash(split: Dataset) -> str:
+    """sha256 over ids, tokens and label names, so that results can name the copy of a data set that they used.
+
+    Captions and knowledge do not enter; the hash does not depend on the file format or on library versions.
+    """
+    task, names = task_of(split.features), label_names_of(split.features)
+    digest = hashlib.sha256()
+    gold_columns = ["id", "tokens", "ner_tags"] if task == "mner" else ["id", "tokens", "head", "tail", "relation"]
+    for row in split.select_columns(gold_columns):
+        if task == "mner":
+            row["ner_tags"] = row["ner_tags"] and [names[tag] for tag in row["ner_tags"]]
+        else:
+            row["relation"] = None if row["relation"] is None else names[row["relation"]]
+        digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()

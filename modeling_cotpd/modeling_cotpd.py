@@ -1,0 +1,490 @@
+"""CoTPD models: one encoder, two views, a head.
+
+The prompt view [x; p] is what inference reads; the knowledge view [x; I; c] runs too when its inputs are given. Legend
+of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden size, C labels.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .configuration_cotpd import CoTPDConfig
+from .crf_cotpd import LinearChainCRF
+from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt, init_prompt_weights
+
+
+@dataclass
+class CoTPDModelOutput(ModelOutput):
+    """Hidden states of the views that were run.
+
+    Args:
+        last_hidden_state (`torch.Tensor` of shape `(B, n, d)`): Prompt view, at the text positions.
+        knowledge_last_hidden_state (`torch.Tensor` of shape `(B, n, d)`, *optional*): Knowledge view, same positions.
+        prompt_attentions (`torch.Tensor` of shape `(B, N, n)`, *optional*): Where each query looks in the text.
+        hidden_states (`tuple(torch.Tensor)`, *optional*): Prompt view, every layer, `(B, n+N, d)`, prompt included.
+        attentions (`tuple(torch.Tensor)`, *optional*): Prompt view, every layer.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    knowledge_last_hidden_state: torch.FloatTensor | None = None
+    prompt_attentions: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class CoTPDOutput(ModelOutput):
+    """Predictions of the views that were run.
+
+    Args:
+        loss (`torch.Tensor` of shape `(1,)`, *optional*): Mean gold negative log-likelihood, with `labels`: of the
+            knowledge view when its inputs were given (Eq. 3), else of the prompt view. The distillation term is added
+            by `CoTPDTrainer`.
+        logits (`torch.Tensor` of shape `(B, n, C)` or `(B, C)`): Prompt view; what inference returns. With a CRF, log
+            posterior marginals.
+        knowledge_logits (`torch.Tensor` of the same shape, *optional*): Knowledge view.
+        nll (`torch.Tensor` of shape `(B,)`, *optional*): Gold negative log-likelihood of each row in the prompt view,
+            summed over its labelled positions, with `labels`.
+        knowledge_nll (`torch.Tensor` of shape `(B,)`, *optional*): The same in the knowledge view.
+        prompt_attentions (`torch.Tensor` of shape `(B, N, n)`, *optional*): Where each query looks in the text, with
+            `output_prompt_attentions=True`.
+        hidden_states, attentions (`tuple(torch.Tensor)`, *optional*): Of the encoder in the prompt view.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    knowledge_logits: torch.FloatTensor | None = None
+    nll: torch.FloatTensor | None = None
+    knowledge_nll: torch.FloatTensor | None = None
+    prompt_attentions: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class CoTPDPreTrainedModel(PreTrainedModel):
+    """Weight initialization, saving and loading for all CoTPD models."""
+
+    config_class = CoTPDConfig
+    base_model_prefix = "cotpd"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        init_prompt_weights(module)
+        if isinstance(module, LinearChainCRF):
+            module.init_weights()
+
+    @classmethod
+    def from_encoder(
+        cls,
+        name_or_path: str,
+        *,
+        config: CoTPDConfig | None = None,
+        encoder_kwargs: dict | None = None,
+        **config_kwargs,
+    ) -> "CoTPDPreTrainedModel":
+        """Start from a pretrained encoder; prompt and head are new.
+
+        Args:
+            name_or_path (`str`): An encoder on the Hub or in a folder.
+            config (`CoTPDConfig`, *optional*): Its settings are kept, its `encoder_config` becomes the checkpoint's.
+            encoder_kwargs (`dict`, *optional*): Passed to `AutoModel.from_pretrained` (`revision`, `token`,
+                `attn_implementation`, `trust_remote_code`, ...). Only safetensors weights are loaded.
+            config_kwargs: Fields of `CoTPDConfig`, such as `prompt_length=4` or `id2label={...}`.
+
+        Raises:
+            OSError: There is no such checkpoint, or it has no safetensors weights.
+
+        Example:
+
+        ```python
+        >>> from modeling_cotpd import CoTPDForTokenClassification
+        >>> model = CoTPDForTokenClassification.from_encoder(
+        ...     "google-bert/bert-base-uncased", num_labels=9, prompt_length=4
+        ... )  # doctest: +SKIP
+        ```
+        """
+        encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **(encoder_kwargs or {}))
+        if Path(name_or_path).is_dir():  # a path of this machine says nothing on another
+            encoder.config._name_or_path = Path(name_or_path).name
+        if config is None:
+            config = CoTPDConfig(encoder_config=encoder.config, **config_kwargs)
+        else:
+            config.encoder_config = encoder.config
+        model = cls(config)
+        model.get_base_model().encoder = without_pooler(encoder)
+        return model
+
+    def get_base_model(self) -> "CoTPDModel":
+        """The `CoTPDModel` inside, or the model itself."""
+        return getattr(self, self.base_model_prefix, self)
+
+
+class CoTPDModel(CoTPDPreTrainedModel):
+    """Encoder and prompt: the hidden states of both views at the text positions.
+
+    Args:
+        config (`CoTPDConfig`): The encoder is built from `config.encoder_config` with random weights; use
+            `from_encoder` for a pretrained one.
+
+    Attributes:
+        max_text_length (`int` or `None`): The most pieces a text may have, special tokens included, so that text and
+            prompt fit the encoder's positions; `None` when positions are relative and unbounded.
+    """
+
+    def __init__(self, config: CoTPDConfig):
+        super().__init__(config)
+        self.encoder = without_pooler(AutoModel.from_config(config.encoder_config))
+        width = self.encoder.get_input_embeddings().embedding_dim
+        length, layers = config.prompt_length, config.prompt_layers
+        self.prompt: nn.Module | None = None
+        if config.prompt_type == "conditional":
+            self.prompt = ConditionalPrompt(length, width, layers, config.prompt_attention_heads)
+        elif config.prompt_type == "unconditional":
+            self.prompt = UnconditionalPrompt(length, width)
+        elif config.prompt_type == "prefix":
+            self.prompt = PrefixPrompt(length, config.encoder_config.hidden_size, len(encoder_layers(self.encoder)))
+        self.max_text_length = max_text_length(self.encoder, config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.set_input_embeddings(value)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        knowledge_input_ids: torch.LongTensor | None = None,
+        knowledge_attention_mask: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> CoTPDModelOutput:
+        """Run the prompt view, and the knowledge view when `knowledge_input_ids` is given. See the heads for shapes."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give either input_ids or inputs_embeds of the text, and not both.")
+        text = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        if attention_mask is None:
+            attention_mask = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
+        hidden, prompt_attentions, encoded = self._prompt_view(
+            text,
+            attention_mask,
+            self.config.output_attentions if output_attentions is None else output_attentions,
+            self.config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+        )
+        knowledge_hidden = None
+        if knowledge_input_ids is not None:
+            if knowledge_input_ids.shape[1] < text.shape[1]:
+                raise ValueError(
+                    "knowledge_input_ids must begin with the text's own pieces: expected at least "
+                    f"{text.shape[1]} pieces, got {knowledge_input_ids.shape[1]}."
+                )
+            knowledge = self.encoder(input_ids=knowledge_input_ids, attention_mask=knowledge_attention_mask)
+            knowledge_hidden = knowledge.last_hidden_state[:, : text.shape[1]]
+        return CoTPDModelOutput(
+            last_hidden_state=hidden,
+            knowledge_last_hidden_state=knowledge_hidden,
+            prompt_attentions=prompt_attentions,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def _prompt_view(
+        self, text: torch.Tensor, mask: torch.Tensor, output_attentions: bool, output_hidden_states: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None, ModelOutput]:
+        """Encode [x; p] and read it at the n text positions."""
+        prompt, prompt_attentions = (None, None) if self.prompt is None else self.prompt(text, mask)
+        length = 0 if prompt is None else prompt.shape[1]
+        limit = self.max_text_length
+        if limit is not None and text.shape[1] > limit:
+            raise ValueError(
+                f"The text has {text.shape[1]} pieces, but only {limit} fit beside {length} prompt vectors. Shorten the "
+                f"text, for example with tokenizer(text, truncation=True, max_length={limit})."
+            )
+        text_positions, prompt_positions, view_mask = prompt_view_layout(mask, length)
+        pieces = text if prompt is None else torch.cat([text, prompt.to(text.dtype)], 1)
+        positions = torch.cat([text_positions, prompt_positions], 1).unsqueeze(-1)
+        view = torch.zeros_like(pieces).scatter(1, positions.expand_as(pieces), pieces)
+        with ExitStack() as hooks:
+            if isinstance(self.prompt, PrefixPrompt):
+                for index, layer in enumerate(encoder_layers(self.encoder)):
+                    hook = self.prompt.replacement_hook(index, prompt_positions)
+                    hooks.callback(layer.register_forward_pre_hook(hook).remove)
+            encoded = self.encoder(
+                inputs_embeds=view,
+                attention_mask=view_mask,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+            )
+        states = encoded.last_hidden_state
+        hidden = states.gather(1, text_positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+        return hidden, prompt_attentions, encoded
+
+
+def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where text and prompt stand in the prompt view: pieces, then the prompt, then padding.
+
+    A prediction must not depend on what else is in its batch, so no padding may come between text and prompt, where it
+    would move the prompt's positions.
+
+    Args:
+        mask (`torch.Tensor` of shape `(B, n)`): The text's attention mask.
+        prompt_length (`int`): N; may be 0.
+
+    Returns:
+        Positions of the text `(B, n)` and of the prompt `(B, N)`, and the view's attention mask `(B, n+N)`.
+    """
+    attended = mask != 0
+    lengths = attended.sum(1, keepdim=True)
+    padding = lengths + prompt_length + (~attended).cumsum(1) - 1
+    text_positions = torch.where(attended, attended.cumsum(1) - 1, padding)
+    prompt_positions = lengths + torch.arange(prompt_length, device=mask.device)
+    steps = torch.arange(mask.shape[1] + prompt_length, device=mask.device)
+    return text_positions, prompt_positions, (steps < lengths + prompt_length).long()
+
+
+def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """Drop a pooler that nothing reads: its weights would never receive a gradient, which DDP rejects."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
+    """The encoder's stack of layers, found as the module list that is as long as the configuration says.
+
+    Raises:
+        ValueError: The encoder has no such list.
+    """
+    expected = encoder.config.num_hidden_layers
+    for module in encoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == expected:
+            return module
+    raise ValueError(
+        f"{type(encoder).__name__} has no list of {expected} layers, which prompt_type='prefix' needs. Use another one."
+    )
+
+
+def max_text_length(encoder: PreTrainedModel, config: CoTPDConfig) -> int | None:
+    """See `CoTPDModel.max_text_length`."""
+    table = next((m for name, m in encoder.named_modules() if name.endswith("position_embeddings")), None)
+    if isinstance(table, nn.Embedding):
+        # RoBERTa and its kin count positions from padding_idx + 1
+        positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    elif getattr(encoder.config, "position_biased_input", None) is False:
+        return None  # DeBERTa: relative positions alone
+    else:
+        positions = encoder.config.max_position_embeddings
+    return positions - (0 if config.prompt_type == "none" else config.prompt_length)
+
+
+class CoTPDForTokenClassification(CoTPDPreTrainedModel):
+    """CoTPD for named entity recognition: a tag for every piece of the text.
+
+    Args:
+        config (`CoTPDConfig`): With `num_labels` or `id2label`, and `use_crf` for a linear-chain CRF head.
+    """
+
+    def __init__(self, config: CoTPDConfig):
+        super().__init__(config)
+        self.cotpd = CoTPDModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.encoder_config.hidden_size, config.num_labels)
+        self.crf = LinearChainCRF(config.num_labels) if config.use_crf else None
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        knowledge_input_ids: torch.LongTensor | None = None,
+        knowledge_attention_mask: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_prompt_attentions: bool = False,
+        return_dict: bool | None = None,
+    ) -> CoTPDOutput | tuple:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(B, n)`): Pieces of the text.
+            attention_mask (`torch.Tensor` of shape `(B, n)`, *optional*): 1 for pieces, 0 for padding.
+            token_type_ids (`torch.LongTensor` of shape `(B, n)`, *optional*): Taken because some tokenizers return it,
+                and not read: a post is one segment.
+            inputs_embeds (`torch.FloatTensor` of shape `(B, n, d)`, *optional*): Embeddings instead of `input_ids`.
+            knowledge_input_ids (`torch.LongTensor` of shape `(B, n+l)`, *optional*): Pieces of [x; I; c]; begins with
+                the pieces of `input_ids`, both padded on the right.
+            knowledge_attention_mask (`torch.Tensor` of shape `(B, n+l)`, *optional*): Its mask.
+            labels (`torch.LongTensor` of shape `(B, n)`, *optional*): Tag ids; -100 where there is none.
+            output_prompt_attentions (`bool`, *optional*, defaults to `False`): Return where each query looks.
+
+        Returns:
+            `CoTPDOutput`, or a tuple of its fields that are not `None` with `return_dict=False`.
+
+        Raises:
+            ValueError: The text is longer than the encoder, or the knowledge view is shorter than the text.
+        """
+        states = self.cotpd(
+            input_ids, attention_mask, inputs_embeds, knowledge_input_ids, knowledge_attention_mask,
+            output_attentions, output_hidden_states,
+        )  # fmt: skip
+        if attention_mask is None:
+            attention_mask = torch.ones(states.last_hidden_state.shape[:2], device=states.last_hidden_state.device)
+        logits, nll = self._read(states.last_hidden_state, attention_mask, labels)
+        knowledge_logits, knowledge_nll = self._read(states.knowledge_last_hidden_state, attention_mask, labels)
+        return two_view_output(
+            self.config,
+            states,
+            logits,
+            nll,
+            knowledge_logits,
+            knowledge_nll,
+            labels,
+            output_prompt_attentions,
+            return_dict,
+        )
+
+    def _read(
+        self, hidden: torch.Tensor | None, attention_mask: torch.Tensor, labels: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Logits and gold negative log-likelihood per row of one view."""
+        if hidden is None:
+            return None, None
+        logits = self.classifier(self.dropout(hidden))
+        if self.crf is None:
+            return logits, None if labels is None else row_nll(logits, labels)
+        nll = None if labels is None else self.crf.nll(logits, labels, attention_mask)
+        return self.crf(logits, attention_mask), nll
+
+
+class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
+    """CoTPD for relation extraction: the relation between two marked entities of the text.
+
+    Reads the states at the two entity-start markers, concatenated (entity start, arXiv 1906.03158), through one linear
+    layer. The paper does not describe its head; the choice is ours.
+
+    Args:
+        config (`CoTPDConfig`): With `num_labels` or `id2label`.
+    """
+
+    def __init__(self, config: CoTPDConfig):
+        super().__init__(config)
+        self.cotpd = CoTPDModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(2 * config.encoder_config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        marker_positions: torch.LongTensor | None = None,
+        knowledge_input_ids: torch.LongTensor | None = None,
+        knowledge_attention_mask: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_prompt_attentions: bool = False,
+        return_dict: bool | None = None,
+    ) -> CoTPDOutput | tuple:
+        """
+        Args:
+            marker_positions (`torch.LongTensor` of shape `(B, 2)`): Where head and tail begin: the positions of their
+                start markers in the text, valid in both views.
+            labels (`torch.LongTensor` of shape `(B,)`, *optional*): Relation ids; -100 where it is not known.
+
+        The other arguments are those of `CoTPDForTokenClassification.forward`.
+
+        Raises:
+            ValueError: `marker_positions` is missing, the text is longer than the encoder, or the knowledge view is
+                shorter than the text.
+        """
+        if marker_positions is None:
+            raise ValueError(
+                "marker_positions is missing: the positions of the head's and the tail's start marker, (B, 2). "
+                "pipeline('relation-extraction') finds them from two character spans."
+            )
+        states = self.cotpd(
+            input_ids, attention_mask, inputs_embeds, knowledge_input_ids, knowledge_attention_mask,
+            output_attentions, output_hidden_states,
+        )  # fmt: skip
+        logits, nll = self._read(states.last_hidden_state, marker_positions, labels)
+        knowledge_logits, knowledge_nll = self._read(states.knowledge_last_hidden_state, marker_positions, labels)
+        return two_view_output(
+            self.config,
+            states,
+            logits,
+            nll,
+            knowledge_logits,
+            knowledge_nll,
+            labels,
+            output_prompt_attentions,
+            return_dict,
+        )
+
+    def _read(
+        self, hidden: torch.Tensor | None, positions: torch.Tensor, labels: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Logits and gold negative log-likelihood per row of one view."""
+        if hidden is None:
+            return None, None
+        markers = hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])).flatten(1)
+        logits = self.classifier(self.dropout(markers))
+        return logits, None if labels is None else row_nll(logits, labels)
+
+
+def row_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross entropy in float32, summed over each row's labelled positions, `(B,)`."""
+    losses = nn.functional.cross_entropy(
+        logits.float().flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="none"
+    )
+    return losses.view(labels.shape[0], -1).sum(1)
+
+
+def two_view_output(
+    config: PreTrainedConfig,
+    states: CoTPDModelOutput,
+    logits: torch.Tensor,
+    nll: torch.Tensor | None,
+    knowledge_logits: torch.Tensor | None,
+    knowledge_nll: torch.Tensor | None,
+    labels: torch.Tensor | None,
+    output_prompt_attentions: bool,
+    return_dict: bool | None,
+) -> CoTPDOutput | tuple:
+    """What both heads return; the loss is the mean over labelled positions of the view that gold supervises."""
+    loss = None
+    if labels is not None:
+        supervised = nll if knowledge_nll is None else knowledge_nll
+        loss = supervised.sum() / (labels != -100).sum().clamp(min=1)
+    output = CoTPDOutput(
+        loss=loss,
+        logits=logits,
+        knowledge_logits=knowledge_logits,
+        nll=nll,
+        knowledge_nll=knowledge_nll,
+        prompt_attentions=states.prompt_attentions if output_prompt_attentions else None,
+        hidden_states=states.hidden_states,
+        attentions=states.attentions,
+    )
+    return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+
+__all__ = ["CoTPDPreTrainedModel", "CoTPDModel", "CoTPDForTokenClassification", "CoTPDForRelationExtraction"]

@@ -1,0 +1,145 @@
+"""The Trainer of CoTPD: the two-view loss, its parts in the log, two learning rates, evaluation per view."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+
+from modeling_cotpd.losses import distillation_kl
+from modeling_cotpd.training_args import CoTPDTrainingArguments
+
+
+class CoTPDTrainer(Trainer):
+    """
+    `Trainer` for models with a prompt view and a knowledge view. It knows no task: the model maps inputs to logits and
+    gold negative log-likelihoods of each view.
+
+    It differs from its parent in this:
+
+    - The loss is Eq. 3-5: gold NLL of the knowledge view plus `alpha` times KL(p_knowledge || p_prompt), where
+      `distillation_mask` says which positions are compared. Rows without gold labels (`labels` all -100) contribute
+      their KL alone. A batch without knowledge inputs has the gold NLL of the prompt view as its loss.
+    - NLL is averaged over the labelled positions, and KL over the compared ones, of the whole optimizer step: over
+      gradient accumulation and over processes. So 4 x 1 accumulation and two processes give the step of one big batch.
+    - The parts (`knowledge_nll`, `kl`, `prompt_nll`, and the current `alpha`) are logged beside the loss.
+    - Prompt and head may have their own learning rate.
+    - Evaluation reads the views that `args.eval_views` names; the collator must provide `distillation_mask`.
+
+    Example:
+
+    ```python
+    >>> trainer = CoTPDTrainer(
+    ...     model=model,
+    ...     args=CoTPDTrainingArguments("output", alpha=1.0),
+    ...     data_collator=CoTPDCollator(tokenizer.pad_token_id),
+    ...     train_dataset=features["train"],
+    ...     processing_class=tokenizer,
+    ... )  # doctest: +SKIP
+    >>> trainer.train()  # doctest: +SKIP
+    ```
+    """
+
+    args: CoTPDTrainingArguments
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._part_sums: dict[str, torch.Tensor] = {}
+        self._part_step = 0
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
+        """Labelled and compared positions of an optimizer step, over all its batches and processes, `(2,)`."""
+        counts = torch.zeros(2, device=device)
+        for batch in batch_samples:
+            counts[0] += (batch["labels"] != -100).sum().to(device)
+            counts[1] += batch["distillation_mask"].sum().to(device)
+        return self.accelerator.reduce(counts, "sum")
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """The two-view loss of one batch, as its share of the optimizer step's mean."""
+        if num_items_in_batch is None:
+            num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
+        outputs = model(**{name: value for name, value in inputs.items() if name != "distillation_mask"})
+        # DDP averages gradients over processes, while the counts are over all of them
+        labelled, compared = num_items_in_batch.clamp(min=1) / self.accelerator.num_processes
+        parts = {"prompt_nll": (outputs.nll.sum() / labelled, self.args.prompt_nll_weight)}
+        if outputs.knowledge_nll is None:
+            parts["prompt_nll"] = (parts["prompt_nll"][0], 1.0)
+        else:
+            parts["knowledge_nll"] = (outputs.knowledge_nll.sum() / labelled, 1.0)
+            alpha = self.current_alpha()
+            if alpha:
+                teacher = outputs.knowledge_logits
+                kl = distillation_kl(
+                    outputs.logits,
+                    teacher.detach() if self.args.detach_knowledge_view else teacher,
+                    inputs["distillation_mask"],
+                    self.args.temperature,
+                )
+                parts["kl"] = (kl / compared, alpha)
+        loss = sum(weight * value for value, weight in parts.values() if weight)
+        if model.training:
+            if not self._part_sums:
+                self._part_step = self.state.global_step
+            for name, (value, _) in parts.items():
+                self._part_sums[name] = self._part_sums.get(name, 0.0) + value.detach()
+        return (loss, outputs) if return_outputs else loss
+
+    def current_alpha(self) -> float:
+        """The weight of the KL term at this step of the schedule."""
+        if self.args.alpha_schedule == "constant" or not self.state.max_steps:
+            return self.args.alpha
+        return self.args.alpha * min(1.0, self.state.global_step / self.state.max_steps)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the parts of the loss, averaged over the steps since the last log."""
+        steps = self.state.global_step - self._part_step
+        if "loss" in logs and steps > 0 and self._part_sums:
+            names = sorted(self._part_sums)
+            sums = self.accelerator.reduce(torch.stack([self._part_sums[name] for name in names]), "mean")
+            logs |= {name: round(value, 6) for name, value in zip(names, (sums / steps).tolist(), strict=True)}
+            if "kl" in names:
+                logs["alpha"] = self.current_alpha()
+            self._part_sums.clear()
+        super().log(logs, start_time)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Give prompt and head their own learning rate when there is one."""
+        optimizer = super().create_optimizer(model)
+        rate = self.args.new_parameters_learning_rate
+        if rate is None:
+            return optimizer
+        named = (self.model if model is None else model).named_parameters()
+        encoder = {id(parameter) for name, parameter in named if ".encoder." in name}
+        groups = []
+        for group in optimizer.param_groups:
+            old = [parameter for parameter in group["params"] if id(parameter) in encoder]
+            new = [parameter for parameter in group["params"] if id(parameter) not in encoder]
+            if old:
+                groups.append({**group, "params": old})
+            if new:
+                groups.append({**group, "params": new, "lr": rate})
+        optimizer.param_groups[:] = groups
+        return optimizer
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple:
+        """Run only the views that evaluation reads."""
+        views = self.args.eval_views
+        if views == "prompt":
+            inputs = {name: value for name, value in inputs.items() if not name.startswith("knowledge_")}
+        if views == "knowledge":
+            ignore_keys = [*(ignore_keys or self.model.config.keys_to_ignore_at_inference), "logits"]
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)

@@ -1,0 +1,225 @@
+"""One run from recipe to results, the same for both tasks: data -> model -> trainer -> results.json."""
+
+import logging
+from pathlib import Path
+
+import transformers
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedTokenizerBase, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from modeling_cotpd.arguments import DataArguments, ModelArguments
+from modeling_cotpd.collator import CoTPDCollator
+from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.prepared import DatasetInfo
+from modeling_cotpd.data.splits import load_splits
+from modeling_cotpd.data.views import ViewSettings, build_features
+from modeling_cotpd.encoders import is_cotpd_checkpoint, load_tokenizer, resolve_encoder
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.evaluation import by_view, decode, highest_label, score
+from modeling_cotpd.lora import add_lora
+from modeling_cotpd.markers_cotpd import add_entity_markers
+from modeling_cotpd.model_card import write_model_card
+from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
+from modeling_cotpd.results import RESULTS_FILE, claim_output_dir, environment, write_json, write_predictions
+from modeling_cotpd.trainer import CoTPDTrainer
+from modeling_cotpd.training_args import CoTPDTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    task: str,
+    model_class: type[CoTPDPreTrainedModel],
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: CoTPDTrainingArguments,
+) -> dict:
+    """Train and evaluate once, and leave model, tokenizer, results, predictions and model card in `args.output_dir`.
+
+    Args:
+        task (`str`): `"mner"` or `"mre"`.
+        model_class (`type`): `CoTPDForTokenClassification` or `CoTPDForRelationExtraction`.
+
+    Returns:
+        What `results.json` holds: scores per split and view, data, seed, versions.
+
+    Raises:
+        CoTPDError: Data, settings or output folder can not be used; the message says why and what to do.
+    """
+    logging.basicConfig(level=args.get_process_log_level(), format="%(message)s")
+    transformers.utils.logging.set_verbosity(args.get_process_log_level())
+    check_settings(model_args, data_args, args)
+    splits, info = load_splits(data_args, task)
+    if args.process_index == 0:
+        settings = run_settings(model_args, data_args, args) | {"gold_hash": info.splits}
+        claim_output_dir(args.output_dir, settings, bool(args.resume_from_checkpoint), data_args.overwrite_output_dir)
+    set_seed(args.seed)
+    model, tokenizer = load_model(task, model_class, model_args, info)
+    settings = ViewSettings(
+        tuple(data_args.knowledge_columns), data_args.max_length, model.get_base_model().max_text_length
+    )
+    with args.main_process_first(desc="word pieces"):
+        features = {
+            name: build_features(split, tokenizer, settings, data_args.preprocessing_num_workers)
+            for name, split in splits.items()
+        }
+    if model_args.lora_r:
+        model = add_lora(model, model_args, new_vocabulary=task == "mre")
+    trainer = CoTPDTrainer(
+        model=model,
+        args=args,
+        data_collator=CoTPDCollator(tokenizer.pad_token_id, 8 if args.device.type == "cuda" else None),
+        train_dataset=features.get("train"),
+        eval_dataset=features.get("validation"),
+        processing_class=tokenizer,
+        compute_metrics=validation_metrics(splits, features, info, args) if "validation" in splits else None,
+        preprocess_logits_for_metrics=highest_label,
+    )
+    train_metrics = train(trainer, args) if args.do_train else {}
+    wanted = (("validation", args.do_eval), ("test", args.do_predict))
+    scored = {
+        name: evaluate(trainer, name, splits[name], features[name], info)
+        for name, asked in wanted
+        if asked and name in splits
+    }
+    results = {
+        "task": task,
+        "dataset": vars(info),
+        "knowledge_columns": data_args.knowledge_columns,
+        "train_rows": len(splits["train"]) if args.do_train else 0,
+        "seed": args.seed,
+        "splits": scored,
+        "training": train_metrics,
+        "settings": run_settings(model_args, data_args, args),
+        **environment(),
+    }
+    if args.process_index == 0:
+        write_json(Path(args.output_dir) / RESULTS_FILE, results)
+        prompt = f"{model_args.prompt_type}, N = {model_args.prompt_length}"
+        write_model_card(Path(args.output_dir), results, model_args.model_name_or_path, prompt)
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    return results
+
+
+def check_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> None:
+    """Refuse combinations that would train or read nothing."""
+    if args.eval_views == "knowledge" and not data_args.knowledge_columns:
+        raise SettingError("eval_views=knowledge needs knowledge_columns.", fix="Use eval_views=prompt.")
+    untaught = args.alpha == 0 and args.prompt_nll_weight == 0 and bool(data_args.knowledge_columns)
+    if args.do_train and untaught and model_args.prompt_type != "none":
+        raise SettingError(
+            "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained.",
+            fix="Give prompt_type=none, or a positive alpha.",
+        )
+
+
+def run_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> dict:
+    """What defines a run: the settings that change its outcome, not where or how verbosely it runs."""
+    recorded = (
+        "seed", "data_seed", "learning_rate", "new_parameters_learning_rate", "num_train_epochs", "max_steps",
+        "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps", "weight_decay", "max_grad_norm",
+        "alpha", "alpha_schedule", "temperature", "detach_knowledge_view", "prompt_nll_weight", "eval_views", "bf16",
+        "fp16", "metric_for_best_model", "load_best_model_at_end",
+    )  # fmt: skip
+    data = {name: value for name, value in vars(data_args).items() if name != "overwrite_output_dir"}
+    training = {name: getattr(args, name) for name in recorded}
+    return {**vars(model_args), **data, **training, "lr_scheduler_type": str(args.lr_scheduler_type)}
+
+
+def load_model(
+    task: str, model_class: type[CoTPDPreTrainedModel], arguments: ModelArguments, info: DatasetInfo
+) -> tuple[CoTPDPreTrainedModel, PreTrainedTokenizerBase]:
+    """A model and tokenizer from a plain encoder, or from a CoTPD checkpoint that is trained on or evaluated.
+
+    Raises:
+        SettingError: The checkpoint's labels are not those of the data, or N leaves no room for text.
+    """
+    hub = {
+        "revision": arguments.model_revision,
+        "cache_dir": arguments.cache_dir,
+        "trust_remote_code": arguments.trust_remote_code,
+    }
+    source = resolve_encoder(arguments.model_name_or_path)
+    loading = {**hub, "attn_implementation": arguments.attn_implementation}
+    tokenizer = load_tokenizer(source, **hub)
+    if is_cotpd_checkpoint(source, **hub):
+        model = model_class.from_pretrained(source, **loading)
+        labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        if labels != info.label_names:
+            raise SettingError(
+                f"The checkpoint predicts {labels}, the data has {info.label_names}.",
+                place=arguments.model_name_or_path,
+                fix="Evaluate on data with the same labels, or start from a plain encoder.",
+            )
+    else:
+        try:
+            config = CoTPDConfig(
+                prompt_type=arguments.prompt_type,
+                prompt_length=arguments.prompt_length,
+                prompt_layers=arguments.prompt_layers,
+                prompt_attention_heads=arguments.prompt_attention_heads,
+                use_crf=arguments.use_crf,
+                classifier_dropout=arguments.classifier_dropout,
+                id2label=dict(enumerate(info.label_names)),
+                label2id={name: index for index, name in enumerate(info.label_names)},
+            )
+            model = model_class.from_encoder(source, config=config, encoder_kwargs=loading)
+        except ValueError as error:
+            raise SettingError(str(error)) from error
+        if task == "mre":
+            add_entity_markers(tokenizer)
+            model.resize_token_embeddings(len(tokenizer))
+    limit = model.get_base_model().max_text_length
+    if limit is not None:
+        tokenizer.model_max_length = limit
+    return model, tokenizer
+
+
+def validation_metrics(
+    splits: DatasetDict, features: dict[str, Dataset], info: DatasetInfo, args: CoTPDTrainingArguments
+):
+    """`compute_metrics` for the validation split: the numbers of every view, named `prompt_f1`, `knowledge_f1`, ..."""
+
+    def compute(prediction: transformers.EvalPrediction) -> dict[str, float]:
+        metrics = {}
+        for view, ids in by_view(prediction.predictions, args.eval_views).items():
+            scores = score(decode(ids, features["validation"], info.label_names), splits["validation"])
+            metrics |= {f"{view}_{name}": value for name, value in scores.items() if isinstance(value, int | float)}
+        return metrics
+
+    return compute
+
+
+def train(trainer: CoTPDTrainer, args: CoTPDTrainingArguments) -> dict:
+    """Train, resume if asked, and save; a LoRA run saves its adapter and the merged model."""
+    if trainer.train_dataset is None:
+        raise SettingError("There is no training split.", fix="Prepare one, or drop do_train.")
+    resume = args.resume_from_checkpoint
+    if resume is not None and resume.lower() in ("true", "false"):
+        resume = get_last_checkpoint(args.output_dir) if resume.lower() == "true" else None
+        if resume is None:
+            logger.warning("There is no checkpoint in %s yet: training starts at step 0.", args.output_dir)
+    metrics = trainer.train(resume_from_checkpoint=resume).metrics
+    adapted = trainer.accelerator.unwrap_model(trainer.model)
+    if isinstance(adapted, CoTPDPreTrainedModel):
+        trainer.save_model()
+    elif args.process_index == 0:
+        adapted.save_pretrained(str(Path(args.output_dir) / "adapter"))
+        adapted.merge_and_unload().save_pretrained(args.output_dir)
+        trainer.processing_class.save_pretrained(args.output_dir)
+    return metrics
+
+
+def evaluate(trainer: CoTPDTrainer, name: str, split: Dataset, features: Dataset, info: DatasetInfo) -> dict:
+    """Scores of every view on a split; writes `predictions.<split>.jsonl`."""
+    trainer.compute_metrics = None  # that of the validation split; scores are computed here
+    output = trainer.predict(features)
+    views = {
+        view: decode(ids, features, info.label_names)
+        for view, ids in by_view(output.predictions, trainer.args.eval_views).items()
+    }
+    if trainer.is_world_process_zero():
+        write_predictions(Path(trainer.args.output_dir) / f"predictions.{name}.jsonl", split, views)
+    return {view: score(rows, split) for view, rows in views.items()}

@@ -1,0 +1,26 @@
+"""Train and evaluate CoTPD for multimodal relation extraction.
+
+    accelerate launch run_mre.py configuration/sample_mre.yaml --output_dir outputs/sample_mre
+
+A YAML recipe gives the settings, flags after it win. `python run_mre.py --help` lists them all.
+"""
+
+import sys
+
+from modeling_cotpd import CoTPDForRelationExtraction
+from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
+from modeling_cotpd.errors import CoTPDError
+from modeling_cotpd.training import run
+from modeling_cotpd.training_args import CoTPDTrainingArguments
+
+
+def main() -> None:
+    model_args, data_args, training_args = parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments))
+    run("mre", CoTPDForRelationExtraction, model_args, data_args, training_args)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CoTPDError as error:
+        sys.exit(f"run_mre.py: {error}")
