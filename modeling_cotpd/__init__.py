@@ -1,6 +1,7 @@
 """Chain-of-Thought Prompt Distillation for multimodal named entity recognition and relation extraction."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.modeling_cotpd import (
@@ -9,6 +10,7 @@ from modeling_cotpd.modeling_cotpd import (
     CoTPDModel,
     CoTPDPreTrainedModel,
 )
+from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
 from modeling_cotpd.version import __version__
 
 AutoConfig.register("cotpd", CoTPDConfig)
@@ -21,6 +23,9 @@ CoTPDConfig.register_for_auto_class()
 CoTPDModel.register_for_auto_class("AutoModel")
 CoTPDForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")
 CoTPDForRelationExtraction.register_for_auto_class("AutoModelForSequenceClassification")
+PIPELINE_REGISTRY.register_pipeline(
+    "relation-extraction", RelationExtractionPipeline, pt_model=AutoModelForSequenceClassification, type="text"
+)
 
 __all__ = [
     "CoTPDConfig",
@@ -28,5 +33,6 @@ __all__ = [
     "CoTPDForTokenClassification",
     "CoTPDModel",
     "CoTPDPreTrainedModel",
+    "RelationExtractionPipeline",
     "__version__",
 ]

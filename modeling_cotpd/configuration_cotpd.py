@@ -79,7 +79,8 @@ class CoTPDConfig(PreTrainedConfig):
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
         if self.prompt_type != "none" and positions is not None and self.prompt_length >= positions:
             raise ValueError(
-                f"prompt_length must leave room for text in the encoder's {positions} positions, got {self.prompt_length}."
+                f"prompt_length must leave room for text in the encoder's {positions} positions, "
+                f"got {self.prompt_length}."
             )
 
     def get_text_config(self, decoder=None, encoder=None) -> PreTrainedConfig:

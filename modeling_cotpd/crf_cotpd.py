@@ -28,7 +28,7 @@ class LinearChainCRF(nn.Module):
 
         Args:
             emissions (`torch.Tensor` of shape `(B, n, C)`): Scores per position.
-            attention_mask (`torch.Tensor` of shape `(B, n)`): 1 for pieces, 0 for the padding behind them.
+            attention_mask (`torch.Tensor` of shape `(B, n)`): 1 for pieces, 0 for padding on either side.
         """
         emissions = emissions.float()
         forwards = self._forward_scores(emissions, attention_mask)
@@ -52,10 +52,12 @@ class LinearChainCRF(nn.Module):
 
     def _forward_scores(self, emissions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Log-sum of all paths that end at (i, tag), `(B, n, C)`; padding repeats the last piece's."""
+        begins = (mask != 0) & ((mask != 0).cumsum(1) == 1)  # the first piece, which padding may precede
         score = self.start + emissions[:, 0]
         scores = [score]
         for i in range(1, emissions.shape[1]):
-            step = torch.logsumexp(score.unsqueeze(2) + self.transitions, 1) + emissions[:, i]
+            step = torch.logsumexp(score.unsqueeze(2) + self.transitions, 1)
+            step = torch.where(begins[:, i, None], self.start, step) + emissions[:, i]
             score = torch.where(mask[:, i, None].bool(), step, score)
             scores.append(score)
         return torch.stack(scores, 1)

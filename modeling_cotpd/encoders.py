@@ -1,8 +1,10 @@
 """Where pretrained encoders and their tokenizers come from."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+from tokenizers.models import Unigram
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from modeling_cotpd.errors import SettingError
@@ -38,8 +40,25 @@ def load_tokenizer(name_or_path: str, max_length: int | None = None, **kwargs) -
     tokenizer = AutoTokenizer.from_pretrained(resolve_encoder(name_or_path), split_special_tokens=True, **kwargs)
     # Segment ids are all 0, and the models do not read them
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    if tokenizer.is_fast:
+        unspell_special_tokens(tokenizer)
     if max_length is not None:
         tokenizer.model_max_length = max_length
+    return tokenizer
+
+
+def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Keep a Unigram model (XLM-R, DeBERTa-v3) from reading `</s>` in a text as the special token.
+
+    Such a model lists its special tokens as pieces with the best score, 0, and finds them in any text, even with
+    `split_special_tokens`. Here they get a score that no text prefers. The tokenizer is changed and saved so.
+    """
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    if model["type"] == "Unigram":
+        special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        special.discard(tokenizer.unk_token)
+        vocabulary = [(piece, -1.0e4 if piece in special else score) for piece, score in model["vocab"]]
+        tokenizer.backend_tokenizer.model = Unigram(vocabulary, model["unk_id"], model["byte_fallback"])
     return tokenizer
 
 

@@ -45,14 +45,12 @@ may have learned such errors. Not made for decisions about persons.
 """
 
 USAGE = {
-    "mner": (
-        'tagger = pipeline("token-classification", "{name}", aggregation_strategy="first", trust_remote_code=True)\n'
-        'tagger("Saw @mayastone at Harlow Park with the whole crew")'
-    ),
-    "mre": (
-        'extractor = pipeline("relation-extraction", "{name}", trust_remote_code=True)\n'
-        'extractor({{"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)}})'
-    ),
+    "mner": """tagger = pipeline(
+    "token-classification", "{name}", aggregation_strategy="first", trust_remote_code=True
+)
+tagger("Saw @mayastone at Harlow Park with the whole crew")""",
+    "mre": """extractor = pipeline("relation-extraction", "{name}", trust_remote_code=True)
+extractor({{"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)}})""",
 }
 
 
@@ -90,7 +88,11 @@ def write_model_card(folder: Path, results: dict, encoder: str, prompt: str) -> 
     )
     rows = [f"| {view} | {v['precision']:.4f} | {v['recall']:.4f} | {v['f1']:.4f} |" for view, v in scores.items()]
     dataset = results["dataset"]
-    columns = ", ".join(results["knowledge_columns"]) or "none"
+    knowledge = [
+        ", ".join(results["knowledge_columns"]) or "none",
+        f"captions: {dataset['captioner'] or 'none'}",
+        f"explanations: {dataset['knowledge'] or 'none'}",
+    ]
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE,
@@ -100,7 +102,7 @@ def write_model_card(folder: Path, results: dict, encoder: str, prompt: str) -> 
         prompt=prompt,
         dataset=dataset["name"],
         data_hash=dataset["splits"].get("train", {}).get("gold_hash", "not trained here"),
-        knowledge=f"{columns}; captions: {dataset['captioner'] or 'none'}; explanations: {dataset['knowledge'] or 'none'}",
+        knowledge="; ".join(knowledge),
         seed=results["seed"],
         scores="\n".join(["| view | precision | recall | F1 |", "|---|---|---|---|", *rows]),
         usage=USAGE[task].format(name=name),

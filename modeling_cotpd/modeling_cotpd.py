@@ -7,6 +7,7 @@ of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt len
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -99,7 +100,8 @@ class CoTPDPreTrainedModel(PreTrainedModel):
             name_or_path (`str`): An encoder on the Hub or in a folder.
             config (`CoTPDConfig`, *optional*): Its settings are kept, its `encoder_config` becomes the checkpoint's.
             encoder_kwargs (`dict`, *optional*): Passed to `AutoModel.from_pretrained` (`revision`, `token`,
-                `attn_implementation`, `trust_remote_code`, ...). Only safetensors weights are loaded.
+                `attn_implementation`, `trust_remote_code`, ...). Only safetensors weights are loaded, and as float32,
+                which is what training needs, unless `dtype` says otherwise.
             config_kwargs: Fields of `CoTPDConfig`, such as `prompt_length=4` or `id2label={...}`.
 
         Raises:
@@ -114,20 +116,23 @@ class CoTPDPreTrainedModel(PreTrainedModel):
         ... )  # doctest: +SKIP
         ```
         """
-        encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **(encoder_kwargs or {}))
+        loading = {"dtype": torch.float32, **(encoder_kwargs or {})}
+        encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **loading)
+        attention = encoder.config._attn_implementation  # a composite configuration sets it back to the default
         if Path(name_or_path).is_dir():  # a path of this machine says nothing on another
             encoder.config._name_or_path = Path(name_or_path).name
         if config is None:
             config = CoTPDConfig(encoder_config=encoder.config, **config_kwargs)
         else:
             config.encoder_config = encoder.config
+        config._attn_implementation = attention
         model = cls(config)
         model.get_base_model().encoder = without_pooler(encoder)
         return model
 
     def get_base_model(self) -> "CoTPDModel":
         """The `CoTPDModel` inside, or the model itself."""
-        return getattr(self, self.base_model_prefix, self)
+        return self if isinstance(self, CoTPDModel) else self.cotpd
 
 
 class CoTPDModel(CoTPDPreTrainedModel):
@@ -140,6 +145,10 @@ class CoTPDModel(CoTPDPreTrainedModel):
     Attributes:
         max_text_length (`int` or `None`): The most pieces a text may have, special tokens included, so that text and
             prompt fit the encoder's positions; `None` when positions are relative and unbounded.
+        max_positions (`int` or `None`): The most pieces that the encoder reads at once, thus of a knowledge view.
+
+    Raises:
+        ValueError: The prompt leaves no room for text.
     """
 
     def __init__(self, config: CoTPDConfig):
@@ -147,14 +156,22 @@ class CoTPDModel(CoTPDPreTrainedModel):
         self.encoder = without_pooler(AutoModel.from_config(config.encoder_config))
         width = self.encoder.get_input_embeddings().embedding_dim
         length, layers = config.prompt_length, config.prompt_layers
-        self.prompt: nn.Module | None = None
+        self.prompt: Any = None
         if config.prompt_type == "conditional":
             self.prompt = ConditionalPrompt(length, width, layers, config.prompt_attention_heads)
         elif config.prompt_type == "unconditional":
             self.prompt = UnconditionalPrompt(length, width)
         elif config.prompt_type == "prefix":
-            self.prompt = PrefixPrompt(length, config.encoder_config.hidden_size, len(encoder_layers(self.encoder)))
-        self.max_text_length = max_text_length(self.encoder, config)
+            self.prompt = PrefixPrompt(length, config.get_text_config().hidden_size, len(encoder_layers(self.encoder)))
+        self.max_positions = max_positions(self.encoder)
+        self.max_text_length = self.max_positions
+        if self.max_positions is not None and self.prompt is not None:
+            self.max_text_length = self.max_positions - length
+            if self.max_text_length < 1:
+                raise ValueError(
+                    f"prompt_length must leave room for text in the encoder's {self.max_positions} positions, "
+                    f"got {length}."
+                )
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -173,7 +190,7 @@ class CoTPDModel(CoTPDPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> CoTPDModelOutput:
-        """Run the prompt view, and the knowledge view when `knowledge_input_ids` is given. See the heads for shapes."""
+        """Run the prompt view, and the knowledge view when `knowledge_input_ids` is given. The heads give shapes."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds of the text, and not both.")
         text = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
@@ -191,6 +208,11 @@ class CoTPDModel(CoTPDPreTrainedModel):
                 raise ValueError(
                     "knowledge_input_ids must begin with the text's own pieces: expected at least "
                     f"{text.shape[1]} pieces, got {knowledge_input_ids.shape[1]}."
+                )
+            if self.max_positions is not None and knowledge_input_ids.shape[1] > self.max_positions:
+                raise ValueError(
+                    f"The knowledge view has {knowledge_input_ids.shape[1]} pieces, but the encoder reads at most "
+                    f"{self.max_positions}. Build it with ViewSettings(max_length={self.max_positions})."
                 )
             knowledge = self.encoder(input_ids=knowledge_input_ids, attention_mask=knowledge_attention_mask)
             knowledge_hidden = knowledge.last_hidden_state[:, : text.shape[1]]
@@ -211,15 +233,15 @@ class CoTPDModel(CoTPDPreTrainedModel):
         limit = self.max_text_length
         if limit is not None and text.shape[1] > limit:
             raise ValueError(
-                f"The text has {text.shape[1]} pieces, but only {limit} fit beside {length} prompt vectors. Shorten the "
-                f"text, for example with tokenizer(text, truncation=True, max_length={limit})."
+                f"The text has {text.shape[1]} pieces, but only {limit} fit beside {length} prompt vectors. "
+                f"Shorten it, for example with tokenizer(text, truncation=True, max_length={limit})."
             )
         text_positions, prompt_positions, view_mask = prompt_view_layout(mask, length)
         pieces = text if prompt is None else torch.cat([text, prompt.to(text.dtype)], 1)
         positions = torch.cat([text_positions, prompt_positions], 1).unsqueeze(-1)
         view = torch.zeros_like(pieces).scatter(1, positions.expand_as(pieces), pieces)
         with ExitStack() as hooks:
-            if isinstance(self.prompt, PrefixPrompt):
+            if self.config.prompt_type == "prefix":  # not isinstance: peft wraps the modules that it trains
                 for index, layer in enumerate(encoder_layers(self.encoder)):
                     hook = self.prompt.replacement_hook(index, prompt_positions)
                     hooks.callback(layer.register_forward_pre_hook(hook).remove)
@@ -274,21 +296,19 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == expected:
             return module
     raise ValueError(
-        f"{type(encoder).__name__} has no list of {expected} layers, which prompt_type='prefix' needs. Use another one."
+        f"{type(encoder).__name__} has no list of {expected} layers, which prompt_type='prefix' needs; use another."
     )
 
 
-def max_text_length(encoder: PreTrainedModel, config: CoTPDConfig) -> int | None:
-    """See `CoTPDModel.max_text_length`."""
+def max_positions(encoder: PreTrainedModel) -> int | None:
+    """See `CoTPDModel.max_positions`."""
     table = next((m for name, m in encoder.named_modules() if name.endswith("position_embeddings")), None)
     if isinstance(table, nn.Embedding):
         # RoBERTa and its kin count positions from padding_idx + 1
-        positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-    elif getattr(encoder.config, "position_biased_input", None) is False:
+        return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    if getattr(encoder.config, "position_biased_input", None) is False:
         return None  # DeBERTa: relative positions alone
-    else:
-        positions = encoder.config.max_position_embeddings
-    return positions - (0 if config.prompt_type == "none" else config.prompt_length)
+    return encoder.config.max_position_embeddings
 
 
 class CoTPDForTokenClassification(CoTPDPreTrainedModel):
@@ -302,7 +322,7 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         super().__init__(config)
         self.cotpd = CoTPDModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.encoder_config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.get_text_config().hidden_size, config.num_labels)
         self.crf = LinearChainCRF(config.num_labels) if config.use_crf else None
         self.post_init()
 
@@ -386,7 +406,7 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
         super().__init__(config)
         self.cotpd = CoTPDModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(2 * config.encoder_config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(2 * config.get_text_config().hidden_size, config.num_labels)
         self.post_init()
 
     def forward(
@@ -470,8 +490,8 @@ def two_view_output(
     return_dict: bool | None,
 ) -> CoTPDOutput | tuple:
     """What both heads return; the loss is the mean over labelled positions of the view that gold supervises."""
-    loss = None
-    if labels is not None:
+    loss: torch.Tensor | None = None
+    if labels is not None and nll is not None:
         supervised = nll if knowledge_nll is None else knowledge_nll
         loss = supervised.sum() / (labels != -100).sum().clamp(min=1)
     output = CoTPDOutput(

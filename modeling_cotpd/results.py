@@ -51,7 +51,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
             raise SettingError(
                 "The output folder holds another run.",
                 place=str(folder),
-                fix="Name a new folder, continue with --resume_from_checkpoint true, or give --overwrite_output_dir true.",
+                fix="Name a new folder, or give --resume_from_checkpoint true or --overwrite_output_dir true.",
             )
         else:
             changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))

@@ -2,10 +2,13 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import transformers
 from datasets import Dataset, DatasetDict
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, set_seed
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_cotpd.arguments import DataArguments, ModelArguments
@@ -20,7 +23,8 @@ from modeling_cotpd.evaluation import by_view, decode, highest_label, score
 from modeling_cotpd.lora import add_lora
 from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.model_card import write_model_card
-from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
+from modeling_cotpd.modeling_cotpd import CoTPDForRelationExtraction, CoTPDPreTrainedModel
+from modeling_cotpd.pipeline_cotpd import RELATION_PIPELINE, RelationExtractionPipeline
 from modeling_cotpd.results import RESULTS_FILE, claim_output_dir, environment, write_json, write_predictions
 from modeling_cotpd.trainer import CoTPDTrainer
 from modeling_cotpd.training_args import CoTPDTrainingArguments
@@ -56,12 +60,10 @@ def run(
         claim_output_dir(args.output_dir, settings, bool(args.resume_from_checkpoint), data_args.overwrite_output_dir)
     set_seed(args.seed)
     model, tokenizer = load_model(task, model_class, model_args, info)
-    settings = ViewSettings(
-        tuple(data_args.knowledge_columns), data_args.max_length, model.get_base_model().max_text_length
-    )
+    views = view_settings(model, data_args)
     with args.main_process_first(desc="word pieces"):
         features = {
-            name: build_features(split, tokenizer, settings, data_args.preprocessing_num_workers)
+            name: build_features(split, tokenizer, views, data_args.preprocessing_num_workers)
             for name, split in splits.items()
         }
     if model_args.lora_r:
@@ -136,7 +138,7 @@ def load_model(
     Raises:
         SettingError: The checkpoint's labels are not those of the data, or N leaves no room for text.
     """
-    hub = {
+    hub: dict[str, Any] = {
         "revision": arguments.model_revision,
         "cache_dir": arguments.cache_dir,
         "trust_remote_code": arguments.trust_remote_code,
@@ -169,6 +171,7 @@ def load_model(
         except ValueError as error:
             raise SettingError(str(error)) from error
         if task == "mre":
+            model.config.custom_pipelines = RELATION_PIPELINE
             add_entity_markers(tokenizer)
             model.resize_token_embeddings(len(tokenizer))
     limit = model.get_base_model().max_text_length
@@ -177,13 +180,22 @@ def load_model(
     return model, tokenizer
 
 
+def view_settings(model: CoTPDPreTrainedModel, arguments: DataArguments) -> ViewSettings:
+    """The views of a run, within what the encoder can read."""
+    base = model.get_base_model()
+    max_length = min(arguments.max_length, base.max_positions or arguments.max_length)
+    if max_length < arguments.max_length:
+        logger.warning("The encoder reads %d pieces, so knowledge views end there: max_length.", max_length)
+    return ViewSettings(tuple(arguments.knowledge_columns), max_length, base.max_text_length)
+
+
 def validation_metrics(
     splits: DatasetDict, features: dict[str, Dataset], info: DatasetInfo, args: CoTPDTrainingArguments
 ):
     """`compute_metrics` for the validation split: the numbers of every view, named `prompt_f1`, `knowledge_f1`, ..."""
 
     def compute(prediction: transformers.EvalPrediction) -> dict[str, float]:
-        metrics = {}
+        metrics: dict[str, float] = {}
         for view, ids in by_view(prediction.predictions, args.eval_views).items():
             scores = score(decode(ids, features["validation"], info.label_names), splits["validation"])
             metrics |= {f"{view}_{name}": value for name, value in scores.items() if isinstance(value, int | float)}
@@ -203,12 +215,18 @@ def train(trainer: CoTPDTrainer, args: CoTPDTrainingArguments) -> dict:
             logger.warning("There is no checkpoint in %s yet: training starts at step 0.", args.output_dir)
     metrics = trainer.train(resume_from_checkpoint=resume).metrics
     adapted = trainer.accelerator.unwrap_model(trainer.model)
-    if isinstance(adapted, CoTPDPreTrainedModel):
+    if isinstance(adapted, PeftModel):
+        if args.process_index == 0:
+            adapted.save_pretrained(str(Path(args.output_dir) / "adapter"))
+            adapted = adapted.merge_and_unload()
+            adapted.save_pretrained(args.output_dir)
+            trainer.processing_class.save_pretrained(args.output_dir)
+    else:
         trainer.save_model()
-    elif args.process_index == 0:
-        adapted.save_pretrained(str(Path(args.output_dir) / "adapter"))
-        adapted.merge_and_unload().save_pretrained(args.output_dir)
-        trainer.processing_class.save_pretrained(args.output_dir)
+    if isinstance(adapted, CoTPDForRelationExtraction) and args.process_index == 0:
+        # With it, pipeline("relation-extraction", folder) works on machines without this package
+        pipeline = RelationExtractionPipeline(model=adapted, tokenizer=trainer.processing_class)
+        custom_object_save(pipeline, args.output_dir)
     return metrics
 
 

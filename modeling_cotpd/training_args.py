@@ -31,7 +31,8 @@ class CoTPDTrainingArguments(TrainingArguments):
         new_parameters_learning_rate (`float`, *optional*):
             Learning rate of prompt and head. Defaults to `learning_rate`.
         eval_views (`str`, *optional*, defaults to `"both"`):
-            Views that evaluation reads: `"prompt"`, `"knowledge"` or `"both"`, in one pass. Names of metrics say which.
+            Views that evaluation reads: `"prompt"`, `"knowledge"` or `"both"`, in one pass. Metrics are named after
+            their view.
 
     Raises:
         SettingError: A field is out of range. The message names the field, the rule and the value given.

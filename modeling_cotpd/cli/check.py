@@ -116,7 +116,8 @@ def _findings(report: dict) -> Iterable[str]:
             cut, gold = facts["truncation"], "gold entities" if report["task"] == "mner" else "labelled pairs"
             yield (
                 f"{name}: at {cut['max_length']} pieces {cut['texts_too_long']} texts are too long, "
-                f"cutting them would lose {cut['gold_lost']} {gold}; {cut['views_cut']} knowledge views are cut after the text; "
+                f"cutting them would lose {cut['gold_lost']} {gold}; "
+                f"{cut['views_cut']} knowledge views are cut after the text; "
                 f"{cut['words_without_pieces']} words have no pieces"
             )
 

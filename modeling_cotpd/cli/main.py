@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from modeling_cotpd.cli import check, prepare
 from modeling_cotpd.errors import CoTPDError
 
 app = typer.Typer(
@@ -12,6 +13,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(prepare.prepare)
+app.command()(check.check)
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
     if max_length < 8:
         raise SettingError(f"max_length must be at least 8, but is {max_length}.", fix="The paper uses 512.")
     splits, info = read_prepared(folder)
-    report = {
+    report: dict = {
         "name": info.name,
         "task": info.task,
         "label_names": info.label_names,
@@ -60,7 +60,7 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
         loaded = load_tokenizer(tokenizer)
     for name, split in splits.items():
         found_hash = gold_hash(split)
-        facts = {
+        facts: dict = {
             "rows": len(split),
             "gold_hash": found_hash,
             "copy": KNOWN_COPIES.get(found_hash, ""),
@@ -130,7 +130,8 @@ def other_type(label_names: Sequence[str]) -> str:
 
 def count_tags(split: Dataset, label_names: Sequence[str]) -> dict:
     """Entities per type read strictly and leniently, and `I-` tags that continue nothing."""
-    strict, lenient = Counter(), Counter()
+    strict: Counter[str] = Counter()
+    lenient: Counter[str] = Counter()
     orphan_tags, orphan_rows = 0, []
     for name, ids in zip(split["id"], split["ner_tags"], strict=True):
         tags = [label_names[tag] for tag in ids or ()]

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-_URL = re.compile(r"https?\s*:\s*/\s*/?\s*\S+|//t\s*\.\s*co/\S+|\S+://\S+")
+# Some files part an address into tokens, such as `https : //t . co/abc`, and a handle, such as `@Ada _ Lee`.
+_URL = re.compile(r"(?:https?\s*:\s*)?/+\s*t\s*\.\s*co\s*/\s*\S+|https?\s*:\s*/+\s*\S+|\S+://\S+")
 _HANDLE = re.compile(r"@\s?\w+(?: _(?: \w+)?)*")
 _WORD = re.compile(r"\w+")
 NEAR = 0.8
@@ -61,15 +62,19 @@ def find_pairs(posts: Iterable[tuple[str, str, Sequence[str]]], near: float = NE
     Returns:
         `list[Pair]`: In the order of the posts; the earlier post of a pair is `a`.
     """
-    posts = [(split, name, tuple(tokens), normalise(tokens)) for split, name, tokens in posts]
-    sets = [frozenset(words) for *_, words in posts]
+    names = []
+    forms: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    for split, name, tokens in posts:
+        names.append((split, name))
+        forms.append((tuple(tokens), normalise(tokens)))
+    sets = [frozenset(words) for _, words in forms]
     kinds: dict[tuple[int, int], str] = {}
     searched: list[int] = []
-    for kind, field in (("exact", 2), ("normalised", 3)):
+    for kind, field in (("exact", 0), ("normalised", 1)):
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for index, post in enumerate(posts):
+        for index, form in enumerate(forms):
             if kind == "exact" or len(sets[index]) >= MIN_WORDS:
-                groups[post[field]].append(index)
+                groups[form[field]].append(index)
         for group in groups.values():
             for position, b in enumerate(group):
                 for a in group[: min(position, MAX_PARTNERS)]:
@@ -77,7 +82,7 @@ def find_pairs(posts: Iterable[tuple[str, str, Sequence[str]]], near: float = NE
         searched = sorted(index for group in groups.values() for index in group[:MAX_PARTNERS])
     for a, b in _near_pairs(sets, searched, near):
         kinds.setdefault((a, b), "near")
-    return [Pair(*posts[a][:2], *posts[b][:2], kind) for (a, b), kind in sorted(kinds.items())]
+    return [Pair(*names[a], *names[b], kind) for (a, b), kind in sorted(kinds.items())]
 
 
 def _near_pairs(sets: list[frozenset[str]], searched: list[int], near: float) -> Iterator[tuple[int, int]]:

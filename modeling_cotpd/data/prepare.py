@@ -114,7 +114,7 @@ def prepare(
             f"{name} {'needs a' if source is None else 'takes no'} source.",
             fix=f"cotpd prepare {name} {'--source DIR ' if source is None else ''}--out {out}",
         )
-    rows, info, files = _read(name, source, options)
+    rows, info, files = _read(name, "" if source is None else os.fspath(source), options)
     coverage: list[Coverage] = []
     if source is not None and Path(source).is_dir():
         coverage = _join_files(Path(source), rows, info, files, options)
@@ -126,9 +126,7 @@ def prepare(
     return write_prepared(splits, info, out), coverage
 
 
-def _read(
-    name: str, source: str | os.PathLike | None, options: PrepareOptions
-) -> tuple[dict[str, list[dict]], DatasetInfo, list[Path]]:
+def _read(name: str, source: str, options: PrepareOptions) -> tuple[dict[str, list[dict]], DatasetInfo, list[Path]]:
     """Rows by split, the description so far, and the files that were read."""
     published = SOURCES.get(name)
     if published is None and options.download:

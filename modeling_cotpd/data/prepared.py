@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import pyarrow
 from datasets import Dataset, DatasetDict
 from datasets.exceptions import DatasetGenerationError
 
@@ -103,7 +104,7 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
             raise DataError(f"{METADATA_FILE} names the split {name!r}, but its file is missing.", place=str(path))
         try:
             split = Dataset.from_parquet(str(path))
-        except DatasetGenerationError as error:
+        except (DatasetGenerationError, pyarrow.ArrowInvalid) as error:
             raise DataError("The file is not Parquet.", place=str(path), fix="Prepare the folder again.") from error
         if task_of(split.features) != info.task or label_names_of(split.features) != info.label_names:
             raise DataError(

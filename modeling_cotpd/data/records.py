@@ -164,7 +164,7 @@ def _rows(
         if new:
             ignored |= new
             logger.warning("%s: columns that the record does not have are left out: %s", spot, ", ".join(sorted(new)))
-        row = {"place": spot, "tokens": _tokens(raw["tokens"], spot)}
+        row: dict = {"place": spot, "tokens": _tokens(raw["tokens"], spot)}
         row["id"] = str(raw["id"]) if raw.get("id") is not None else f"{split}-{index}"
         row["image"] = None if raw.get("image") is None else str(raw["image"])
         for name in KNOWLEDGE_COLUMNS:

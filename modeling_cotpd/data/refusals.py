@@ -4,8 +4,8 @@ import re
 
 _REFUSAL = re.compile(
     r"^\W*(?:(?:i['’]?m|i am) (?:very )?sorry|sorry|my apologies|i apologi[sz]e|as an ai\b|i can(?:['’]?t|not)"
-    r"|i(?:['’]m| am) unable)\b(?=.{0,160}?(?:can['’]?t|cannot|unable|not able|no (?:image|picture|paragraph)|issue|not provided|"
-    r"without))",
+    r"|i(?:['’]m| am) unable)\b(?=.{0,160}?(?:can['’]?t|cannot|unable|not able|no (?:image|picture|paragraph)"
+    r"|issue|not provided|without))",
     re.IGNORECASE | re.DOTALL,
 )
 _UNAVAILABLE = re.compile(

@@ -31,13 +31,13 @@ def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, Datas
         )
     if "train" in splits:
         train = splits["train"]
-        if arguments.max_train_samples is not None and arguments.max_train_samples < len(train):
-            train = train.shuffle(seed=arguments.sample_seed).select(range(arguments.max_train_samples))
-        if arguments.max_labelled_samples is not None and arguments.max_labelled_samples < len(train):
-            if arguments.max_train_samples is None:
-                train = train.shuffle(seed=arguments.sample_seed)
-            kept, rest = arguments.max_labelled_samples, range(arguments.max_labelled_samples, len(train))
-            train = concatenate_datasets([train.select(range(kept)), without_labels(train.select(rest), train)])
+        rows = min(len(train), arguments.max_train_samples or len(train))
+        labelled = min(rows, arguments.max_labelled_samples or rows)
+        if labelled < len(train):
+            train = train.shuffle(seed=arguments.sample_seed).select(range(rows))
+        if labelled < rows:
+            rest = train.select(range(labelled, rows))
+            train = concatenate_datasets([train.select(range(labelled)), without_labels(rest, train)])
         for folder in arguments.unlabelled_dataset_dir or ():
             other, _ = read_prepared(folder)
             if "train" not in other:
@@ -67,7 +67,7 @@ def _empty_column(batch: dict[str, list], column: str) -> dict[str, list]:
 
 
 def log_coverage(name: str, split: Dataset, columns: list[str]) -> None:
-    """Log how many rows have a label and each knowledge column; warn when a column that is used is empty throughout."""
+    """Log how many rows have a label and each knowledge column; warn when a column in use is empty throughout."""
     label = split["ner_tags" if task_of(split.features) == "mner" else "relation"]
     filled = {column: sum(1 for text in split[column] if text) for column in columns}
     logger.info(

@@ -1,0 +1,47 @@
+# Every target does all of its own set-up in .venv, from a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Without a GPU, PyTorch's CPU build: where its index is not reached, pip goes on with its usual ones.
+TORCH ?= torch==2.13.0
+ifeq ($(shell command -v nvidia-smi),)
+TORCH_INDEX ?= --extra-index-url https://download.pytorch.org/whl/cpu
+endif
+# OUT is where `make demo` writes; it is made anew each time.
+OUT ?= outputs/demo
+
+.PHONY: demo test test-slow style quality clean
+
+$(BIN)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --retries 0 $(TORCH_INDEX) "$(TORCH)"
+	touch $@
+
+$(BIN)/.demo: $(BIN)/.torch setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[quickstart]"
+	touch $@
+
+$(BIN)/.test: $(BIN)/.torch setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[test,quality]"
+	touch $@
+
+demo: $(BIN)/.demo
+	$(BIN)/python examples/demo.py --output_dir $(OUT)
+
+test: $(BIN)/.test
+	$(BIN)/python -m pytest
+
+test-slow: $(BIN)/.test
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+style: $(BIN)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+quality: $(BIN)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info outputs

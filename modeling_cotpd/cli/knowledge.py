@@ -1,0 +1,210 @@
+"""`cotpd knowledge ...`: the response store, batch files, and the summarizer."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Split, make_plan
+from modeling_cotpd.errors import KnowledgeError, SettingError
+
+app = typer.Typer(no_args_is_help=True, help="Stored answers, batch files, summaries.", pretty_exceptions_enable=False)
+
+
+def _existing(store: Path) -> Path:
+    if not store.is_file():
+        raise KnowledgeError("There is no such response store.", place=str(store), fix="Name it with --store.")
+    return store
+
+
+@app.command()
+def status(store: options.Store = options.STORE) -> None:
+    """What the store holds, as JSON: answers and tokens by endpoint, model, purpose and status.
+
+    Example: cotpd knowledge status --store answers.sqlite
+    """
+    from modeling_cotpd.knowledge.store import ResponseStore
+
+    names = ("endpoint", "model", "purpose", "status", "answers", "prompt_tokens", "completion_tokens")
+    with ResponseStore(_existing(store)) as opened:
+        rows = [dict(zip(names, row, strict=True)) for row in opened.counts()]
+    typer.echo(json.dumps(rows, indent=2))
+
+
+@app.command("export")
+def export_(
+    out: Annotated[Path, typer.Argument(help="JSON Lines file to write.")],
+    store: options.Store = options.STORE,
+    status: Annotated[str, typer.Option(help="Only rows of this status, such as failed.")] = "",
+    model: Annotated[str, typer.Option(help="Only rows of this model.")] = "",
+) -> None:
+    """Write stored answers as JSON Lines, one row with request, answer and usage a line.
+
+    Example: cotpd knowledge export answers.jsonl --store answers.sqlite
+    """
+    from modeling_cotpd.knowledge.exchange import export_answers
+    from modeling_cotpd.knowledge.store import ResponseStore
+
+    wanted = {name: value for name, value in (("status", status), ("model", model)) if value}
+    with ResponseStore(_existing(store)) as opened:
+        typer.echo(f"{export_answers(opened, out, **wanted):,} rows in {out}")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="JSON Lines file from `cotpd knowledge export`.")],
+    store: options.Store = options.STORE,
+) -> None:
+    """Read exported answers into a store; answers that it has are kept.
+
+    Example: cotpd knowledge import answers.jsonl --store other.sqlite
+    """
+    from modeling_cotpd.knowledge.exchange import import_answers
+    from modeling_cotpd.knowledge.store import ResponseStore
+
+    if not path.is_file():
+        raise KnowledgeError("There is no such file.", place=str(path))
+    with ResponseStore(store) as opened:
+        taken, read = import_answers(opened, path)
+    typer.echo(f"{taken:,} of {read:,} rows were new")
+
+
+@app.command()
+def batch_write(
+    source: Annotated[Path, typer.Argument(help="Posts, as `cotpd elicit` takes them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the request files.")],
+    model: options.Model,
+    store: options.Store = options.STORE,
+    base_url: options.BaseUrl = options.OPENAI_URL,
+    endpoint: options.Endpoint = "",
+    split: Split = None,
+    grains: Grains = GRAINS,
+    mode: Mode = "dialogue",
+    images: Images = None,
+    prompts: options.Prompts = None,
+    max_tokens: options.MaxTokens = 512,
+    sampling: options.Sampling = "",
+    limit: options.Limit = None,
+    again: options.Again = "",
+    most_requests: Annotated[int, typer.Option(help="Most requests in one file.", min=1)] = 50_000,
+    most_megabytes: Annotated[float, typer.Option(help="Largest file, in megabytes.", min=0.001)] = 200,
+) -> None:
+    """Write the requests that can be asked now as OpenAI Batch files, which vLLM's run-batch takes too.
+
+    In dialogue mode every question needs the answer before it: write, have it answered, read, and write again, one
+    round per grain; independent mode takes one round. When nothing is left to write, `cotpd elicit --offline` with
+    the same options writes the columns.
+
+    Example: cotpd knowledge batch-write posts.parquet --out batches --model gpt-5-nano --mode independent
+    """
+    from modeling_cotpd.knowledge.batch import BatchWriter
+    from modeling_cotpd.knowledge.elicit import all_posts
+    from modeling_cotpd.knowledge.explanation import explanation_jobs
+    from modeling_cotpd.knowledge.post import find_post_files
+    from modeling_cotpd.knowledge.store import ResponseStore
+
+    settings = options.teacher_settings(model, base_url, endpoint, max_tokens, sampling, "")
+    plan = make_plan(settings, prompts, grains, mode, images)
+    files = find_post_files(source, split or ())
+    with ResponseStore(store) as opened:
+        writer = BatchWriter(opened, out, options.statuses(again), most_requests, int(most_megabytes * 1e6))
+        writer.write(explanation_jobs(all_posts(files, limit), plan))
+    for path in writer.files:
+        typer.echo(str(path))
+    typer.echo(f"requests: {json.dumps(dict(writer.counts))[1:-1] or 'none'}", err=True)
+
+
+@app.command()
+def batch_read(
+    paths: Annotated[list[Path], typer.Argument(help="Output and error files of the batches, in any order.")],
+    store: options.Store = options.STORE,
+) -> None:
+    """Read batch outputs into the store that wrote the requests; exit code 3 when a line could not be used or failed.
+
+    Example: cotpd knowledge batch-read batch_*_output.jsonl batch_*_error.jsonl --store answers.sqlite
+    """
+    from modeling_cotpd.knowledge.batch import read_batch
+    from modeling_cotpd.knowledge.store import ResponseStore
+
+    if missing := [path for path in paths if not path.is_file()]:
+        raise KnowledgeError("There is no such file.", place=str(missing[0]))
+    with ResponseStore(_existing(store)) as opened:
+        counts, problems = read_batch(paths, opened)
+    options.echo_all(problems)
+    typer.echo(f"answers: {json.dumps(dict(counts))[1:-1] or 'none'}")
+    if problems or counts["failed"]:
+        raise typer.Exit(options.UNASKED)
+
+
+@app.command()
+def summarize(
+    source: Annotated[Path, typer.Argument(help="Prepared folder with chain-of-thought columns.")],
+    out: Annotated[Path, typer.Option(help="New prepared folder.")],
+    model: options.Model,
+    tokenizer: Annotated[str, typer.Option(help="Folder or name of the student's tokenizer.")],
+    budget: Annotated[
+        str, typer.Option(help="Most word pieces: a number for all grains, or noun=64,sentence=128.")
+    ] = "128",
+    store: options.Store = options.STORE,
+    base_url: options.BaseUrl = options.OPENAI_URL,
+    endpoint: options.Endpoint = "",
+    prompts: options.Prompts = None,
+    max_tokens: options.MaxTokens = 512,
+    sampling: options.Sampling = "",
+    key_variable: options.KeyVariable = "OPENAI_API_KEY",
+    concurrency: options.Concurrency = 16,
+    timeout: options.Timeout = 120.0,
+    retries: options.Retries = 6,
+    again: options.Again = "",
+    dry_run: options.DryRun = False,
+    price_in: options.PriceIn = None,
+    price_out: options.PriceOut = None,
+) -> None:
+    """Have explanations that are over the student's budget told shorter, and only those.
+
+    OUT/summarized.jsonl names every explanation that was too long and what became of it. The default budget is ours:
+    three grains of 128 word pieces leave a quarter of 512 to text and caption. Exit codes as of `cotpd elicit`.
+
+    Example: cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
+    """
+    from modeling_cotpd.knowledge.elicit import all_posts
+    from modeling_cotpd.knowledge.estimate import estimate_from_store, find_price
+    from modeling_cotpd.knowledge.post import find_post_files
+    from modeling_cotpd.knowledge.prompt import load_prompts
+    from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs
+    from modeling_cotpd.knowledge.summarize import summarize as run
+
+    settings = options.teacher_settings(
+        model, base_url, endpoint, max_tokens, sampling, key_variable, timeout, retries
+    )
+    plan = SummaryPlan(settings, load_prompts(prompts)["summarize"], read_budgets(budget), count_with(tokenizer))
+    price, repeated = find_price(model, price_in, price_out), options.statuses(again)
+    if dry_run:
+        jobs = summary_jobs(all_posts(find_post_files(source), None), plan)
+        options.echo_all(estimate_from_store(jobs, store, settings, repeated).lines(price))
+        return
+    result = run(source, out, store, plan, concurrency=concurrency, again=repeated, price=price)
+    counts = {f"{grain}, {outcome}": count for (grain, outcome), count in sorted(result.outcomes.items())}
+    typer.echo(f"over budget: {json.dumps(counts)[1:-1] or 'none'}")
+    if result.problems:
+        typer.echo(f"{result.problems:,} explanations stay too long: see {result.marks}", err=True)
+        failed = sum(count for (_, outcome), count in result.outcomes.items() if outcome in ("failed", "missing"))
+        raise typer.Exit(options.UNASKED if failed else options.UNUSABLE)
+
+
+def read_budgets(text: str) -> dict[str, int]:
+    """Grain to word pieces, from `128` or `noun=64,sentence=128`.
+
+    Raises:
+        SettingError: A part is no number.
+    """
+    try:
+        if "=" not in text:
+            return dict.fromkeys(GRAINS.split(","), int(text))
+        return {name.strip(): int(value) for name, value in (part.split("=") for part in options.words(text))}
+    except ValueError:
+        raise SettingError(
+            f"{text!r} is no budget.", place="--budget", fix="Write 128 or noun=64,sentence=128"
+        ) from None

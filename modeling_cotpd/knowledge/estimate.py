@@ -1,0 +1,184 @@
+"""What a run will cost, told before it starts."""
+
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.knowledge.answer import ANSWERED, FAILED, MISSING, Answer
+from modeling_cotpd.knowledge.job import Job, results
+from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.knowledge.teacher import TeacherSettings
+
+PRICE_FILE = Path(__file__).parent / "prices.json"
+CHARACTERS_PER_TOKEN = 4.0
+TOKENS_PER_MESSAGE = 4
+TOKENS_PER_PICTURE = 1000
+EXPECTED_CHARACTERS = {
+    "noun": 90,
+    "sentence": 300,
+    "multimodality": 200,
+    "summarize": 300,
+    "entities": 120,
+    "relation": 40,
+}
+"""Mean lengths of the published ChatGPT explanations of Twitter-2015 and 2017; for other purposes, ours."""
+EXPECTED_OTHERWISE = 200
+ENOUGH_ANSWERS = 20
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per million tokens, of input and of output."""
+
+    input: float
+    output: float
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """US dollars for so many tokens."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+
+
+def find_price(model: str, price_in: float | None = None, price_out: float | None = None) -> Price | None:
+    """The price of a model: as given, else from `prices.json`, else `None`.
+
+    Args:
+        model (`str`): The model's name; a date behind a listed name is overlooked (`gpt-4o-mini-2024-07-18`).
+        price_in (`float`, *optional*), price_out (`float`, *optional*): Dollars per million tokens, both or neither.
+
+    Raises:
+        SettingError: Only one of the two is given, or one is negative.
+    """
+    if (price_in is None) != (price_out is None):
+        raise SettingError("Give both prices or neither.", place="--price-in, --price-out")
+    if price_in is not None and price_out is not None:
+        if min(price_in, price_out) < 0:
+            raise SettingError("A price is negative.", place="--price-in, --price-out")
+        return Price(price_in, price_out)
+    models = json.loads(PRICE_FILE.read_text("utf-8"))["models"]
+    name = model.rsplit("/", 1)[-1]
+    for listed in sorted(models, key=len, reverse=True):
+        if name == listed or (name.startswith(f"{listed}-") and name[len(listed) + 1].isdigit()):
+            return Price(*models[listed])
+    return None
+
+
+@dataclass
+class Estimate:
+    """What is to be asked.
+
+    Args:
+        requests (`Counter`): Requests to send, by purpose.
+        stored (`int`): Requests whose answer is stored already.
+        prompt_tokens (`float`): Estimated input.
+        completion_tokens (`float`): Estimated output.
+        most_completion_tokens (`float`): Output when every answer runs to its token limit.
+        measured (`set[str]`): Purposes for which output was estimated from answers in the store.
+    """
+
+    requests: Counter = field(default_factory=Counter)
+    stored: int = 0
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
+    most_completion_tokens: float = 0.0
+    measured: set[str] = field(default_factory=set)
+
+    def lines(self, price: Price | None) -> list[str]:
+        """The estimate in words."""
+        kinds = ", ".join(f"{count:,} {purpose}" for purpose, count in self.requests.items()) or "nothing"
+        output = (
+            "output as long as this model's answers in the store so far"
+            if self.requests and self.measured == set(self.requests)
+            else "output as long as published ChatGPT explanations; after a run with --limit 50, as measured"
+        )
+        lines = [
+            f"requests to send: {self.requests.total():,} ({kinds}); answered already: {self.stored:,}",
+            f"tokens, estimated: {self.prompt_tokens:,.0f} in, {self.completion_tokens:,.0f} out ({output})",
+        ]
+        if price is None:
+            return [*lines, "cost: unknown price; give --price-in and --price-out in dollars per million tokens"]
+        expected = price.cost(self.prompt_tokens, self.completion_tokens)
+        # In a dialogue long answers also come back as input of the next questions.
+        most = price.cost(self.prompt_tokens + self.most_completion_tokens, self.most_completion_tokens)
+        return [
+            *lines,
+            f"cost, estimated: ${expected:,.2f}, at most about ${most:,.2f} if every answer reaches its token limit "
+            f"(${price.input:g} in, ${price.output:g} out per million tokens; check your provider's prices)",
+        ]
+
+
+def estimate(
+    jobs: Iterable[Job],
+    lookup: Callable[[str], Answer],
+    usage: dict[str, dict[str, float]],
+    again: Iterable[str] = (),
+) -> Estimate:
+    """Count the requests that a run would send, and estimate their tokens.
+
+    Nothing is sent: a missing answer is imagined with the expected length, so that the later questions of a dialogue
+    are counted with it. Equal requests of several jobs are counted once.
+
+    Args:
+        jobs (`Iterable[Job]`): What would be asked.
+        lookup (`Callable[[str], Answer]`): Stored answer by key, such as `store.get`.
+        usage (`dict`): From `ResponseStore.usage`.
+        again (`Iterable[str]`): Statuses of stored answers that would be asked again.
+    """
+    result, to_ask = Estimate(), {MISSING, FAILED, *again}
+    seen = sqlite3.connect("")  # a temporary file once it outgrows SQLite's cache, so memory stays flat
+    seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def answer_to(request: Request) -> Answer:
+        answer = lookup(request.key)
+        new = seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (request.key,)).rowcount > 0
+        if answer.status not in to_ask:
+            result.stored += new
+            return answer
+        known = usage.get(request.purpose, {})
+        limit = request.body.get("max_tokens") or request.body.get("max_completion_tokens") or 0
+        if known.get("answers", 0) >= ENOUGH_ANSWERS:
+            output = known["completion_tokens"]
+            result.measured.add(request.purpose)
+        else:
+            output = EXPECTED_CHARACTERS.get(request.purpose, EXPECTED_OTHERWISE) / CHARACTERS_PER_TOKEN
+        if limit:
+            output = min(output, limit)
+        if new:
+            result.requests[request.purpose] += 1
+            result.prompt_tokens += message_tokens(request.body["messages"])
+            result.completion_tokens += output
+            result.most_completion_tokens += limit or output
+        return Answer(ANSWERED, "x" * round(output * CHARACTERS_PER_TOKEN))
+
+    for _ in results(jobs, answer_to):
+        pass
+    seen.close()
+    return result
+
+
+def estimate_from_store(
+    jobs: Iterable[Job], store: str | os.PathLike, settings: TeacherSettings, again: Iterable[str] = ()
+) -> Estimate:
+    """`estimate` against a store's file, which is not made when it is not there."""
+    if not Path(store).exists():
+        return estimate(jobs, lambda key: Answer(MISSING), {}, again)
+    with ResponseStore(store) as opened:
+        return estimate(jobs, opened.get, opened.usage(settings.endpoint, settings.model), again)
+
+
+def message_tokens(messages: list[dict]) -> float:
+    """Tokens of messages, estimated: 4 characters each, 4 more per message, 1,000 per picture."""
+    total = 0.0
+    for message in messages:
+        content = message["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        for part in parts:
+            is_text = part["type"] == "text"
+            total += len(part["text"]) / CHARACTERS_PER_TOKEN if is_text else TOKENS_PER_PICTURE
+        total += TOKENS_PER_MESSAGE
+    return total

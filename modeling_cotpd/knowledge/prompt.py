@@ -1,0 +1,126 @@
+"""Prompts: versioned text files, the paper's wording as default, each replaceable by a file of the same name."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeling_cotpd.errors import KnowledgeError
+
+PROMPT_FOLDER = Path(__file__).parent / "prompts"
+POST_FIELDS = frozenset({"text", "caption"})
+_FIELD = re.compile(r"\{([a-z_]+)\}")
+_FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt.
+
+    Args:
+        name (`str`): The file's name without its ending, such as `noun`.
+        version (`str`): What the file's first lines call its version.
+        text (`str`): The wording, with fields such as `{text}` to fill in.
+    """
+
+    name: str
+    version: str
+    text: str
+
+    @property
+    def tag(self) -> str:
+        """Name, version and hash of the wording; part of the key of every answer.
+
+        The hash is there because a wording is easily edited without a new version, and an answer to other words is
+        another answer.
+        """
+        return f"{self.name}@{self.version}#{hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
+
+    @property
+    def fields(self) -> set[str]:
+        """The names of the fields that the wording has."""
+        return set(_FIELD.findall(self.text))
+
+    def fill(self, **values: str) -> str:
+        """The wording with its fields filled in; a line whose only field is empty is left out.
+
+        So a post without a caption has no line `Image:` instead of one with nothing behind it. What is filled in is
+        never searched for fields again: braces in a post stay as they are.
+
+        Example:
+            >>> Prompt("post", "1", "Text: {text}\\nImage: {caption}").fill(text="Rain over {Lund}", caption="")
+            'Text: Rain over {Lund}'
+        """
+        lines = []
+        for line in self.text.split("\n"):
+            names = _FIELD.findall(line)
+            if unknown := [name for name in names if name not in values]:
+                raise KnowledgeError(
+                    f"The prompt has the unknown field {{{unknown[0]}}}.",
+                    place=f"prompt {self.name}",
+                    fix=f"Its fields are {', '.join(sorted(values))}.",
+                )
+            if names and not any(values[name] for name in names):
+                continue
+            lines.append(_FIELD.sub(lambda match: values[match.group(1)], line))
+        return "\n".join(lines)
+
+
+def read_prompt(path: Path) -> Prompt:
+    """Read one prompt file: `---`, a line `version: V`, `---`, then the wording.
+
+    Raises:
+        KnowledgeError: The file is not UTF-8, its first lines are not of that form, or the wording is empty.
+    """
+    fix = "A prompt file begins with the three lines '---', 'version: 1' and '---'; the wording follows."
+    try:
+        content = path.read_text("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise KnowledgeError("The prompt is not UTF-8 text.", place=f"{path}, byte {error.start}") from None
+    match = _FRONT_MATTER.fullmatch(content)
+    if match is None:
+        raise KnowledgeError("The prompt does not say its version.", place=f"{path}, line 1", fix=fix)
+    name, separator, version = match.group(1).partition(":")
+    if name.strip() != "version" or not separator or not version.strip() or "\n" in version.strip():
+        raise KnowledgeError("The prompt does not say its version.", place=f"{path}, line 2", fix=fix)
+    text = match.group(2).strip()
+    if not text:
+        raise KnowledgeError("The prompt has no wording.", place=str(path), fix=fix)
+    return Prompt(path.stem, version.strip(), text)
+
+
+def load_prompts(folder: str | os.PathLike | None = None) -> dict[str, Prompt]:
+    """All packaged prompts, those in `folder` in place of the packaged ones of the same name.
+
+    Args:
+        folder: A folder of `NAME.txt` files; other files in it are ignored. `system.txt` has no packaged
+            counterpart: when given, it opens every conversation as a system message.
+
+    Raises:
+        KnowledgeError: The folder or a prompt in it can not be read, a name is unknown, or a prompt has a field that
+            nothing fills in.
+    """
+    prompts = {path.stem: read_prompt(path) for path in sorted(PROMPT_FOLDER.glob("*.txt"))}
+    if folder is None:
+        return prompts
+    if not Path(folder).is_dir():
+        raise KnowledgeError("There is no such folder of prompts.", place=str(folder))
+    packaged = dict(prompts)
+    for path in sorted(Path(folder).glob("*.txt")):
+        if path.stem not in packaged and path.stem != "system":
+            raise KnowledgeError(
+                "No prompt has this name.",
+                place=str(path),
+                fix=f"The names are {', '.join(sorted(packaged))}, system.",
+            )
+        prompt = read_prompt(path)
+        known = POST_FIELDS | (packaged[path.stem].fields if path.stem in packaged else set())
+        if unknown := sorted(prompt.fields - known):
+            raise KnowledgeError(
+                f"The prompt has the unknown field {{{unknown[0]}}}.",
+                place=str(path),
+                fix=f"Its fields may be {', '.join(f'{{{name}}}' for name in sorted(known))}.",
+            )
+        prompts[path.stem] = prompt
+    return prompts

@@ -1,0 +1,298 @@
+"""Retrieved texts as knowledge, the paper's alternative source: from a corpus, or from the training split.
+
+Rules that hold for every source: a query never gets its own text or an exact duplicate of it; validation and test
+rows are only ever queries, never what is found; labels are not part of what is found.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from datasets.exceptions import DatasetGenerationError
+
+from modeling_cotpd.data.prepared import DatasetInfo
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.knowledge.embedding import (
+    TextEmbedder,
+    build_index,
+    file_hash,
+    fingerprint,
+    search,
+    stored_vectors,
+    vector_folder,
+)
+
+RETURNS = ("text", *KNOWLEDGE_COLUMNS)
+SEPARATOR = " | "
+"""Ours: between two retrieved texts."""
+
+
+@dataclass
+class Passages:
+    """What can be found.
+
+    Args:
+        keys (`Sequence[str]`): The texts that are compared with the query.
+        contents (`Sequence[str]`): The texts that are handed over; empty ones are never found.
+        ids (`Callable[[int], str]`): The name of a passage: a row id, or a line number of the corpus.
+        source (`str`): What provenance calls the passages.
+        key (`str`): Changes when the keys do; vectors are kept under it.
+        files (`dict[str, str]`): File name to sha256 of what was read; empty for the training split.
+    """
+
+    keys: Sequence[str]
+    contents: Sequence[str]
+    ids: Callable[[int], str]
+    source: str
+    key: str
+    files: dict[str, str]
+
+
+@dataclass
+class Retrieved:
+    """What was found for the rows of one split.
+
+    Args:
+        texts (`list[str]`): Per row the text for its knowledge column; empty when nothing was found.
+        hits (`list[list[tuple[str, float]]]`): Per row (passage id, cosine), best first.
+    """
+
+    texts: list[str]
+    hits: list[list[tuple[str, float]]]
+
+
+def row_texts(split: Dataset) -> list[str]:
+    """The posts of a split, tokens joined by blanks."""
+    return [" ".join(tokens) for tokens in split["tokens"]]
+
+
+def normalized(text: str) -> str:
+    """The form in which two texts are exact duplicates: letter case and white space do not count."""
+    return " ".join(text.casefold().split())
+
+
+def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Passages:
+    """The training split as passages.
+
+    Args:
+        splits (`Mapping[str, Dataset]`): A prepared folder's splits; only `train` is read.
+        returns (`str`, defaults to `text`): What a found post hands over: its `text`, its `caption` or one of its
+            knowledge columns. Never its labels.
+
+    Raises:
+        DataError: There is no training split, or the column is empty throughout.
+        SettingError: `returns` is not one of `RETURNS`.
+    """
+    if returns not in RETURNS:
+        raise SettingError(
+            f"Nothing to return called {returns!r}.", place="--returns", fix=f"Use {', '.join(RETURNS)}."
+        )
+    if "train" not in splits:
+        raise DataError("There is no training split to retrieve from.", fix="Give a --corpus.")
+    train = splits["train"]
+    keys = row_texts(train)
+    contents = keys if returns == "text" else list(train[returns])
+    if not any(contents):
+        raise DataError(f"The column {returns!r} is empty in every training row.", fix="Use --returns text.")
+    ids = list(train["id"])
+    return Passages(keys, contents, ids.__getitem__, f"{returns} of the training split", fingerprint(keys), {})
+
+
+def corpus_passages(path: str | os.PathLike, field: str = "text", cache: Path | None = None) -> Passages:
+    """A corpus as passages, memory-mapped: JSON Lines or Parquet with a text field, or a text file of one a line.
+
+    Args:
+        path (`str` or `os.PathLike`): Ends in `.jsonl`, `.json`, `.parquet` or `.txt`.
+        field (`str`, defaults to `text`): The field or column with the passage.
+        cache (`Path`, *optional*): Where the memory-mapped copy is kept; by default the cache of `datasets`.
+
+    Raises:
+        DataError: The file is missing, unreadable, or lacks the field.
+    """
+    path = Path(path)
+    readers = {
+        ".jsonl": Dataset.from_json,
+        ".json": Dataset.from_json,
+        ".parquet": Dataset.from_parquet,
+        ".txt": Dataset.from_text,
+    }
+    if path.suffix not in readers:
+        raise DataError("This is no known kind of corpus.", place=str(path), fix=f"Use {', '.join(readers)}.")
+    if not path.is_file():
+        raise DataError("There is no such corpus.", place=str(path), fix="Check the path.")
+    try:
+        rows = readers[path.suffix](str(path), cache_dir=None if cache is None else str(cache))
+    except (DatasetGenerationError, ValueError, OSError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise DataError(f"The corpus can not be read: {reason}", place=str(path)) from error
+    field = "text" if path.suffix == ".txt" else field
+    if field not in rows.column_names:
+        raise DataError(
+            f"The corpus has no field {field!r}.", place=str(path), fix=f"It has {', '.join(rows.column_names)}."
+        )
+    if rows.features[field].dtype not in ("string", "large_string"):
+        raise DataError(f"The field {field!r} holds no texts.", place=str(path), fix="Name another --field.")
+    texts, digest = _Column(rows, field), file_hash(path)
+    source = path.name if path.suffix == ".txt" else f"{field} of {path.name}"
+    return Passages(
+        texts, texts, lambda number: str(number + 1), source, fingerprint([digest, field]), {path.name: digest}
+    )
+
+
+class _Column(Sequence):
+    """One text column of a memory-mapped dataset; missing texts are empty."""
+
+    def __init__(self, rows: Dataset, field: str):
+        self._rows, self._field = rows, field
+        self._one = lru_cache(maxsize=100_000)(lambda number: rows[number][field] or "")  # good passages come often
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return [value or "" for value in self._rows[number][self._field]]
+        return self._one(number)
+
+
+def shorten(text: str, max_words: int) -> str:
+    """The first words of a text on one line."""
+    return " ".join(text.split()[:max_words])
+
+
+def retrieve_texts(
+    splits: Mapping[str, Dataset],
+    passages: Passages,
+    embedder: TextEmbedder,
+    *,
+    k: int = 3,
+    max_words: int = 60,
+    index: str = "Flat",
+    cache: Path | None = None,
+) -> dict[str, Retrieved]:
+    """Find the passages that are most similar to each post.
+
+    Args:
+        splits (`Mapping[str, Dataset]`): The rows that ask.
+        passages (`Passages`): From `train_passages` or `corpus_passages`.
+        embedder (`TextEmbedder`): Makes the vectors.
+        k (`int`, defaults to 3): Passages for each row; ours: three posts fit beside a post in 512 word pieces.
+        max_words (`int`, defaults to 60): Longer passages are cut; ours, for the same budget.
+        index (`str`, defaults to `Flat`): A FAISS factory string, see `build_index`.
+        cache (`Path`, *optional*): Where vectors are kept; below the user's cache folder by default.
+
+    Returns:
+        `dict[str, Retrieved]`: Per split what its rows got.
+
+    Example:
+        >>> splits, info = read_prepared("data/twitter2017")  # doctest: +SKIP
+        >>> embedder = TextEmbedder(default_text_model())  # doctest: +SKIP
+        >>> found = retrieve_texts(splits, train_passages(splits), embedder)  # doctest: +SKIP
+    """
+    chunk = 64 * embedder.batch_size
+    folder = vector_folder(cache, passages.key, embedder.fingerprint)
+    vectors = stored_vectors(
+        folder,
+        lambda start, stop: embedder.passages(passages.keys[start:stop]),
+        len(passages.keys),
+        embedder.dimension,
+        chunk,
+        "passage",
+    )
+    built = build_index(vectors, index, folder)
+    found = {}
+    for name, split in splits.items():
+        queries = row_texts(split)
+        own = [normalized(text) for text in queries]
+
+        def allowed(query: int, passage: int, own=own) -> bool:
+            return bool(passages.contents[passage].strip()) and normalized(passages.keys[passage]) != own[query]
+
+        asked = [embedder.queries(queries[start : start + chunk]) for start in range(0, len(queries), chunk)]
+        vectors_of_queries = np.concatenate(asked) if asked else np.zeros((0, embedder.dimension), np.float32)
+        hits = search(built, vectors_of_queries, k, allowed, lambda number: normalized(passages.contents[number]))
+        found[name] = collect(hits, passages, max_words)
+    return found
+
+
+def collect(hits: list[list[tuple[int, float]]], passages: Passages, max_words: int) -> Retrieved:
+    """Texts and named hits of one split from passage numbers."""
+    return Retrieved(
+        [SEPARATOR.join(shorten(passages.contents[number], max_words) for number, _ in row) for row in hits],
+        [[(passages.ids(number), round(score, 4)) for number, score in row] for row in hits],
+    )
+
+
+def fill_column(
+    splits: Mapping[str, Dataset],
+    info: DatasetInfo,
+    found: Mapping[str, Retrieved],
+    column: str,
+    provenance: str,
+    overwrite: bool = False,
+) -> tuple[dict[str, Dataset], DatasetInfo]:
+    """Put retrieved texts into a knowledge column, and what they are into `DatasetInfo`.
+
+    Args:
+        splits (`Mapping[str, Dataset]`): A prepared folder's splits.
+        info (`DatasetInfo`): Its `dataset.json`; it is copied, not changed.
+        found (`Mapping[str, Retrieved]`): From `retrieve_texts` or `retrieve_by_image`.
+        column (`str`): One of the knowledge columns.
+        provenance (`str`): One sentence.
+        overwrite (`bool`, defaults to `False`): Replace texts that the column already has.
+
+    Raises:
+        DataError: The column has texts, and `overwrite` is not set.
+        SettingError: There is no such column.
+    """
+    check_column(splits, column, overwrite)
+    filled = {}
+    for name, split in splits.items():
+        columns = {**split.to_dict(), column: found[name].texts} if name in found else split.to_dict()
+        filled[name] = Dataset.from_dict(columns, features=split.features)
+    note = f"{column}: {provenance}"
+    field = "captioner" if column == "caption" else "knowledge"
+    before = "" if overwrite and column == "caption" else getattr(info, field)
+    return filled, replace(info, **{field: f"{before}; {note}" if before else note})
+
+
+def check_column(splits: Mapping[str, Dataset], column: str, overwrite: bool) -> None:
+    """Raise when a knowledge column does not exist or would lose its texts."""
+    if column not in KNOWLEDGE_COLUMNS:
+        raise SettingError(
+            f"There is no knowledge column {column!r}.", place="--column", fix=f"Use {', '.join(KNOWLEDGE_COLUMNS)}."
+        )
+    for name, split in splits.items():
+        taken = sum(bool(text) for text in split[column])
+        if taken and not overwrite:
+            raise DataError(
+                f"{taken} of {len(split)} rows of the {name} split have a {column} already.",
+                fix="Choose another --column, or replace them with --overwrite.",
+            )
+
+
+def write_retrieved(
+    splits: Mapping[str, Dataset], found: Mapping[str, Retrieved], column: str, out: Path
+) -> list[Path]:
+    """Write `retrieved.<split>.jsonl` files, which the data joins take as knowledge files.
+
+    An object has the row's `id`, its text under the column's key (`sentence` for `cot_sentence`), and the `hits`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, retrieved in found.items():
+        path = out / f"retrieved.{name}.jsonl"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            for row_id, text, hits in zip(splits[name]["id"], retrieved.texts, retrieved.hits, strict=True):
+                row = {"id": row_id, column.removeprefix("cot_"): text, "hits": [list(hit) for hit in hits]}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        os.replace(temporary, path)
+        written.append(path)
+    return written

@@ -1,0 +1,119 @@
+"""A text-only relation-extraction pipeline: a text and two character spans in, relations with scores out."""
+
+from typing import Any
+
+import torch
+from transformers import Pipeline
+from transformers.pipelines.base import GenericTensor
+
+from .markers_cotpd import insert_markers, marker_ids, pieces_of_span, special_affixes
+
+RELATION_PIPELINE = {
+    "relation-extraction": {
+        "impl": "pipeline_cotpd.RelationExtractionPipeline",
+        "pt": ["AutoModelForSequenceClassification"],
+        "type": "text",
+    }
+}
+"""How a saved model's `config.custom_pipelines` names this pipeline."""
+
+
+class RelationExtractionPipeline(Pipeline):
+    """
+    Finds the relation between two entities of a text, from the text alone.
+
+    Call it with one input or a list of inputs. An input is a `dict` with `text` (`str`), `head` and `tail`
+    (`tuple[int, int]`: first character and the one after the last). Keyword arguments:
+
+        top_k (`int`, *optional*, defaults to 1): How many relations to return, best first. With 1, each result is a
+            `dict` with `label` and `score`; else a list of such.
+        batch_size (`int`, *optional*, defaults to 1): As for every pipeline.
+
+    A text longer than the model reads is cut to the pieces around the two entities.
+
+    Raises:
+        ValueError: A span is empty or lies outside the text, or the entities are further apart than the model reads.
+
+    Example:
+
+    ```python
+    >>> from transformers import pipeline
+    >>> extractor = pipeline("relation-extraction", "path/to/model", trust_remote_code=True)  # doctest: +SKIP
+    >>> extractor({"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)})  # doctest: +SKIP
+    {'label': '/per/loc/place_of_residence', 'score': 0.97}
+    ```
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = True
+
+    def _sanitize_parameters(self, top_k: int | None = None) -> tuple[dict, dict, dict]:
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {top_k}.")
+        return {}, {}, {} if top_k is None else {"top_k": top_k}
+
+    def preprocess(self, inputs: dict[str, Any]) -> dict[str, GenericTensor]:
+        if not isinstance(inputs, dict) or not {"text", "head", "tail"} <= inputs.keys():
+            raise ValueError(
+                f"An input needs text, head and tail, got {inputs!r:.80}. "
+                "Example: {'text': 'Maya moved to Harlow', 'head': (0, 4), 'tail': (14, 20)}"
+            )
+        text = inputs["text"]
+        for side in ("head", "tail"):
+            start, end = inputs[side]
+            if not 0 <= start < end <= len(text) or not text[start:end].strip():
+                raise ValueError(
+                    f"The {side} span ({start}, {end}) must hold characters of the text of length {len(text)}."
+                )
+        encoded = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
+        )
+        offsets = encoded["offset_mapping"]
+        head, tail = (pieces_of_span(offsets, *inputs[side]) for side in ("head", "tail"))
+        prefix, suffix = special_affixes(self.tokenizer)
+        markers = marker_ids(self.tokenizer)
+        room = self.tokenizer.model_max_length - len(prefix) - len(suffix) - len(markers)
+        begin, end = window(len(offsets), min(head[0], tail[0]), max(head[1], tail[1]), room)
+        marked, positions = insert_markers(
+            encoded["input_ids"][begin:end],
+            (head[0] - begin, head[1] - begin),
+            (tail[0] - begin, tail[1] - begin),
+            markers,
+        )
+        input_ids = torch.tensor([[*prefix, *marked, *suffix]])
+        return {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids),
+            "marker_positions": torch.tensor([[position + len(prefix) for position in positions]]),
+        }
+
+    def _forward(self, model_inputs: dict[str, GenericTensor]) -> dict[str, GenericTensor]:
+        return {"logits": self.model(**model_inputs).logits}
+
+    def postprocess(self, model_outputs: dict[str, GenericTensor], top_k: int = 1) -> dict | list[dict]:
+        probabilities = model_outputs["logits"][0].float().softmax(-1)
+        best = probabilities.topk(min(top_k, len(probabilities)))
+        relations = [
+            {"label": self.model.config.id2label[index], "score": value}
+            for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+        return relations[0] if top_k == 1 else relations
+
+
+def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:
+    """The pieces [begin, end) to read of a text of `length` pieces, so that [first, last) is in their middle.
+
+    Raises:
+        ValueError: [first, last) itself is longer than `room`.
+    """
+    if length <= room:
+        return 0, length
+    if last - first > room:
+        raise ValueError(f"The two entities lie {last - first} pieces apart; the model reads at most {room}.")
+    begin = min(max(0, first - (room - (last - first)) // 2), length - room)
+    return begin, begin + room
+
+
+__all__ = ["RELATION_PIPELINE", "RelationExtractionPipeline"]

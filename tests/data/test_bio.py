@@ -1,0 +1,35 @@
+"""Strict and lenient entities against seqeval."""
+
+import random
+
+import pytest
+from seqeval.metrics.sequence_labeling import get_entities
+from seqeval.scheme import IOB2, Entities
+
+from modeling_cotpd.data.bio import entities, orphans
+
+
+def test_orphans_and_both_readings():
+    tags = ["I-PER", "I-PER", "O", "B-LOC", "I-LOC", "I-ORG", "B-LOC", "B-LOC"]
+    assert orphans(tags) == [0, 5]
+    assert entities(tags) == [("LOC", 3, 5), ("LOC", 6, 7), ("LOC", 7, 8)]
+    assert entities(tags, lenient=True) == [
+        ("PER", 0, 2),
+        ("LOC", 3, 5),
+        ("ORG", 5, 6),
+        ("LOC", 6, 7),
+        ("LOC", 7, 8),
+    ]
+    assert orphans([]) == [] and entities([]) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_sequences_agree_with_seqeval(seed):
+    chance = random.Random(seed)
+    names = ["O", "B-A", "I-A", "B-B", "I-B"]
+    for _ in range(50):
+        tags = chance.choices(names, k=chance.randint(1, 9))
+        lenient = [(kind, start, end + 1) for kind, start, end in get_entities(tags)]
+        strict = [(found.tag, found.start, found.end) for found in Entities([tags], scheme=IOB2).entities[0]]
+        assert entities(tags, lenient=True) == lenient
+        assert entities(tags) == strict

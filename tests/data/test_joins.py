@@ -1,0 +1,66 @@
+"""Captions and knowledge joined by id."""
+
+import json
+import logging
+
+import pytest
+
+from modeling_cotpd.data.joins import join, read_texts
+from modeling_cotpd.errors import KnowledgeError, SettingError
+
+
+def rows():
+    return [
+        {"id": "1#a", "image": "1", "place": "train.txt, line 1"},
+        {"id": "1#b", "image": "1", "place": "train.txt, line 2"},
+        {"id": "2", "image": None, "place": "train.txt, line 3"},
+        {"id": "3", "image": "3", "place": "train.txt, line 4"},
+    ]
+
+
+def write(tmp_path, *objects):
+    path = tmp_path / "captions.train.jsonl"
+    path.write_text("".join(json.dumps(value) + "\n" for value in objects))
+    return path
+
+
+def test_join_by_id_then_by_image(tmp_path):
+    path = write(
+        tmp_path,
+        {"id": 1, "blip2": " a dog ", "long": "x"},
+        {"id": "1#b", "blip2": "a cat"},
+        {"id": "2", "blip2": None},
+    )
+    data = rows()
+    (report,) = join(data, path, {"caption": "blip2"}, "train")
+    assert [row["caption"] for row in data] == ["a dog", "a cat", "", ""]
+    assert (report.rows, report.matched, report.filled) == (4, 3, 2)
+    assert "3/4 ids matched" in str(report)
+
+
+def test_ids_that_do_not_match_are_shown_from_both_files(tmp_path):
+    path = write(tmp_path, {"id": "x9", "blip2": "a dog"}, {"id": "2", "blip2": "a dog"})
+    with pytest.raises(KnowledgeError, match=r"Only 1 of 4 rows .* like x9, 2, those of train\.txt like 1, 1, 2"):
+        join(rows(), path, {"caption": "blip2"}, "train")
+    join(rows(), path, {"caption": "blip2"}, "train", min_coverage=0.25)
+    with pytest.raises(SettingError, match="between 0 and 1"):
+        join(rows(), path, {"caption": "blip2"}, "train", min_coverage=5)
+
+
+def test_unknown_keys_columns_and_clashing_ids(tmp_path):
+    path = write(tmp_path, *({"id": name, "blip2": "", "owl": "an owl"} for name in ("1", "2", "3")))
+    with pytest.raises(KnowledgeError, match=r"No object has the key 'catr'\. The keys are blip2, owl"):
+        join(rows(), path, {"caption": "catr"}, "train")
+    with pytest.raises(SettingError, match="no column 'captoin'"):
+        join(rows(), path, {"captoin": "owl"}, "train")
+    with pytest.raises(KnowledgeError, match=r"line 2: The id '1' stands at line 1 too"):
+        read_texts(write(tmp_path, {"id": "1", "owl": "a"}, {"id": "1", "owl": "b"}))
+    with pytest.raises(KnowledgeError, match="line 1: The object has no 'id'"):
+        read_texts(write(tmp_path, {"owl": "a"}))
+
+
+def test_empty_texts_are_told(tmp_path, caplog):
+    path = write(tmp_path, *({"id": name, "blip2": "", "owl": "an owl"} for name in ("1", "2", "3")))
+    with caplog.at_level(logging.WARNING):
+        join(rows(), path, {"caption": "blip2"}, "train")
+    assert "0 texts are not empty" in caplog.text and "another key of blip2, owl" in caplog.text

@@ -1,0 +1,241 @@
+"""From files to a prepared folder, on files written for these tests, and on the published ones where they are."""
+
+import ast
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from modeling_cotpd.data.files import sha256_of
+from modeling_cotpd.data.prepare import PrepareOptions, prepare
+from modeling_cotpd.data.prepared import read_prepared
+from modeling_cotpd.data.sources import KNOWN_COPIES, SOURCES
+from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+
+NAMES = {"train": "train", "validation": "valid", "test": "test"}
+
+
+def jsonl(path, *objects):
+    path.write_text("".join(json.dumps(value) + "\n" for value in objects))
+
+
+@pytest.fixture
+def twitter(tmp_path):
+    """A folder as Twitter-2015 is published, with captions and knowledge."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for split, name in NAMES.items():
+        posts = [f"IMGID:{split}{i}\nAda\tB-PER\nin\tO\nYork\tB-LOC\nFair\tI-OTHER\n" for i in range(3)]
+        (folder / f"{name}.txt").write_text("\n".join(posts))
+        ids = [f"{split}{i}" for i in range(3)]
+        jsonl(folder / f"captions.{name}.jsonl", *({"id": i, "blip2": "a park", "owl": f"long {i}"} for i in ids))
+        jsonl(
+            folder / f"knowledge.{name}.jsonl",
+            *({"id": i, "noun": "n", "sentence": "s", "multimodality": f"m {i}"} for i in ids[:2]),
+        )
+    return folder
+
+
+def test_published_form_with_captions_and_knowledge(twitter, tmp_path):
+    info, coverage = prepare("twitter2015", twitter, tmp_path / "out")
+    splits, read = read_prepared(tmp_path / "out")
+    assert read == info and list(splits) == list(NAMES)
+    assert info.label_names == ["O", "B-LOC", "I-LOC", "B-OTHER", "I-OTHER", "B-PER", "I-PER"]
+    row = splits["validation"][0]
+    assert (row["id"], row["image"], row["caption"]) == ("validation0", "validation0", "a park")
+    assert (row["cot_noun"], row["cot_sentence"], row["cot_multimodality"]) == ("n", "s", "m validation0")
+    assert splits["train"]["cot_noun"] == ["n", "n", ""]
+    assert info.captioner == "blip2" and info.knowledge == "knowledge files"
+    assert info.sources == {path.name: sha256_of(path) for path in twitter.iterdir()}
+    assert len(coverage) == 12 and {(report.matched, report.filled) for report in coverage} == {(3, 3), (2, 2)}
+
+
+def test_options(twitter, tmp_path):
+    options = PrepareOptions(
+        captioner="owl",
+        knowledge=False,
+        knowledge_from_captions={"cot_multimodality": "owl"},
+        rename_types={"OTHER": "MISC"},
+    )
+    info, _ = prepare("twitter2015", twitter, tmp_path / "out", options)
+    (row, *_), _ = read_prepared(tmp_path / "out")[0]["train"], None
+    assert row["caption"] == row["cot_multimodality"] == "long train0" and row["cot_noun"] == ""
+    assert "B-MISC" in info.label_names and "B-OTHER" not in info.label_names
+    assert info.knowledge == "cot_multimodality from captions by owl" and "knowledge.train.jsonl" not in info.sources
+    info, coverage = prepare("twitter2015", twitter, tmp_path / "no", PrepareOptions(captions=False, knowledge=False))
+    assert (info.captioner, info.knowledge, coverage) == ("", "", [])
+
+
+def test_files_that_do_not_fit_or_are_missing(twitter, tmp_path, caplog):
+    out = tmp_path / "out"
+    with pytest.raises(KnowledgeError, match="No object has the key 'catr'"):
+        prepare("twitter2015", twitter, out, PrepareOptions(captioner="catr"))
+    (twitter / "knowledge.test.jsonl").unlink()
+    prepare("twitter2015", twitter, tmp_path / "partly")
+    assert "the test split has no file knowledge.test.jsonl" in caplog.text
+    (twitter / "captions.train.jsonl").rename(twitter / "captions.test.jsonl")
+    with pytest.raises(KnowledgeError, match=r"Only 0 of 3 rows of the test split.*train0.*test0"):
+        prepare("twitter2015", twitter, out)
+    for path in twitter.glob("captions*"):
+        path.unlink()
+    with pytest.raises(DataError, match="There are no caption files"):
+        prepare("twitter2015", twitter, out, PrepareOptions(captioner="blip2"))
+    (twitter / "valid.txt").unlink()
+    with pytest.raises(
+        DataError, match=r"validation split of twitter2015 is missing.*validation\.txt or valid\.txt.*--down"
+    ):
+        prepare("twitter2015", twitter, out)
+    with pytest.raises(DataError, match="by hand"):
+        prepare("snap", twitter, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "options", "message"),
+    [
+        ("twitter", "raw", {}, "Unknown data set 'twitter'"),
+        ("mnre", None, {}, "mnre needs a source"),
+        ("sample-mner", "raw", {}, "sample-mner takes no source"),
+        ("custom", "raw", {}, "custom data needs a task"),
+        ("custom", "raw", {"task": "mner", "download": True}, "nothing to download for custom"),
+        ("twitter2015", "raw", {"task": "mre"}, "twitter2015 is mner data, not mre"),
+    ],
+)
+def test_settings_that_conflict(tmp_path, name, source, options, message):
+    with pytest.raises(SettingError, match=message):
+        prepare(name, source, tmp_path / "out", PrepareOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "ner"}, "task must be one of mner, mre"),
+        ({"knowledge_from_captions": {"caption": "owl"}}, "not 'caption'"),
+        ({"context_column": "text"}, "context_column must be one of"),
+        ({"captioner": "owl", "captions": False}, "switched off"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(SettingError, match=message):
+        PrepareOptions(**options)
+
+
+def test_the_output_is_not_overwritten(twitter, tmp_path):
+    with pytest.raises(DataError, match="not empty"):
+        prepare("twitter2015", twitter, twitter)
+
+
+def test_context_of_more(tmp_path, caplog):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.txt").write_text("IMGID:1\nAda\tB-Person\n<EOS>\tX\nAda\tX\nLee\tX\n\nIMGID:2\nx\tO\n")
+    info, _ = prepare("wikidiverse", tmp_path, tmp_path / "out")
+    assert info.label_names == ["O", "B-Person", "I-Person"]
+    assert "train: 1 posts carry retrieved text" in caplog.text
+    prepare("wikidiverse", tmp_path, tmp_path / "kept", PrepareOptions(context_column="cot_sentence"))
+    assert read_prepared(tmp_path / "kept")[0]["train"]["cot_sentence"] == ["Ada Lee", ""]
+
+
+def test_snap_accepts_its_types_only(tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.txt").write_text("IMGID:1\nAda\tB-PERSON\n")
+    with pytest.raises(DataError, match=r"train\.txt, line 2: Unknown tag 'B-PERSON'"):
+        prepare("snap", tmp_path, tmp_path / "out")
+
+
+def test_mnre_form(tmp_path):
+    row = {
+        "token": ["Ada", "met", "Bo"],
+        "h": {"name": "Ada", "pos": [0, 1]},
+        "t": {"name": "Bo", "pos": [2, 3]},
+        "img_id": "p.jpg",
+        "relation": "/per/per/peer",
+    }
+    for name in ("mnre_train.txt", "mnre_val .txt", "mnre_test.txt"):
+        (tmp_path / name).write_text(f"{row!r}\n{ {**row, 'relation': 'None', 'img_id': 'q.jpg'}!r}\n")
+    with pytest.raises(DataError, match=r"relation ids are missing.*rel2id\.json or"):
+        prepare("mnre", tmp_path, tmp_path / "out")
+    (tmp_path / "rel2id.json").write_text('{"None": 0, "/per/per/peer": 1}')
+    jsonl(tmp_path / "captions.train.jsonl", {"id": "p.jpg", "blip2": "two people"}, {"id": "q.jpg", "blip2": ""})
+    info, _ = prepare("mnre", tmp_path, tmp_path / "out")
+    train = read_prepared(tmp_path / "out")[0]["train"]
+    assert train["caption"] == ["two people", ""] and train["relation"] == [1, 0]
+    assert info.label_names == ["None", "/per/per/peer"] and "mnre_val .txt" in info.sources
+
+
+def test_own_data(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.txt").write_text("Ada B-PER\nruns O\n\nYork\n")
+    jsonl(tmp_path / "mine" / "test.jsonl", {"tokens": ["Bo"], "ner_tags": ["O"], "caption": "a hill"})
+    info, _ = prepare("custom", tmp_path / "mine", tmp_path / "out", PrepareOptions(task="mner"))
+    splits, _ = read_prepared(tmp_path / "out")
+    assert (info.name, info.captioner, info.knowledge) == ("mine", "given with the data", "")
+    assert list(splits) == ["train", "test"] and splits["train"]["ner_tags"] == [[1, 0], None]
+    with pytest.raises(DataError, match=r"train\.txt, line 1: Unknown tag 'B-PER'"):
+        prepare(
+            "custom",
+            tmp_path / "mine",
+            tmp_path / "x",
+            PrepareOptions(task="mner", label_names=["O", "B-LOC", "I-LOC"]),
+        )
+
+
+def test_download_comes_first(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "modeling_cotpd.data.prepare.download_source", lambda source, folder: asked.append(source.name)
+    )
+    with pytest.raises(DataError, match="is missing"):
+        prepare("twitter2017", tmp_path, tmp_path / "out", PrepareOptions(download=True))
+    assert asked == ["twitter2017"]
+
+
+@pytest.mark.parametrize(("name", "task"), [("sample-mner", "mner"), ("sample-mre", "mre")])
+def test_sample_corpora(tmp_path, name, task):
+    info, _ = prepare(name, None, tmp_path / "out")
+    splits, _ = read_prepared(tmp_path / "out")
+    assert info.task == task and info.label_names[0] == ("O" if task == "mner" else "None")
+    assert all(len(split) for split in splits.values()) and len(info.sources) == 3
+
+
+DATA = os.environ.get("COTPD_DATA")
+real = pytest.mark.skipif(not DATA, reason="COTPD_DATA does not name a folder with the published data sets")
+ROWS = {"twitter2015": (4000, 1000, 3257), "twitter2017": (3373, 723, 723), "mnre": (12247, 1624, 1614)}
+
+
+@real
+@pytest.mark.parametrize("name", ROWS)
+def test_published_data_sets(tmp_path, name):
+    info, coverage = prepare(name, Path(DATA) / name, tmp_path / "out")
+    assert tuple(facts["rows"] for facts in info.splits.values()) == ROWS[name]
+    assert all(facts["gold_hash"] in KNOWN_COPIES for facts in info.splits.values())
+    assert all(report.matched == report.rows and report.filled > 0.98 * report.rows for report in coverage)
+    assert {file.sha256 for file in SOURCES[name].downloads} <= set(info.sources.values())
+    splits, _ = read_prepared(tmp_path / "out")
+    assert all(len(set(split["id"])) == len(split) for split in splits.values())
+    if name == "mnre":
+        return
+    # The same files cut up in another way: blocks between empty lines, columns by the last TAB.
+    for split, rows in splits.items():
+        blocks = (Path(DATA) / name / f"{NAMES[split]}.txt").read_bytes().decode().strip("\n").split("\n\n")
+        wanted = [[line.rpartition("\t")[::2] for line in block.split("\n")[1:]] for block in blocks]
+        tags = info.label_names
+        assert wanted == [
+            [(token, tags[tag]) for token, tag in zip(row["tokens"], row["ner_tags"], strict=True)] for row in rows
+        ]
+        assert [row["id"] for row in rows] == [block.split("\n")[0].removeprefix("IMGID:") for block in blocks]
+
+
+@real
+def test_mnre_against_its_lines(tmp_path):
+    options = PrepareOptions(knowledge_from_captions={"cot_multimodality": "minicpm"})
+    info, _ = prepare("mnre", Path(DATA) / "mnre", tmp_path / "out", options)
+    test = read_prepared(tmp_path / "out")[0]["test"]
+    lines = (Path(DATA) / "mnre" / "mnre_test.txt").read_text("utf-8").splitlines()
+    ids = json.loads((Path(DATA) / "mnre" / "rel2id.json").read_text())
+    for row, line in zip(test, lines, strict=True):
+        raw = ast.literal_eval(line)
+        assert row["tokens"] == raw["token"] and row["relation"] == ids[raw["relation"]]
+        for side, key in (("head", "h"), ("tail", "t")):
+            assert " ".join(row["tokens"][row[side]["start"] : row[side]["end"]]) == raw[key]["name"]
+    assert len(info.label_names) == 23 and sum(map(bool, test["cot_multimodality"])) > 1600
