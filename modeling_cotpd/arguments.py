@@ -125,7 +125,7 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         argv (`Sequence[str]`, *optional*): Defaults to the command line.
 
     Raises:
-        SettingError: The recipe is missing or has an unknown key, or a value is out of range.
+        SettingError: The recipe is missing or has an unknown key, a flag is unknown, or a value is out of range.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE.yaml] [--flag value ...]")
@@ -134,5 +134,19 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         recipe = read_recipe(argv.pop(0), allowed)
         for action in parser._actions:
             if action.dest in recipe:
-                action.default, action.required = recipe[action.dest], False
-    return parser.parse_args_into_dataclasses(argv)
+                value = recipe[action.dest]
+                if action.nargs == "+" and isinstance(value, str):
+                    value = [value]  # a list of one
+                elif isinstance(value, int | float) and action.type not in (None, type(value)):
+                    value = str(value)  # argparse converts strings alone, and reports what it can not convert
+                action.default, action.required = value, False
+    *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0], flags, n=1)
+        raise SettingError(
+            f"Unknown argument {unknown[0]!r}.",
+            place="command line",
+            fix=f"Did you mean {near[0]}?" if near else "A recipe comes first, flags after it.",
+        )
+    return tuple(parsed)

@@ -22,7 +22,7 @@ TEMPLATE = """---
 | knowledge in training | {{ knowledge }} |
 | seed | {{ seed }} |
 
-## Scores on the test split
+## Scores on the {{ split }} split
 
 {{ scores }}
 
@@ -64,7 +64,8 @@ def write_model_card(folder: Path, results: dict, encoder: str, prompt: str) -> 
         prompt (`str`): Prompt type and length.
     """
     task, name = results["task"], folder.name
-    scores = results["splits"].get("test") or results["splits"].get("validation") or {}
+    split = "test" if "test" in results["splits"] else "validation"
+    scores = results["splits"].get(split, {})
     evaluations = [
         EvalResult(
             task_type="token-classification" if task == "mner" else "text-classification",
@@ -104,6 +105,7 @@ def write_model_card(folder: Path, results: dict, encoder: str, prompt: str) -> 
         data_hash=dataset["splits"].get("train", {}).get("gold_hash", "not trained here"),
         knowledge="; ".join(knowledge),
         seed=results["seed"],
+        split=split,
         scores="\n".join(["| view | precision | recall | F1 |", "|---|---|---|---|", *rows]),
         usage=USAGE[task].format(name=name),
     )

@@ -128,7 +128,7 @@ class PrefixPrompt(nn.Module):
 
         def replace(module: nn.Module, args: tuple) -> tuple:
             hidden_states, *rest = args
-            vectors = self.layer_vectors[layer].to(hidden_states.dtype).unsqueeze(0).expand(len(hidden_states), -1, -1)
+            vectors = self.layer_vectors[layer].to(hidden_states.dtype).expand(hidden_states.shape[0], -1, -1)
             index = positions.unsqueeze(-1).expand_as(vectors)
             return (hidden_states.scatter(1, index, vectors), *rest)
 

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,19 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "git_commit": commit.stdout.strip() if commit.returncode == 0 else None,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(sys.argv),
     }
+
+
+def command_line(argv: list[str]) -> str:
+    """The command as it was typed, without the value of a flag that holds an access token."""
+    shown = [Path(argv[0]).name]
+    for before, word in pairwise(argv):
+        flag, equals, _ = word.partition("=")
+        if flag.endswith("_token") and equals:
+            word = f"{flag}=..."
+        shown.append("..." if before.startswith("--") and before.endswith("_token") else word)
+    return " ".join(shown)
 
 
 def write_predictions(path: Path, split: Dataset, predictions: dict[str, list]) -> None:

@@ -22,7 +22,7 @@ class CoTPDTrainer(Trainer):
       their KL alone. A batch without knowledge inputs has the gold NLL of the prompt view as its loss.
     - NLL is averaged over the labelled positions, and KL over the compared ones, of the whole optimizer step: over
       gradient accumulation and over processes. So 4 x 1 accumulation and two processes give the step of one big batch.
-    - The parts (`knowledge_nll`, `kl`, `prompt_nll`, and the current `alpha`) are logged beside the loss.
+    - The parts (`knowledge_nll`, `kl`, `prompt_nll`, and the `alpha` of the last step) are logged beside the loss.
     - Prompt and head may have their own learning rate.
     - Evaluation reads the views that `args.eval_views` names; the collator must provide `distillation_mask`.
 
@@ -74,8 +74,7 @@ class CoTPDTrainer(Trainer):
             parts["prompt_nll"] = (parts["prompt_nll"][0], 1.0)
         else:
             parts["knowledge_nll"] = (outputs.knowledge_nll.sum() / labelled, 1.0)
-            alpha = self.current_alpha()
-            if alpha:
+            if self.args.alpha:
                 teacher = outputs.knowledge_logits
                 kl = distillation_kl(
                     outputs.logits,
@@ -83,8 +82,9 @@ class CoTPDTrainer(Trainer):
                     inputs["distillation_mask"],
                     self.args.temperature,
                 )
-                parts["kl"] = (kl / compared, alpha)
-        loss = sum(weight * value for value, weight in parts.values() if weight)
+                parts["kl"] = (kl / compared, self.current_alpha(self.state.global_step))
+        # KL stays in the graph where its schedule begins at 0: DDP wants a gradient for the prompt at every step
+        loss = sum(weight * value for name, (value, weight) in parts.items() if weight or name == "kl")
         if model.training:
             if not self._part_sums:
                 self._part_step = self.state.global_step
@@ -92,11 +92,11 @@ class CoTPDTrainer(Trainer):
                 self._part_sums[name] = self._part_sums.get(name, 0.0) + value.detach()
         return (loss, outputs) if return_outputs else loss
 
-    def current_alpha(self) -> float:
-        """The weight of the KL term at this step of the schedule."""
+    def current_alpha(self, step: int) -> float:
+        """The weight of the KL term in the optimizer step that follows `step` others."""
         if self.args.alpha_schedule == "constant" or not self.state.max_steps:
             return self.args.alpha
-        return self.args.alpha * min(1.0, self.state.global_step / self.state.max_steps)
+        return self.args.alpha * min(1.0, step / self.state.max_steps)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss, averaged over the steps since the last log."""
@@ -106,7 +106,7 @@ class CoTPDTrainer(Trainer):
             sums = self.accelerator.reduce(torch.stack([self._part_sums[name] for name in names]), "mean")
             logs |= {name: round(value, 6) for name, value in zip(names, (sums / steps).tolist(), strict=True)}
             if "kl" in names:
-                logs["alpha"] = self.current_alpha()
+                logs["alpha"] = self.current_alpha(self.state.global_step - 1)
             self._part_sums.clear()
         super().log(logs, start_time)
 

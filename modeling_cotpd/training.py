@@ -7,7 +7,7 @@ from typing import Any
 import transformers
 from datasets import Dataset, DatasetDict
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase, set_seed
+from transformers import AutoConfig, PreTrainedTokenizerBase, set_seed
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -30,6 +30,11 @@ from modeling_cotpd.trainer import CoTPDTrainer
 from modeling_cotpd.training_args import CoTPDTrainingArguments
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT_SETTINGS = (
+    "prompt_type", "prompt_length", "prompt_layers", "prompt_attention_heads", "use_crf", "classifier_dropout"
+)  # fmt: skip
+"""Model settings that a CoTPD checkpoint brings with it, whatever the recipe says."""
 
 
 def run(
@@ -99,7 +104,10 @@ def run(
     if args.process_index == 0:
         write_json(Path(args.output_dir) / RESULTS_FILE, results)
         prompt = f"{model_args.prompt_type}, N = {model_args.prompt_length}"
-        write_model_card(Path(args.output_dir), results, model_args.model_name_or_path, prompt)
+        encoder = Path(model_args.model_name_or_path)  # a folder's place on this machine says nothing on another
+        write_model_card(
+            Path(args.output_dir), results, encoder.name if encoder.is_dir() else model_args.model_name_or_path, prompt
+        )
     if args.push_to_hub:
         trainer.push_to_hub()
     return results
@@ -147,7 +155,16 @@ def load_model(
     loading = {**hub, "attn_implementation": arguments.attn_implementation}
     tokenizer = load_tokenizer(source, **hub)
     if is_cotpd_checkpoint(source, **hub):
+        made_for = AutoConfig.from_pretrained(source, **hub).architectures
+        if made_for != [model_class.__name__]:
+            raise SettingError(
+                f"The checkpoint is a {' '.join(made_for or ['model without a head'])}, not a {model_class.__name__}.",
+                place=arguments.model_name_or_path,
+                fix="Use the run script of the checkpoint's task, or start from a plain encoder.",
+            )
         model = model_class.from_pretrained(source, **loading)
+        for name in CHECKPOINT_SETTINGS:  # what the run records is what it used
+            setattr(arguments, name, getattr(model.config, name))
         labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
         if labels != info.label_names:
             raise SettingError(
@@ -209,8 +226,8 @@ def train(trainer: CoTPDTrainer, args: CoTPDTrainingArguments) -> dict:
     if trainer.train_dataset is None:
         raise SettingError("There is no training split.", fix="Prepare one, or drop do_train.")
     resume = args.resume_from_checkpoint
-    if resume is not None and resume.lower() in ("true", "false"):
-        resume = get_last_checkpoint(args.output_dir) if resume.lower() == "true" else None
+    if resume == "true":
+        resume = get_last_checkpoint(args.output_dir)
         if resume is None:
             logger.warning("There is no checkpoint in %s yet: training starts at step 0.", args.output_dir)
     metrics = trainer.train(resume_from_checkpoint=resume).metrics

@@ -1,5 +1,6 @@
 """Training arguments of CoTPD."""
 
+import math
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
@@ -54,10 +55,14 @@ class CoTPDTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         super().__post_init__()
+        # YAML gives a bool and the command line a word
+        resume = str(self.resume_from_checkpoint).lower()
+        if resume in ("true", "false"):
+            self.resume_from_checkpoint = "true" if resume == "true" else None
         for name in ("alpha", "prompt_nll_weight"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} must not be negative, got {getattr(self, name)}.")
-        if self.temperature <= 0:
+        if not 0 < self.temperature < math.inf:
             raise SettingError(f"temperature must be positive, got {self.temperature}.")
         if self.alpha_schedule not in ALPHA_SCHEDULES:
             raise SettingError(

@@ -7,8 +7,8 @@ import transformers
 from conftest import ENCODER_FAMILIES, HIDDEN, POSITIONS, PROMPT_TYPES, pad_id, padded, tiny_encoder_config, tiny_model
 
 from modeling_cotpd import CoTPDConfig, CoTPDForRelationExtraction, CoTPDForTokenClassification, CoTPDModel
+from modeling_cotpd.encoder_cotpd import encoder_layers, prompt_view_layout
 from modeling_cotpd.losses import distillation_kl
-from modeling_cotpd.modeling_cotpd import encoder_layers, prompt_view_layout
 
 EVERY_MODEL = pytest.mark.parametrize(
     ("family", "prompt_type"), [(family, kind) for family in ENCODER_FAMILIES for kind in PROMPT_TYPES]
@@ -135,7 +135,10 @@ class TestPromptView:
         # these hooks stand before the model's own; a second look at the layer's true input is its own hook's result
         for index, layer in enumerate(encoder_layers(model.cotpd.encoder)):
             forward = layer.forward
-            layer.forward = lambda *args, _forward=forward, **kw: (seen.append(args[0].clone()), _forward(*args, **kw))[1]
+            layer.forward = lambda *args, _forward=forward, **kw: (
+                seen.append(args[0].clone()),
+                _forward(*args, **kw),
+            )[1]
             del index
         model(**padded(ROWS, 15, pad_id(model)))
         inputs = seen[1::2]
@@ -143,7 +146,9 @@ class TestPromptView:
         for states, vectors in zip(inputs, model.cotpd.prompt.layer_vectors, strict=True):
             for row, length in enumerate(map(len, ROWS)):
                 torch.testing.assert_close(states[row, length : length + 3], vectors)
-        assert not [hook for layer in encoder_layers(model.cotpd.encoder) for hook in list(layer._forward_pre_hooks)[1:]]
+        assert not [
+            hook for layer in encoder_layers(model.cotpd.encoder) for hook in list(layer._forward_pre_hooks)[1:]
+        ]
 
     @pytest.mark.parametrize("family", ENCODER_FAMILIES)
     @pytest.mark.parametrize("prompt_type", PROMPT_TYPES)
@@ -379,7 +384,9 @@ class TestSaving:
             assert 0.5 < model.cotpd.prompt.queries.std() < 2
             assert model.cotpd.prompt.norms[0].weight.eq(1).all() and model.cotpd.prompt.norms[0].bias.eq(0).all()
         elif prompt_type != "none":
-            vectors = model.cotpd.prompt.vectors if prompt_type == "unconditional" else model.cotpd.prompt.layer_vectors
+            vectors = (
+                model.cotpd.prompt.vectors if prompt_type == "unconditional" else model.cotpd.prompt.layer_vectors
+            )
             assert 0.01 < vectors.std() < 0.03
 
     @pytest.mark.parametrize("family", ENCODER_FAMILIES)

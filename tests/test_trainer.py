@@ -206,20 +206,17 @@ class TestOneStep:
 class TestAlphaSchedule:
     def test_linear(self, tmp_path):
         trainer = make_trainer(tmp_path, mner_rows(4), alpha=2.0, alpha_schedule="linear", max_steps=4)
-        seen = []
-        loss = trainer.compute_loss
-        trainer.compute_loss = lambda *args, **kwargs: (seen.append(trainer.current_alpha()), loss(*args, **kwargs))[1]
         trainer.train()
-        assert seen == [0.0, 0.5, 1.0, 1.5]
         logs = [log for log in trainer.state.log_history if "prompt_nll" in log]
-        for log, alpha in zip(logs, seen, strict=True):
-            assert log["loss"] == pytest.approx(log["knowledge_nll"] + alpha * log.get("kl", 0), abs=2e-4)
-            assert log.get("alpha", 0.0) == alpha
+        assert [log["alpha"] for log in logs] == [0.0, 0.5, 1.0, 1.5]
+        for log in logs:
+            assert log["kl"] > 1e-3
+            assert log["loss"] == pytest.approx(log["knowledge_nll"] + log["alpha"] * log["kl"], abs=2e-4)
 
     def test_constant(self, tmp_path):
         trainer = make_trainer(tmp_path, mner_rows(4), alpha=2.0)
         trainer.train()
-        assert trainer.current_alpha() == 2.0
+        assert [log["alpha"] for log in trainer.state.log_history if "kl" in log] == [2.0] * 3
 
 
 class TestAccumulation:

@@ -29,6 +29,8 @@ class DatasetInfo:
         captioner (`str`): Which captioner the `caption` column is from; empty without captions.
         knowledge (`str`): Where the chain-of-thought columns are from; empty without knowledge.
         splits (`dict[str, dict]`): Per split the number of `rows` and the `gold_hash`; filled when written.
+        augmentation (`dict`): How the training split was augmented, and how many samples were accepted; empty when it
+            was not.
     """
 
     name: str
@@ -38,6 +40,12 @@ class DatasetInfo:
     captioner: str = ""
     knowledge: str = ""
     splits: dict[str, dict] = field(default_factory=dict)
+    augmentation: dict = field(default_factory=dict)
+
+
+def sample_rows(split: Dataset, rows: int, seed: int) -> Dataset:
+    """A random sample; with the same seed, a smaller one is the beginning of a larger one."""
+    return split.shuffle(seed=seed).select(range(rows))
 
 
 def write_prepared(splits: dict[str, Dataset], info: DatasetInfo, out: str | os.PathLike) -> DatasetInfo:

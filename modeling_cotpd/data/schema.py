@@ -17,6 +17,9 @@ SPLITS = ("train", "validation", "test")
 COT_COLUMNS = ("cot_noun", "cot_sentence", "cot_multimodality")
 KNOWLEDGE_COLUMNS = ("caption", *COT_COLUMNS)
 """The columns that the knowledge view may read, in the order in which it reads them."""
+AUGMENTATION_COLUMNS = ("parent", "kind", "teacher")
+"""What an augmented training split has beside the record: whose sample a row is, how it was made, and by whom. All are
+empty for an original post, and training does not read them."""
 
 
 def features_for(task: str, label_names: Sequence[str]) -> Features:

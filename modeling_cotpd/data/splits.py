@@ -5,8 +5,8 @@ import logging
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from modeling_cotpd.arguments import DataArguments
-from modeling_cotpd.data.prepared import DatasetInfo, read_prepared
-from modeling_cotpd.data.schema import task_of
+from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows
+from modeling_cotpd.data.schema import features_for, task_of
 from modeling_cotpd.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,19 @@ def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, Datas
             place=arguments.dataset_dir,
             fix=f"Use run_{info.task}.py.",
         )
+    if arguments.max_train_samples is not None and info.augmentation:
+        logger.warning(
+            "max_train_samples draws from original and augmented posts alike. "
+            "To augment a sample, use: cotpd augment --max-train-samples N"
+        )
+    for name, split in splits.items():
+        splits[name] = split.select_columns(list(features_for(task, info.label_names)))
     if "train" in splits:
         train = splits["train"]
         rows = min(len(train), arguments.max_train_samples or len(train))
         labelled = min(rows, arguments.max_labelled_samples or rows)
         if labelled < len(train):
-            train = train.shuffle(seed=arguments.sample_seed).select(range(rows))
+            train = sample_rows(train, rows, arguments.sample_seed)
         if labelled < rows:
             rest = train.select(range(labelled, rows))
             train = concatenate_datasets([train.select(range(labelled)), without_labels(rest, train)])
@@ -57,7 +64,7 @@ def without_labels(split: Dataset, like: Dataset) -> Dataset:
     if task_of(split.features) != task_of(like.features):
         raise DataError("Unlabelled rows of one task can not join a data set of the other.")
     column = "ner_tags" if task_of(like.features) == "mner" else "relation"
-    return split.map(
+    return split.select_columns(list(like.features)).map(
         _empty_column, fn_kwargs={"column": column}, features=like.features, batched=True, desc="Unlabelled rows"
     )
 

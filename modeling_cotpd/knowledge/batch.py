@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,7 +49,7 @@ class BatchWriter:
         self._requests: dict[str, Request] = {}
         self._lines: list[str] = []
         self._bytes = 0
-        self._written: set[str] = set()
+        self._run = uuid.uuid4().hex[:12]
 
     def write(self, jobs: Iterable[Job]) -> None:
         """Write everything that the jobs can ask before they need an answer that is not there.
@@ -66,7 +67,7 @@ class BatchWriter:
         if request.key in self._requests:
             return Answer(WAITING, reason="written to a batch file")
         answer = self.store.get(request.key)
-        if answer.status not in self.to_ask or self._is_written(request.key, answer):
+        if answer.status not in self.to_ask or self._is_written(answer):
             self.counts[answer.status] += 1
             return answer
         body = request.body_to_send()
@@ -84,22 +85,21 @@ class BatchWriter:
         self._bytes += len(line)
         return Answer(WAITING, reason="written to a batch file")
 
-    def _is_written(self, key: str, answer: Answer) -> bool:
-        # Only when asked to repeat what waits can a request written a moment ago look like one to write.
-        return answer.status == WAITING and answer.reason in self._written
+    def _is_written(self, answer: Answer) -> bool:
+        # When asked to repeat what waits, a request of an earlier file of this run looks like one to write.
+        return answer.status == WAITING and answer.reason.endswith(self._run)
 
     def _finish_file(self) -> None:
         if not self._requests:
             return
         path = self.out / f"requests-{next(iter(self._requests))[:16]}.jsonl"
-        reason = f"in the batch file {path.name}"
+        reason = f"in the batch file {path.name}, run {self._run}"
         with self.store.transaction():
             for request in self._requests.values():
                 self.store.save(request, Answer(WAITING, reason=reason))
             with writing(path) as file:
                 file.writelines(self._lines)
         self.files.append(path)
-        self._written.add(reason)
         self.counts["written"] += len(self._requests)
         self._requests, self._lines, self._bytes = {}, [], 0
 

@@ -137,9 +137,10 @@ def test_a_changed_prompt_asks_that_grain_again(server, tmp_path):
     call(server, source, tmp_path / "out", "--mode", "independent")
     (prompts / "sentence.txt").write_text("---\nversion: 2\n---\nGive me background.")
     more = ("--mode", "independent", "--prompts", prompts)
-    assert "requests to send: 4 (4 sentence); answered already: 8" in call(
-        server, source, tmp_path / "out", *more, "--dry-run"
-    ).stderr
+    assert (
+        "requests to send: 4 (4 sentence); answered already: 8"
+        in call(server, source, tmp_path / "out", *more, "--dry-run").stderr
+    )
     call(server, source, tmp_path / "out", *more)
     assert server.asked.total() == 16
 

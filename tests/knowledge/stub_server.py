@@ -70,7 +70,7 @@ class StubServer:
         writer.close()
 
     async def respond(self, body: dict, writer: asyncio.StreamWriter) -> bool:
-        key = json.dumps(body, sort_keys=True)
+        key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         self.asked[key] += 1
         if self.delay:
             await asyncio.sleep(self.delay)
@@ -112,7 +112,7 @@ class StubServer:
         if status == 200 and kind in ("answer", "stall", "empty", "length", "refusal", "filter"):
             self.answered[key] += 1
             if self.log is not None:
-                print(hashlib.sha256(key.encode()).hexdigest(), file=self.log, flush=True)
+                print(key, file=self.log, flush=True)
         return True
 
     async def serve(self, started) -> None:

@@ -60,7 +60,7 @@ def test_explanations_about_sorrow_are_no_refusals(text):
     ],
 )
 def test_bodies_that_are_no_completion_are_malformed(body):
-    with pytest.raises(MalformedAnswer, match="the body is no|content is not a text"):
+    with pytest.raises(MalformedAnswer, match=r"the body is no|content is not a text"):
         read_answer(body)
 
 

@@ -70,7 +70,7 @@ def test_one_round_is_enough_when_the_grains_are_independent(store, tmp_path):
         "messages": [
             {
                 "role": "user",
-                "content": "Text: Post 0\nImage: a pier\n\nHelp me explain the meaning of special words for understanding.",
+                "content": f"Text: Post 0\nImage: a pier\n\n{load_prompts()['noun'].text}",
             }
         ],
         "temperature": 0,

@@ -78,7 +78,18 @@ def test_killed_five_times_nothing_is_asked_twice(tmp_path):
 
         def command(name: str) -> list:
             arguments = [posts, "--out", tmp_path / name, "--store", tmp_path / f"{name}.sqlite"]
-            options = ["--model", MODEL_NAME, "--endpoint", "local", "--max-tokens", "24", "--concurrency", "4"]
+            options = [
+                "--model",
+                MODEL_NAME,
+                "--endpoint",
+                "local",
+                "--max-tokens",
+                "24",
+                "--concurrency",
+                "4",
+                "--timeout",
+                "900",
+            ]
             return [sys.executable, "-c", ELICIT, *map(str, arguments), "--base-url", proxied, *options, "--keep-cut"]
 
         def asked() -> int:

@@ -51,7 +51,7 @@ def test_entities_are_read_tolerantly(text):
     assert prediction.label == ["B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O"]
 
 
-@pytest.mark.parametrize("text", ["", "There are none.", "{'entities': []}", '{"names": []}', '{"entities": "none"}'])
+@pytest.mark.parametrize("text", ["", "There are none.", "{'entities': 0}", '{"names": []}', '{"entities": "none"}'])
 def test_what_can_not_be_read_predicts_nothing_and_says_so(text):
     prediction = read(text)
     assert not prediction.parsed and prediction.label == ["O"] * 6

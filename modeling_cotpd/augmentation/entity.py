@@ -1,0 +1,222 @@
+"""Entity: a mention becomes another one of its type, where that is possible in fact."""
+
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from modeling_cotpd.augmentation.dress import dress
+from modeling_cotpd.augmentation.fact_check import read_verdict
+from modeling_cotpd.augmentation.manner import detokenize
+from modeling_cotpd.augmentation.name import fold, occurrences, shapes
+from modeling_cotpd.augmentation.naming import Renaming
+from modeling_cotpd.augmentation.outcome import ENTITY, NO_ANSWER, REJECTED, UNASKED, Outcome, Rejected, Unasked
+from modeling_cotpd.augmentation.plan import ONE, AugmentPlan, imagined, opening
+from modeling_cotpd.augmentation.sample import Mention, Sample, bio_tags, moved, replace_spans
+from modeling_cotpd.augmentation.source import EntitySource, Name, name_of, written_as
+from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.request import Request
+
+MOST_DRAWS = 30
+"""Draws until a name is given up on; ours, enough unless nearly all names of a type are in the post."""
+SAME_ENTITY = "alternate_names"
+"""How MNRE's relations between two names of one entity end: replacing one of them makes the relation false."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """All mentions of one name in a post, and what stands in their place.
+
+    Args:
+        mentions (`tuple[Mention, ...]`): The mentions; for MRE also further places where the same name stands.
+        new (`tuple[tuple[str, ...], ...]`): New tokens for each of them.
+        renaming (`Renaming`): The change for knowledge and captions.
+    """
+
+    mentions: tuple[Mention, ...]
+    new: tuple[tuple[str, ...], ...]
+    renaming: Renaming
+
+    @property
+    def edits(self) -> list[tuple[int, int, tuple[str, ...]]]:
+        """As `replace_spans` takes them."""
+        return [(mention.start, mention.end, new) for mention, new in zip(self.mentions, self.new, strict=True)]
+
+
+def replace_entities(
+    sample: Sample, plan: AugmentPlan, source: EntitySource, types: dict[str, str]
+) -> Generator[Request, Answer, list[Outcome]]:
+    """The requests about new entities in one post; the result has one outcome for each of `plan.times`.
+
+    Args:
+        sample (`Sample`): The post.
+        plan (`AugmentPlan`): What is wanted.
+        source (`EntitySource`): Where names are drawn from.
+        types (`dict[str, str]`): `fold` of names to types, for MRE rows whose relation does not tell them.
+    """
+    rng = random.Random(f"{plan.seed}/{sample.id}")
+    seen, outcomes = {tuple(sample.tokens)}, list[Outcome]()
+    for time in range(1, plan.times + 1):
+        outcome = Outcome(sample.id, ENTITY, time)
+        outcomes.append(outcome)
+        try:
+            replacements = draw(sample, plan, source, types, rng, seen)
+            row = replaced_row(sample, replacements)
+            outcome.text = detokenize(row["tokens"])
+            if plan.fact_check:
+                yield from check_fact(plan, outcome.text)
+            outcome.row = yield from dress(plan, row, [each.renaming for each in replacements], outcome)
+        except Rejected as error:
+            outcome.status, outcome.reason, outcome.detail = REJECTED, error.reason, error.detail
+        except Unasked as error:
+            outcome.status, outcome.reason, outcome.detail = UNASKED, NO_ANSWER, str(error)
+    return outcomes
+
+
+def check_fact(plan: AugmentPlan, text: str) -> Generator[Request, Answer, None]:
+    """Ask whether a post is possible in fact.
+
+    Raises:
+        Rejected: It is not, or the answer does not tell.
+        Unasked: There is no answer.
+    """
+    prompts = (plan.prompts["post"], plan.prompts["fact_check"])
+    answer = yield plan.request("fact_check", opening(plan, text, prompts[1]), *prompts)
+    # An answer that was cut has said its yes or no before.
+    usable = plan.usable(answer) or answer.status == "cut"
+    verdict = True if imagined(answer) else read_verdict(answer.text)
+    if not usable:
+        raise Rejected(f"fact check {answer.status}", answer.reason)
+    if verdict is None:
+        raise Rejected("fact check unclear", answer.text.strip()[:200])
+    if not verdict:
+        raise Rejected("fact check says no", answer.text.strip()[:200])
+
+
+def draw(
+    sample: Sample,
+    plan: AugmentPlan,
+    source: EntitySource,
+    types: dict[str, str],
+    rng: random.Random,
+    seen: set[tuple[str, ...]],
+) -> list[Replacement]:
+    """Draw what is replaced by what, so that the post becomes one that is not in `seen`, and put it there.
+
+    Raises:
+        Rejected: The post has nothing to replace, or there is nothing to replace it by.
+    """
+    groups = _groups(sample, types)
+    for _ in range(MOST_DRAWS):
+        rng.shuffle(groups)
+        chosen: list[Replacement] = []
+        for group in groups:
+            if plan.mentions == ONE and chosen:
+                break
+            if (replacement := _draw_one(sample, group, source, rng, chosen)) is not None:
+                chosen.append(replacement)
+        edits = [edit for each in chosen for edit in each.edits]
+        tokens = tuple(replace_spans(sample.tokens, edits))
+        if tokens not in seen:
+            seen.add(tokens)
+            return chosen
+    raise Rejected("no other name to take", ", ".join(sorted({group[0].kind for group in groups})))
+
+
+def _groups(sample: Sample, types: dict[str, str]) -> list[list[Mention]]:
+    """The post's mentions that can be replaced, those of the same name together."""
+    if sample.unlabelled:
+        raise Rejected("not labelled")
+    if sample.has_orphans:
+        raise Rejected("tags that continue nothing")
+    mentions = sample.mentions
+    if sample.is_relation:
+        head, tail = mentions
+        if head.start < tail.end and tail.start < head.end:
+            raise Rejected("head and tail overlap")
+        if sample.key(head) == sample.key(tail):
+            raise Rejected("head and tail have the same name")
+        if (sample.row["relation"] or "").endswith(SAME_ENTITY):
+            raise Rejected("head and tail are one entity")
+        mentions = tuple(
+            Mention(mention.kind or types.get(fold(sample.key(mention)), ""), mention.start, mention.end)
+            for mention in mentions
+        )
+        if not any(mention.kind for mention in mentions):
+            raise Rejected("type not known")
+    grouped: dict[str, list[Mention]] = {}
+    for mention in mentions:
+        if sample.key(mention) and mention.kind:
+            grouped.setdefault(sample.key(mention), []).append(mention)
+    if not grouped:
+        raise Rejected("no entity")
+    groups = [
+        whole for key, group in grouped.items() if (whole := _whole_group(sample, key, group, mentions)) is not None
+    ]
+    if not groups:
+        raise Rejected("name also stands unlabelled", " ".join(grouped))
+    return groups
+
+
+def _whole_group(sample: Sample, key: str, group: list[Mention], mentions: Sequence[Mention]) -> list[Mention] | None:
+    """A name's mentions, for MRE with further places of the name; `None` when the name would still stand somewhere."""
+    if len({mention.kind for mention in group}) > 1:
+        return None
+    taken = {place for mention in mentions for place in range(mention.start, mention.end)}
+    strays = [
+        span
+        for span in occurrences(sample.tokens, {key})[key]
+        if not any(mention.start <= span[0] and span[1] <= mention.end for mention in group)
+    ]
+    if strays and (not sample.is_relation or any(taken & set(range(*span)) for span in strays)):
+        return None
+    return [*group, *(Mention(group[0].kind, *span) for span in strays)]
+
+
+def _draw_one(
+    sample: Sample, group: list[Mention], source: EntitySource, rng: random.Random, others: Sequence[Replacement]
+) -> Replacement | None:
+    names = [name_of(sample.tokens, mention) for mention in group]
+    keys = {key for _, _, key in shapes(sample.tokens)} | {fold(" ".join(each.renaming.new)) for each in others}
+    old = fold(names[0].key)
+    for name in source.draws(rng, group[0].kind, names[0].sign, MOST_DRAWS):
+        new = fold(name.key)
+        if name.key not in keys and new not in keys and old not in new and new not in old:
+            return _replacement(sample, group, names, name, others)
+    return None
+
+
+def _replacement(
+    sample: Sample, group: list[Mention], names: list[Name], new: Name, others: Sequence[Replacement]
+) -> Replacement:
+    tokens = tuple(
+        written_as(new, sample.tokens[mention.start : mention.end], name.sign)
+        for mention, name in zip(group, names, strict=True)
+    )
+    inside = {place for mention in group for place in range(mention.start, mention.end)}
+    shared = {
+        fold(sample.tokens[place])
+        for mention in sample.mentions
+        for place in range(mention.start, mention.end)
+        if place not in inside
+    }
+    shared |= {fold(token) for each in others for token in each.renaming.new}
+    return Replacement(tuple(group), tokens, Renaming(names[0].tokens, new.tokens, frozenset(shared)))
+
+
+def replaced_row(sample: Sample, replacements: Sequence[Replacement]) -> dict:
+    """The parent's record with new tokens and labels; the label of every other token stays as it is."""
+    edits = [edit for each in replacements for edit in each.edits]
+    row = {**sample.row, "tokens": replace_spans(sample.tokens, edits)}
+    if not sample.is_relation:
+        tags = [
+            (mention.start, mention.end, bio_tags(len(new), [Mention(mention.kind, 0, len(new))]))
+            for each in replacements
+            for mention, new in zip(each.mentions, each.new, strict=True)
+        ]
+        return {**row, "ner_tags": replace_spans(sample.row["ner_tags"], tags)}
+    lengths = {(start, end): len(new) for start, end, new in edits}
+    for side, mention in zip(("head", "tail"), sample.mentions, strict=True):
+        start = moved(mention.start, edits)
+        length = lengths.get((mention.start, mention.end), mention.end - mention.start)
+        row[side] = {"start": start, "end": start + length}
+    return row

@@ -1,0 +1,180 @@
+"""Texts about an entity, such as knowledge and captions, rewritten to be about another one."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from modeling_cotpd.augmentation.manner import detokenize
+from modeling_cotpd.augmentation.name import SIGNS, fold, name_key
+
+_WORD = re.compile(r"\w+")
+_CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
+_GAP = 4
+"""The most characters between two words of one name: `J. Cole`, `X - Ray`."""
+_ENTRY = re.compile(r"(?:^|[.;)\n])\s*([^\W\d_][^().;:\n]*?)\s*\(")
+"""A name in a list with a remark behind it, as in `1. Mira Holt (singer) 2. Tarn (river)`."""
+_LONGEST_ENTRY = 4
+_PREFIX, _SUFFIX = 4, 5
+"""From how many letters on a word that begins or ends with a name's word counts as that name: `HoltFans`."""
+_COMMON = frozenset(
+    ("a", "an", "and", "at", "by", "de", "del", "der", "di", "el", "for", "in", "la", "of", "on", "the", "to")
+)
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """An entity that became another.
+
+    Its surface forms are the whole name in any case and spacing (`Mira Holt`, `#miraholt`, `MIRA HOLT`) and runs of
+    its words that stand for it (`Holt's new song`). Words that the new name or another mention of the post has too
+    stand for nothing. A capitalized word of the name in lower case is taken for a common noun (`the festival`),
+    unless the text has no capitals at all, as many captions.
+
+    Args:
+        old (`tuple[str, ...]`): Tokens of the old mention.
+        new (`tuple[str, ...]`): Tokens of the new one.
+        shared (`frozenset[str]`): `fold` of the words that are not the old name's alone.
+    """
+
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    shared: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """`name_key` of the old name."""
+        return name_key("".join(self.old))
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The old name's words, folded, and as they were written."""
+        written = [word for token in self.old for word in _WORD.findall(token)]
+        return {fold(word): word for word in written if fold(word)}
+
+    @property
+    def own_words(self) -> dict[str, str]:
+        """Those of the words that stand for the old name alone."""
+        taken = self.shared | {fold(word) for token in self.new for word in _WORD.findall(token)}
+        return {
+            word: written
+            for word, written in self.words.items()
+            if word not in taken and word not in _COMMON and (len(word) > 2 or written.isupper())
+        }
+
+    def apply(self, text: str) -> str:
+        """The text with every surface form of the old name replaced by the new name.
+
+        Example:
+            >>> Renaming(("Mira", "Holt"), ("Dario", "Fenn")).apply("Mira Holt sings. Holt's fans like #MiraHolt.")
+            "Dario Fenn sings. Dario Fenn's fans like #DarioFenn."
+        """
+        parts, done = [], 0
+        for start, end in self._spans(text):
+            signed = text[start - 1 : start] in SIGNS and start > 0
+            parts += [text[done:start], "".join(filter(str.isalnum, "".join(self.new))) if signed else self._new]
+            done = end
+        return "".join([*parts, text[done:]])
+
+    def names(self, text: str) -> bool:
+        """Whether a text still names the old entity, parts of longer words included.
+
+        Example:
+            >>> Renaming(("Mira", "Holt"), ("Dario", "Fenn")).names("The #HoltFans are here.")
+            True
+        """
+        if next(self._spans(text), None) is not None:
+            return True
+        cased, own = _has_capitals(text), self.own_words
+        for match in _WORD.finditer(text):
+            for part in {match.group(), *_CASE_CHANGE.split(match.group())}:
+                folded = fold(part)
+                if len(self.key) >= _SUFFIX and self.key.casefold() in folded:
+                    return True
+                if any(
+                    _is_part(folded, word) and not (cased and part.islower() and not written.islower())
+                    for word, written in own.items()
+                ):
+                    return True
+        return False
+
+    @property
+    def _new(self) -> str:
+        return detokenize(self.new)
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Character spans of the surface forms, in order and without overlap."""
+        words = [(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]
+        cased, index = _has_capitals(text), 0
+        while index < len(words):
+            last = self._whole(text, words, index) or self._run(text, words, index, cased)
+            if last:
+                yield words[index][1], words[last - 1][2]
+            index = last or index + 1
+
+    def _whole(self, text: str, words: Sequence[tuple[str, int, int]], first: int) -> int:
+        read = ""
+        for last in range(first, len(words)):
+            if last > first and not _near(text, words[last - 1], words[last]):
+                return 0
+            read += words[last][0]
+            key = name_key(read)
+            if key == self.key:
+                return last + 1
+            if len(key) > len(self.key):
+                return 0
+        return 0
+
+    def _run(self, text: str, words: Sequence[tuple[str, int, int]], first: int, cased: bool) -> int:
+        """End of a run of the name's words that holds one of its own and neither begins nor ends with a common one."""
+        own, last, end = self.own_words, first, 0
+        while last < len(words) and fold(words[last][0]) in self.words:
+            if last > first and not _near(text, words[last - 1], words[last]):
+                break
+            folded, word = fold(words[last][0]), words[last][0]
+            if folded in own and not (cased and word.islower() and not own[folded].islower()):
+                end = last + 1
+            elif last == first and folded in _COMMON:
+                return 0
+            last += 1
+        return end
+
+
+def with_full_name(renaming: Renaming, texts: Iterable[str]) -> Renaming:
+    """The renaming of the full name where lists in the knowledge give it: `2. Mira Holt (singer)` for the old `Holt`.
+
+    An entry is taken for the full name when all its words are capitalized, the old name's words stand in it next to
+    one another, and none of its words is another mention's.
+    """
+    old = " ".join(renaming.old)
+    for text in texts:
+        for match in _ENTRY.finditer(text):
+            words = match.group(1).split()
+            among = re.search(rf"(?<!\w){re.escape(old)}(?!\w)", match.group(1), re.IGNORECASE)
+            fits = all(word[0].isupper() and fold(word) not in renaming.shared for word in words)
+            if among and fits and len(renaming.old) < len(words) <= _LONGEST_ENTRY:
+                return replace(renaming, old=tuple(words))
+    return renaming
+
+
+def rename(text: str, renamings: Iterable[Renaming]) -> str:
+    """A text with all renamings applied, one after the other; empty when it still names an old entity."""
+    renamings = list(renamings)
+    for renaming in renamings:
+        text = renaming.apply(text)
+    return "" if any(renaming.names(text) for renaming in renamings) else text
+
+
+def _near(text: str, left: tuple[str, int, int], right: tuple[str, int, int]) -> bool:
+    return right[1] - left[2] <= _GAP and "\n" not in text[left[2] : right[1]]
+
+
+def _is_part(folded: str, word: str) -> bool:
+    return (
+        folded == word
+        or (len(word) >= _PREFIX and folded.startswith(word))
+        or (len(word) >= _SUFFIX and folded.endswith(word))
+    )
+
+
+def _has_capitals(text: str) -> bool:
+    return any(c.isupper() for c in text)

@@ -1,0 +1,63 @@
+"""What the models need to know about any encoder: its layers, its positions, and where a prompt can stand."""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where text and prompt stand in the prompt view: pieces, then the prompt, then padding.
+
+    A prediction must not depend on what else is in its batch, so no padding may come between text and prompt, where it
+    would move the prompt's positions.
+
+    Args:
+        mask (`torch.Tensor` of shape `(B, n)`): The text's attention mask.
+        prompt_length (`int`): N; may be 0.
+
+    Returns:
+        Positions of the text `(B, n)` and of the prompt `(B, N)`, and the view's attention mask `(B, n+N)`.
+    """
+    attended = mask != 0
+    lengths = attended.sum(1, keepdim=True)
+    padding = lengths + prompt_length + (~attended).cumsum(1) - 1
+    text_positions = torch.where(attended, attended.cumsum(1) - 1, padding)
+    prompt_positions = lengths + torch.arange(prompt_length, device=mask.device)
+    steps = torch.arange(mask.shape[1] + prompt_length, device=mask.device)
+    return text_positions, prompt_positions, (steps < lengths + prompt_length).long()
+
+
+def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """Drop a pooler that nothing reads: its weights would never receive a gradient, which DDP rejects."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
+    """The encoder's stack of layers, found as the module list that is as long as the configuration says.
+
+    Raises:
+        ValueError: The encoder has no such list.
+    """
+    expected = encoder.config.num_hidden_layers
+    for module in encoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == expected:
+            return module
+    raise ValueError(
+        f"{type(encoder).__name__} has no list of {expected} layers, which prompt_type='prefix' needs; use another."
+    )
+
+
+def max_positions(encoder: PreTrainedModel) -> int | None:
+    """The most pieces that an encoder reads at once; `None` when its positions are relative and unbounded."""
+    table = next((m for name, m in encoder.named_modules() if name.endswith("position_embeddings")), None)
+    if isinstance(table, nn.Embedding):
+        # RoBERTa and its kin count positions from padding_idx + 1
+        return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    if getattr(encoder.config, "position_biased_input", None) is False:
+        return None  # DeBERTa: relative positions alone
+    return encoder.config.max_position_embeddings
+
+
+__all__ = ["encoder_layers", "max_positions", "prompt_view_layout", "without_pooler"]

@@ -1,0 +1,112 @@
+"""Figures of a sweep: bars with intervals, or lines over one axis of its rows."""
+
+from pathlib import Path
+from typing import Any
+
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.experiments.scores import Cell, Scores
+from modeling_cotpd.experiments.sweep import Sweep
+
+COLOURS = ("#3b6fb6", "#d9822b", "#3a9a5b", "#b8433e", "#7a5aa6", "#6b6b6b", "#b59b1f")
+
+
+def draw(scores: Scores, folder: Path) -> list[Path]:
+    """Draw the figure that a sweep declares, for every encoder, as PNG and SVG.
+
+    Args:
+        scores (`Scores`): Its cells.
+        folder (`Path`): Where the pictures go.
+
+    Returns:
+        The files written; none without finished runs.
+
+    Raises:
+        SettingError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise SettingError("Figures need matplotlib.", fix="pip install 'modeling_cotpd[experiments]'") from error
+    matplotlib.use("Agg")
+    # text stays text in the SVG, and two drawings of the same runs are the same file
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "cotpd", "font.size": 9})
+    import matplotlib.pyplot as plt
+
+    sweep = scores.plan.sweep
+    draw_one = _lines if sweep.figure.get("kind") == "lines" else _bars
+    files = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for encoder in sweep.encoders:
+        cells = {
+            column: {row.name: scores.cell(column, encoder, row.name) for row in sweep.rows_of(column)}
+            for column in sweep.columns
+        }
+        filled = {column: rows for column, rows in cells.items() if any(cell.seeds for cell in rows.values())}
+        if not filled:
+            continue
+        width = 1.6 + (3.4 if draw_one is _lines else 4.2) * len(filled)
+        longest = max(len(rows) for rows in filled.values())
+        height = 3.4 if draw_one is _lines else 1.2 + 0.34 * longest
+        figure, axes = plt.subplots(1, len(filled), figsize=(width, height), squeeze=False, layout="constrained")
+        for axis, (column, rows) in zip(axes[0], filled.items(), strict=True):
+            draw_one(axis, sweep, rows)
+            axis.set_title(column)
+            axis.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(f"{sweep.title}, {encoder}")
+        name = sweep.name if len(sweep.encoders) == 1 else f"{sweep.name}-{encoder}"
+        for ending in ("png", "svg"):
+            path = folder / f"{name}.{ending}"
+            figure.savefig(path, dpi=150, metadata={"Date": None} if ending == "svg" else {})
+            files.append(path)
+        plt.close(figure)
+    return files
+
+
+def _bars(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:
+    """A bar per method: mean test F1, its 95 % interval over posts and seeds, and a dot per seed."""
+    shown = [name for name, cell in rows.items() if cell.seeds]
+    for place, name in enumerate(shown):
+        cell = rows[name]
+        score = cell.score("f1")
+        assert score is not None
+        mean, (low, high) = 100 * score[0], (100 * end for end in cell.interval())
+        error = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
+        colour = COLOURS[0] if cell.row.view == "prompt" else COLOURS[5]
+        axis.barh(place, mean, color=colour, alpha=0.75, xerr=error, error_kw={"capsize": 3, "ecolor": "#222222"})
+        seeds = 100 * cell.runs[cell.score_name("f1")]
+        axis.plot(seeds, [place] * len(seeds), "o", color="white", markeredgecolor="#222222", markersize=4)
+    axis.set_yticks(range(len(shown)), shown)
+    axis.invert_yaxis()
+    lowest = min(100 * rows[name].interval()[0] for name in shown)
+    axis.set_xlim(max(0.0, lowest - 3), None)
+    axis.set_xlabel("test F1 (blue: text only, grey: reads knowledge)")
+
+
+def _lines(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:
+    """Mean test F1 over an axis of `each`, a line per value of another, with the 95 % interval as a band."""
+    along, by = sweep.figure["x"], sweep.figure.get("lines", "")
+    groups: dict[str, list[Cell]] = {}
+    for cell in rows.values():
+        if cell.seeds and along in cell.row.point:
+            label = f"{sweep.figure.get('label', by)} {cell.row.point[by]}" if by in cell.row.point else "all"
+            groups.setdefault(label, []).append(cell)
+    for index, (label, cells) in enumerate(groups.items()):
+        cells = sorted(cells, key=lambda cell: cell.row.point[along])
+        places = [cell.row.point[along] for cell in cells]
+        colour = COLOURS[index % len(COLOURS)]
+        means = [100 * score[0] for cell in cells if (score := cell.score("f1"))]
+        ends = [[100 * end for end in cell.interval()] for cell in cells]
+        axis.plot(places, means, "o-", color=colour, label=label, markersize=4)
+        axis.fill_between(places, [low for low, _ in ends], [high for _, high in ends], color=colour, alpha=0.12)
+    for name, cell in rows.items():
+        score = cell.score("f1")
+        if score and not cell.row.point:
+            axis.axhline(100 * score[0], linestyle="--", linewidth=1, color="#444444")
+            axis.annotate(name, (1, 100 * score[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    if axis.lines:
+        places = sorted({cell.row.point[along] for cells in groups.values() for cell in cells})
+        axis.set_xticks(places, [str(place) for place in places])
+    axis.set_xlabel(along)
+    axis.set_ylabel("test F1")
+    if len(groups) > 1:
+        axis.legend(frameon=False)

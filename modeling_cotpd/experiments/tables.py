@@ -1,0 +1,156 @@
+"""Markdown tables: methods as rows and data sets as columns, then the details of every data set."""
+
+import math
+from collections.abc import Sequence
+
+from modeling_cotpd.experiments.scores import Cell, Scores
+from modeling_cotpd.experiments.statistics import RESAMPLES, Retention
+from modeling_cotpd.experiments.sweep import Sweep
+
+EMPTY = "–"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; the first two columns are text, the others numbers."""
+    rule = ["---" if index < 2 else "---:" for index in range(len(head))]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (head, rule, *rows)]
+
+
+def percent(score: tuple[float, float | None] | None) -> str:
+    """`80.12 ± 0.45`, in percent."""
+    if score is None:
+        return EMPTY
+    mean, deviation = score
+    return f"{100 * mean:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+
+
+def spoken_retention(found: Retention | None) -> str:
+    """`0.41 [0.12, 0.80]`; an unbounded interval is named as such."""
+    if found is None or math.isnan(found.value):
+        return EMPTY
+    if math.isinf(found.low):
+        return f"{found.value:.2f} [unbounded]"
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def summary(scores: Scores, encoder: str) -> list[str]:
+    """The table as the paper lays it out: test F1 per data set, with the published score beside it where given."""
+    sweep = scores.plan.sweep
+    published = {name for row in sweep.rows for name in row.published}
+    head = ["Method", "Reads at test time"]
+    for column in sweep.columns:
+        head += [column, *(["published"] if column in published else [])]
+    lines = []
+    for row in sweep.rows:
+        line = [row.name, "text" if row.view == "prompt" else "text and knowledge columns"]
+        for column in sweep.columns:
+            if row.columns and column not in row.columns:
+                line += ["", *([""] if column in published else [])]
+                continue
+            cell = scores.cell(column, encoder, row.name)
+            line.append(f"{percent(cell.score('f1'))} ({len(cell.seeds)})" if cell.seeds else EMPTY)
+            if column in published:
+                line.append(f"{row.published[column]:.2f}" if column in row.published else EMPTY)
+        lines.append(line)
+    return markdown_table(head, lines)
+
+
+def details(scores: Scores, encoder: str, column: str) -> list[str]:
+    """Precision, recall, F1 of one data set, with the difference to the baseline and retention."""
+    sweep = scores.plan.sweep
+    rows = sweep.rows_of(column)
+    named = {row.name: scores.cell(column, encoder, row.name) for row in rows}
+    mre = sweep.columns[column].task == "mre"
+    other = ("accuracy", "accuracy") if mre else ("strict_f1", "F1 strict")
+    if sweep.reading == "strict" and not mre:
+        other = ("f1", "F1 lenient")
+    with_r = sweep.caption_row in named and sweep.knowledge_row in named
+    head = ["Method", "View", "Seeds", "Valid F1", "Test P", "Test R", "Test F1", other[1]]
+    head += [f"Δ F1 to {sweep.baseline} [95 %]", "p"] + (["R [95 %]"] if with_r else [])
+    lines = []
+    for row in rows:
+        cell = named[row.name]
+        seeds = f"{len(cell.seeds)} of {len(sweep.seeds)}"
+        line = [row.name, row.view, seeds, percent(cell.score("f1", "validation"))]
+        line += [percent(cell.score(name)) for name in ("precision", "recall", "f1")]
+        line.append(percent(_plain(cell, other[0])))
+        line += _difference(cell, named.get(sweep.baseline), row.name == sweep.baseline)
+        if with_r:
+            found = cell.retention(named[sweep.caption_row], named[sweep.knowledge_row])
+            line.append(spoken_retention(found) if row.view == "prompt" else "")
+        lines.append(line)
+    return markdown_table(head, lines)
+
+
+def _plain(cell: Cell, name: str) -> tuple[float, float | None] | None:
+    """A score under its own name, whatever the sweep's reading."""
+    return Cell(cell.row, cell.runs, cell.validation, cell.counts, "lenient").score(name)
+
+
+def _difference(cell: Cell, baseline: Cell | None, itself: bool) -> list[str]:
+    if itself:
+        return ["", ""]
+    found = cell.difference(baseline) if baseline is not None else None
+    if found is None:
+        return [EMPTY, EMPTY]
+    result, seeds = found
+    few = f" ({seeds} seeds)" if seeds < max(len(cell.seeds), len(baseline.seeds if baseline else ())) else ""
+    shown = f"{100 * result.difference:+.2f} [{100 * result.low:+.2f}, {100 * result.high:+.2f}]{few}"
+    return [shown, f"{result.p_value:.3f}"]
+
+
+def facts(scores: Scores, encoder: str, column: str) -> str:
+    """One line on what was trained on and scored: rows, knowledge, gold hash."""
+    sweep = scores.plan.sweep
+    for row in sweep.rows_of(column):
+        cell = scores.cell(column, encoder, row.name)
+        if cell.seeds:
+            line = cell.runs.iloc[0]
+            trained = f"{line['train_rows']} training posts" if line["train_rows"] else "model of another column"
+            return (
+                f"{line['dataset']}: {trained}, {line['rows']} test rows, gold hash {line['gold_hash'][:12]}; "
+                f"captions {line['captioner'] or 'none'}; knowledge: {line['knowledge'] or 'none'}."
+            )
+    return "No finished run."
+
+
+def notes(sweep: Sweep) -> list[str]:
+    """How to read the numbers."""
+    reading = {
+        "lenient": "micro F1 of entities under the lenient reading (conlleval, seqeval's default); strict is IOB2",
+        "strict": "micro F1 of entities under the strict reading (IOB2)",
+    }[sweep.reading]
+    mre = ", for relations micro F1 without None" if any(c.task == "mre" for c in sweep.columns.values()) else ""
+    lines = [
+        f"F1 is {reading}{mre}; in percent, mean ± standard deviation over seeds (number of seeds). The best epoch is "
+        "chosen on the validation split.",
+        f"Δ: paired bootstrap over test posts ({RESAMPLES:,} resamples) of F1 pooled over the seeds that both rows "
+        "have; it speaks of the choice of posts, the standard deviation speaks of the seeds.",
+    ]
+    if sweep.caption_row and sweep.knowledge_row:
+        lines.append(
+            f"R, retention: (F1 text only view - F1 of {sweep.caption_row}) / (F1 of {sweep.knowledge_row} - F1 of "
+            f"{sweep.caption_row}), with a bootstrap interval over posts and seeds; *unbounded* where the denominator "
+            "is not clear of zero."
+        )
+    if sweep.published_source:
+        lines.append(f"Published: {sweep.published_source}")
+    return lines + [f"{row.name}: {row.note}" for row in sweep.rows if row.note]
+
+
+def render(scores: Scores, summary_only: bool = False) -> str:
+    """The Markdown of a sweep, ending in a newline; with `summary_only` its first table alone."""
+    sweep = scores.plan.sweep
+    blocks: list[list[str]] = [] if summary_only else [[f"## {sweep.title}"]]
+    if sweep.note and not summary_only:
+        blocks.append([sweep.note])
+    for encoder in sweep.encoders:
+        if len(sweep.encoders) > 1 or not summary_only:
+            blocks.append([f"### {encoder}" if not summary_only else f"**{encoder}**"])
+        blocks.append(summary(scores, encoder))
+        for column in () if summary_only else sweep.columns:
+            blocks += [[f"#### {column}, {encoder}"], [facts(scores, encoder, column)]]
+            blocks.append(details(scores, encoder, column))
+    if not summary_only:
+        blocks.append([f"- {line}" for line in notes(sweep)])
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"

@@ -1,0 +1,90 @@
+"""A trained model ready to predict: in PyTorch, or exported to ONNX."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedModel
+
+from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.encoders import load_tokenizer
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.inference.batches import BatchSettings
+from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
+from modeling_cotpd.inference.predictor import EntityPredictor, Predictor, RelationPredictor
+
+TASKS = {"CoTPDForTokenClassification": "mner", "CoTPDForRelationExtraction": "mre"}
+MODEL_CLASSES = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
+
+
+def task_of_model(name_or_path: str, **hub) -> str:
+    """`"mner"` or `"mre"`, as the model's configuration says.
+
+    Raises:
+        SettingError: It is not a trained CoTPD model.
+    """
+    if Path(name_or_path).is_dir() and not (Path(name_or_path) / "config.json").is_file():
+        raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
+    config = AutoConfig.from_pretrained(name_or_path, **hub)
+    for architecture in config.architectures or ():
+        if architecture in TASKS:
+            return TASKS[architecture]
+    raise SettingError(
+        f"This is a {config.model_type} model, not a trained CoTPD model.",
+        place=name_or_path,
+        fix="Train one with run_mner.py or run_mre.py.",
+    )
+
+
+def load_model(name_or_path: str, task: str, dtype: str = "auto", **hub) -> PreTrainedModel:
+    """The PyTorch model in evaluation mode, on the CPU."""
+    kind: Any = MODEL_CLASSES[task]
+    return kind.from_pretrained(name_or_path, dtype=dtype, **hub).eval()
+
+
+def load_predictor(
+    name_or_path: str,
+    *,
+    onnx: bool = False,
+    device: str | torch.device = "cpu",
+    dtype: str = "auto",
+    batches: BatchSettings | None = None,
+    max_length: int | None = None,
+    revision: str | None = None,
+) -> tuple[Predictor, str]:
+    """A predictor for a trained model, and its task.
+
+    Args:
+        name_or_path (`str`): A run's output folder or a Hub repository; with `onnx`, what `cotpd export` wrote.
+        onnx (`bool`, *optional*, defaults to `False`): Run the exported graph in ONNX Runtime, on the CPU.
+        device (`str` or `torch.device`, *optional*, defaults to `"cpu"`): Where PyTorch runs.
+        dtype (`str`, *optional*, defaults to `"auto"`): `"float32"`, `"bfloat16"`, ...; as the weights were saved.
+        batches (`BatchSettings`, *optional*): How much goes through the model at once.
+        max_length (`int`, *optional*): The most pieces that are read at once; as many as the model reads by default.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+
+    Returns:
+        The predictor, and `"mner"` or `"mre"`.
+
+    Raises:
+        SettingError: There is no such model, or it is of another kind.
+    """
+    is_export = (Path(name_or_path) / ONNX_FILE).is_file()
+    if onnx and not is_export:
+        raise SettingError(
+            f"There is no {ONNX_FILE} here.", place=name_or_path, fix="Make one with: cotpd export MODEL --out DIR"
+        )
+    if is_export and not onnx:
+        raise SettingError("This is an exported model.", place=name_or_path, fix="Add --onnx.")
+    hub: dict[str, Any] = {"revision": revision} if revision else {}
+    task = task_of_model(name_or_path, **hub)
+    tokenizer = load_tokenizer(name_or_path, **hub)
+    if onnx:
+        model: PreTrainedModel = OnnxStudent.from_folder(name_or_path)
+    else:
+        model = load_model(name_or_path, task, dtype, **hub).to(device)
+        limit = model.get_base_model().max_text_length
+        if limit is not None and limit < tokenizer.model_max_length:
+            tokenizer.model_max_length = limit
+    kind = EntityPredictor if task == "mner" else RelationPredictor
+    return kind(model, tokenizer, batches, max_length), task

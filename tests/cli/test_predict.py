@@ -1,0 +1,109 @@
+"""`cotpd predict` from the command line, alone and with several processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from conftest import LABELS, tiny_model, wordpiece_tokenizer
+from typer.testing import CliRunner
+
+from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.cli.predict import predict
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.markers_cotpd import add_entity_markers
+
+app = typer.Typer()
+app.command()(predict)
+
+
+def saved(folder: Path, kind: type = CoTPDForTokenClassification) -> Path:
+    """A tiny model on disk."""
+    tokenizer = wordpiece_tokenizer()
+    changes: dict = {"id2label": dict(enumerate(LABELS))}
+    if kind is CoTPDForRelationExtraction:
+        add_entity_markers(tokenizer)
+        changes = {"id2label": {0: "None", 1: "/per/loc", 2: "/per/org"}}
+    tiny_model(kind, "bert", {"vocab_size": len(tokenizer)}, **changes).save_pretrained(folder)
+    tokenizer.model_max_length = 61
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"], catch_exceptions=False)
+
+
+def test_entities_of_a_file(tmp_path: Path):
+    source, output = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
+    texts = ["Mira Holt sings at Quarry Lane", "", "Mira 👩‍🎤 \ud83d Tarn " * 40]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    result = call(saved(tmp_path / "model"), "--input", source, "--output", output)
+    assert result.exit_code == 0 and "3 posts" in result.output
+    assert [row["text"] for row in rows(output)] == texts
+    entities = rows(output)[2]["entities"]
+    assert entities and max(entity["end"] for entity in entities) > 700
+    for entity in entities:
+        assert entity["text"] == texts[2][entity["start"] : entity["end"]]
+
+
+def test_relations_of_a_file_and_the_exit_code_of_a_problem(tmp_path: Path):
+    source, output = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
+    far = "Mira " + "! " * 80 + "Tarn"
+    posts = [
+        {
+            "id": "a",
+            "tokens": ["Mira", "left", "Tarn"],
+            "head": {"start": 0, "end": 1},
+            "tail": {"start": 2, "end": 3},
+        },
+        {"id": "b", "text": far, "head": [0, 4], "tail": [len(far) - 4, len(far)]},
+    ]
+    source.write_text("".join(json.dumps(post) + "\n" for post in posts), "utf-8")
+    model = saved(tmp_path / "model", CoTPDForRelationExtraction)
+    result = call(model, "--input", source, "--output", output)
+    assert result.exit_code == 4 and "1 rows have a problem" in result.output
+    first, second = rows(output)
+    assert first["head"] == [0, 4] and first["tail"] == [10, 14]
+    assert first["relation"] in ("None", "/per/loc", "/per/org") and 0 < first["score"] <= 1
+    assert second["relation"] is None and "apart" in second["problem"]
+
+
+def test_a_plain_encoder_is_refused(tmp_path: Path):
+    from conftest import tiny_encoder_config
+    from transformers import AutoModel
+
+    AutoModel.from_config(tiny_encoder_config("bert")).save_pretrained(tmp_path / "encoder")
+    (tmp_path / "posts.txt").write_text("Mira\n", "utf-8")
+    for model, message in ((tmp_path / "encoder", "not a trained CoTPD model"), (tmp_path, "holds no model")):
+        with pytest.raises(SettingError, match=message):
+            call(model, "--input", tmp_path / "posts.txt", "--output", tmp_path / "out.jsonl")
+    with pytest.raises(SettingError, match=r"no model\.onnx"):
+        call(tmp_path, "--onnx", "--input", tmp_path / "posts.txt", "--output", tmp_path / "out.jsonl")
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes(tmp_path: Path):
+    source = tmp_path / "posts.txt"
+    source.write_text("".join(f"Mira Holt {number} sings at Tarn\n" for number in range(60)), "utf-8")
+    model = saved(tmp_path / "model")
+    script = tmp_path / "predict.py"
+    script.write_text(
+        "import typer\nfrom modeling_cotpd.cli.predict import predict\nfrom modeling_cotpd.inference import run\n"
+        "run.windows.__defaults__ = (7, 10**6)\ntyper.run(predict)\n",
+        "utf-8",
+    )
+    outputs = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    launchers = [[sys.executable], [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]]
+    for launcher, output in zip(launchers, outputs, strict=True):
+        arguments = [str(script), str(model), "--input", str(source), "--output", str(output), "--device", "cpu"]
+        subprocess.run([*launcher, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+    assert len(rows(outputs[0])) == 60
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
