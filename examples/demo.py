@@ -12,6 +12,7 @@ import shutil
 import time
 from pathlib import Path
 
+import datasets
 from transformers import pipeline
 from transformers.utils.logging import disable_progress_bar
 
@@ -47,6 +48,7 @@ def main() -> None:
     if folder.exists():
         shutil.rmtree(folder)
     disable_progress_bar()
+    datasets.disable_progress_bars()
     logging.getLogger("modeling_cotpd").setLevel(logging.ERROR)
     start = time.monotonic()
 

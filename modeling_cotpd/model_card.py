@@ -71,10 +71,11 @@ def write_model_card(folder: Path, results: dict, encoder: str, prompt: str) -> 
             task_type="token-classification" if task == "mner" else "text-classification",
             task_name="Named entity recognition" if task == "mner" else "Relation extraction",
             dataset_type=results["dataset"]["name"],
-            dataset_name=f"{results['dataset']['name']}, {view} view",
+            dataset_name=results["dataset"]["name"],
             metric_type="f1",
             metric_value=round(values["f1"], 4),
-            metric_name="Entity F1" if task == "mner" else "Micro F1 without None",
+            # Not in the name of the data set: results on one data set are merged under the first one's name
+            metric_name=f"{'Entity F1' if task == 'mner' else 'Micro F1 without None'}, {view} view",
         )
         for view, values in scores.items()
     ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import Trainer
 
 from modeling_cotpd.losses import distillation_kl
@@ -25,6 +26,7 @@ class CoTPDTrainer(Trainer):
     - The parts (`knowledge_nll`, `kl`, `prompt_nll`, and the `alpha` of the last step) are logged beside the loss.
     - Prompt and head may have their own learning rate.
     - Evaluation reads the views that `args.eval_views` names; the collator must provide `distillation_mask`.
+    - Evaluation keeps the order of the rows, also when training groups them by length.
 
     Example:
 
@@ -128,6 +130,10 @@ class CoTPDTrainer(Trainer):
                 groups.append({**group, "params": new, "lr": rate})
         optimizer.param_groups[:] = groups
         return optimizer
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        """The rows in their own order, by which predictions are matched to them; also with `group_by_length`."""
+        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
 
     def prediction_step(
         self,

@@ -99,7 +99,9 @@ POSTS = (
 
 
 def _trained(tokenizer: Tokenizer, trainer: trainers.Trainer) -> Tokenizer:
-    tokenizer.train_from_iterator([*POSTS, "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 < > / [ ]"], trainer)
+    tokenizer.train_from_iterator(
+        [*POSTS, "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 < > / [ ]"], trainer
+    )
     return tokenizer
 
 

@@ -35,7 +35,9 @@ class TestRecipes:
         assert model.prompt_type == "conditional"
 
     def test_no_recipe(self, tmp_path):
-        model, data, _ = parse(tmp_path, None, "--dataset_dir", "d", "--output_dir", str(tmp_path), "--use_cpu", "true")
+        model, data, _ = parse(
+            tmp_path, None, "--dataset_dir", "d", "--output_dir", str(tmp_path), "--use_cpu", "true"
+        )
         assert (data.dataset_dir, model.model_name_or_path) == ("d", "embedded-minilm")
 
     @pytest.mark.parametrize(
@@ -71,7 +73,9 @@ class TestRecipes:
         (value,) = (getattr(kind, name) for kind in parsed if hasattr(kind, name))
         assert value == expected and type(value) is type(expected)
 
-    @pytest.mark.parametrize("line", ["seed: 4.5", "prompt_length: eight", "max_length: true", "alpha: high", "use_crf: 7x"])
+    @pytest.mark.parametrize(
+        "line", ["seed: 4.5", "prompt_length: eight", "max_length: true", "alpha: high", "use_crf: 7x"]
+    )
     def test_wrong_types_are_refused(self, tmp_path, line, capsys):
         with pytest.raises(SystemExit) as stop:
             parse(tmp_path, BASIC + line)
@@ -117,7 +121,7 @@ class TestRecipes:
         assert read_recipe(tmp_path / "r.yaml", ["seed"]) == {}
 
     def test_a_missing_recipe(self, tmp_path):
-        with pytest.raises(SettingError, match="nowhere.yaml: There is no such recipe"):
+        with pytest.raises(SettingError, match=r"nowhere\.yaml: There is no such recipe"):
             parse_arguments(KINDS, [str(tmp_path / "nowhere.yaml")])
 
     def test_a_misspelt_flag(self, tmp_path):
@@ -137,10 +141,14 @@ class TestRecipes:
 
 class TestRanges:
     def test_an_unknown_knowledge_column(self):
-        with pytest.raises(SettingError, match="unknown column 'captions'. Choose from caption, cot_noun.*or 'none'"):
+        with pytest.raises(
+            SettingError, match=r"unknown column 'captions'\. Choose from caption, cot_noun.*or 'none'"
+        ):
             DataArguments(dataset_dir="d", knowledge_columns=["captions"])
 
-    @pytest.mark.parametrize("name", ["max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples"])
+    @pytest.mark.parametrize(
+        "name", ["max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples"]
+    )
     def test_samples(self, name):
         with pytest.raises(SettingError, match=f"{name} must be at least 1, got 0"):
             DataArguments(dataset_dir="d", **{name: 0})
@@ -157,7 +165,10 @@ def test_every_recipe_parses(path, tmp_path):
             continue
         (parsed,) = (getattr(kind, name) for kind in (model, data, training) if hasattr(kind, name))
         if isinstance(value, str | int | float) and not isinstance(parsed, list):
-            assert str(getattr(parsed, "value", parsed)).lower() in (str(value).lower(), str(float(value)) if not isinstance(value, str) else "")
+            assert str(getattr(parsed, "value", parsed)).lower() in (
+                str(value).lower(),
+                str(float(value)) if not isinstance(value, str) else "",
+            )
     assert not Path(data.dataset_dir).is_absolute() and not Path(written["output_dir"]).is_absolute()
 
 

@@ -30,7 +30,10 @@ def test_round_trip(family, tmp_path):
     for again in (CoTPDConfig.from_pretrained(tmp_path), transformers.AutoConfig.from_pretrained(tmp_path)):
         assert type(again) is CoTPDConfig
         assert again.encoder_config.model_type == family
-        assert again.to_dict() == {**config.to_dict(), **{k: again.to_dict()[k] for k in ("_name_or_path",) if k in again.to_dict()}}
+        assert again.to_dict() == {
+            **config.to_dict(),
+            **{k: again.to_dict()[k] for k in ("_name_or_path",) if k in again.to_dict()},
+        }
         assert again.id2label == {0: "O", 1: "B-LOC", 2: "I-LOC"} and again.num_labels == 3
 
 

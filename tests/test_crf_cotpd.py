@@ -21,9 +21,7 @@ def make_crf(seed: int = 0) -> LinearChainCRF:
 
 def enumerate_paths(crf: LinearChainCRF, emissions: np.ndarray) -> dict[tuple[int, ...], float]:
     """The score of every tag sequence."""
-    start, end, transitions = (
-        value.detach().double().numpy() for value in (crf.start, crf.end, crf.transitions)
-    )
+    start, end, transitions = (value.detach().double().numpy() for value in (crf.start, crf.end, crf.transitions))
     scores = {}
     for path in itertools.product(range(TAGS), repeat=len(emissions)):
         score = start[path[0]] + end[path[-1]] + sum(emissions[i, tag] for i, tag in enumerate(path))
@@ -115,6 +113,11 @@ def test_computes_in_float32_under_bfloat16():
     assert given.dtype == given_nll.dtype == torch.float32
     torch.testing.assert_close(given, expected)
     torch.testing.assert_close(given_nll, nll)
+    # a model that is loaded in bfloat16 altogether still sums in float32
+    crf = crf.bfloat16()
+    given, given_nll = crf(emissions, mask), crf.nll(emissions, labels, mask)
+    assert given.dtype == given_nll.dtype == torch.float32
+    torch.testing.assert_close(given, expected, atol=0.1, rtol=0.1)
 
 
 @torch.no_grad()
@@ -125,6 +128,4 @@ def test_long_texts_stay_accurate():
     exact = crf.double()
     forwards = exact._forward_scores(emissions.double(), torch.ones(1, 512))
     backwards = exact._backward_scores(emissions.double(), torch.ones(1, 512))
-    torch.testing.assert_close(
-        marginals.double().exp(), (forwards + backwards).softmax(-1), atol=2e-3, rtol=0
-    )
+    torch.testing.assert_close(marginals.double().exp(), (forwards + backwards).softmax(-1), atol=2e-3, rtol=0)

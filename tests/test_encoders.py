@@ -52,14 +52,16 @@ def test_a_tokenizer_of_the_unigram_kind_reads_all_else_as_before():
         given, expected = (one(post, return_offsets_mapping=True) for one in (changed, plain))
         assert given["input_ids"] == expected["input_ids"] and given["offset_mapping"] == expected["offset_mapping"]
     changed_state, state = (json.loads(one.backend_tokenizer.to_str()) for one in (changed, plain))
-    different = [new[0] for new, old in zip(changed_state["model"]["vocab"], state["model"]["vocab"], strict=True) if new != old]
+    different = [
+        new[0] for new, old in zip(changed_state["model"]["vocab"], state["model"]["vocab"], strict=True) if new != old
+    ]
     assert sorted(different) == ["</s>", "<mask>", "<pad>", "<s>"]
     assert {**changed_state, "model": None} == {**state, "model": None}
 
 
 def test_the_tokenizer_of_xlm_r_as_transformers_builds_it():
     vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    vocabulary += [(piece, -4.0) for piece in "\u2581<>/sabc"] + [("\u2581a", -3.0), ("<mask>", 0.0)]
+    vocabulary += [(piece, -4.0) for piece in "\u2581<>/sabcpd"] + [("\u2581a", -3.0), ("<mask>", 0.0)]
     tokenizer = transformers.XLMRobertaTokenizer(vocab=vocabulary)
     spelt = "a </s> <pad> <s> c"
     assert {1, 2} & set(tokenizer(spelt, split_special_tokens=True)["input_ids"][1:-1]), "nothing to guard against"

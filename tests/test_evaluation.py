@@ -16,7 +16,10 @@ RELATIONS = ["None", "lives_in", "knows"]
 
 def mner(*rows: tuple) -> Dataset:
     return make_split(
-        [{"id": str(i), "tokens": tokens, "ner_tags": tags} for i, (tokens, tags) in enumerate(rows)], "mner", TAGS, "t"
+        [{"id": str(i), "tokens": tokens, "ner_tags": tags} for i, (tokens, tags) in enumerate(rows)],
+        "mner",
+        TAGS,
+        "t",
     )
 
 
@@ -61,7 +64,12 @@ def test_scores_leave_out_unlabelled_rows():
     assert given["f1"] == pytest.approx(f1_score([["B-PER", "O"], ["B-LOC"]], [["B-PER", "O"], ["O"]]))
     assert given["predicted_entities"] == 1 and given["gold_entities"] == 2
     given = score(["knows", "knows", "knows"], mre("knows", None, "None"))
-    assert (given["predicted_relations"], given["gold_relations"], given["precision"], given["recall"]) == (2, 1, 0.5, 1)
+    assert (given["predicted_relations"], given["gold_relations"], given["precision"], given["recall"]) == (
+        2,
+        1,
+        0.5,
+        1,
+    )
 
 
 def test_no_labelled_row():

@@ -35,7 +35,9 @@ def imports_of(path: Path) -> set[str]:
 
 def own_imports(path: Path) -> set[str]:
     """Imports from this package, without its name."""
-    return {module.removeprefix("modeling_cotpd.") for module in imports_of(path) if module.startswith("modeling_cotpd.")}
+    return {
+        module.removeprefix("modeling_cotpd.") for module in imports_of(path) if module.startswith("modeling_cotpd.")
+    }
 
 
 def within(module: str, areas: set[str]) -> bool:
@@ -91,7 +93,9 @@ def test_files_that_travel_to_the_hub(path):
     """They lie flat, import each other as `.name` alone, and nothing that a user of transformers lacks."""
     siblings = {f".{other.stem}" for other in TRAVELLERS}
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        assert not (isinstance(node, ast.ImportFrom) and node.level and not node.module), "from . import x is not copied"
+        assert not (isinstance(node, ast.ImportFrom) and node.level and not node.module), (
+            "from . import x is not copied"
+        )
         assert not (isinstance(node, ast.ImportFrom) and node.level > 1)
     for module in imports_of(path):
         if module.startswith("."):
@@ -154,7 +158,9 @@ def test_modules_stay_small(path):
 
 def test_tests_mirror_the_package():
     tests = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
-    core = [path for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "version", "errors", "training_args")]
+    core = [
+        path for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "version", "errors", "training_args")
+    ]
     core += [PACKAGE / "data" / "views.py", PACKAGE / "data" / "splits.py"]
     for path in core:
         relative = path.relative_to(PACKAGE)

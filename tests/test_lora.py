@@ -32,21 +32,23 @@ def test_adapter_prompt_and_head_learn_and_the_encoder_does_not(family, prompt_t
         assert value.requires_grad == new, name
     before = {name: value.detach().clone() for name, value in adapted.named_parameters()}
     optimizer = torch.optim.SGD([value for value in adapted.parameters() if value.requires_grad], lr=0.1)
-    batch = padded(ROWS, 9, pad_id(model)) | {"labels": torch.tensor([[-100, 1, 2, 0, 4, *[-100] * 4], [-100, 3, *[-100] * 7]])}
+    batch = padded(ROWS, 9, pad_id(model)) | {
+        "labels": torch.tensor([[-100, 1, 2, 0, 4, *[-100] * 4], [-100, 3, *[-100] * 7]])
+    }
     for _ in range(3):
         optimizer.zero_grad()
         adapted(**batch).loss.backward()
         optimizer.step()
     still = [
-        name
-        for name, value in adapted.named_parameters()
-        if value.requires_grad and torch.equal(before[name], value)
+        name for name, value in adapted.named_parameters() if value.requires_grad and torch.equal(before[name], value)
     ]
     assert still == []
     assert any(".encoder." in name and "lora_" in name for name in before)
 
 
-@pytest.mark.parametrize(("kind", "new_vocabulary"), [(CoTPDForTokenClassification, False), (CoTPDForRelationExtraction, True)])
+@pytest.mark.parametrize(
+    ("kind", "new_vocabulary"), [(CoTPDForTokenClassification, False), (CoTPDForRelationExtraction, True)]
+)
 def test_what_is_saved(tmp_path, kind, new_vocabulary):
     crf = {"use_crf": True} if kind is CoTPDForTokenClassification else {}
     model = tiny_model(kind, **crf)

@@ -6,7 +6,12 @@ from huggingface_hub import ModelCard
 from modeling_cotpd.model_card import write_model_card
 
 SCORES = {"precision": 0.5, "recall": 0.25, "f1": 0.333333}
-DATASET = {"name": "fiction", "captioner": "", "knowledge": "", "splits": {"train": {"rows": 3, "gold_hash": "abc123"}}}
+DATASET = {
+    "name": "fiction",
+    "captioner": "",
+    "knowledge": "",
+    "splits": {"train": {"rows": 3, "gold_hash": "abc123"}},
+}
 
 
 def card(folder, **changes) -> ModelCard:
@@ -17,13 +22,17 @@ def card(folder, **changes) -> ModelCard:
 
 
 def metrics(loaded: ModelCard) -> dict:
-    return {one.dataset_name: (one.metric_type, one.metric_value) for one in loaded.data.eval_results}
+    return {one.metric_name: (one.dataset_name, one.metric_type, one.metric_value) for one in loaded.data.eval_results}
 
 
 @pytest.mark.parametrize("task", ["mner", "mre"])
 def test_scores_of_every_view(tmp_path, task):
     loaded = card(tmp_path, task=task)
-    assert metrics(loaded) == {"fiction, prompt view": ("f1", 0.3333), "fiction, knowledge view": ("f1", 0.5)}
+    name = {"mner": "Entity F1", "mre": "Micro F1 without None"}[task]
+    assert metrics(loaded) == {
+        f"{name}, prompt view": ("fiction", "f1", 0.3333),
+        f"{name}, knowledge view": ("fiction", "f1", 0.5),
+    }
     assert "| prompt | 0.5000 | 0.2500 | 0.3333 |" in loaded.text and "abc123" in loaded.text
     assert "some/encoder" in loaded.text and "## Scores on the test split" in loaded.text
     assert ("relation-extraction" in loaded.text) == (task == "mre")

@@ -39,7 +39,7 @@ class TestClaim:
     def test_a_folder_with_other_files_is_refused(self, tmp_path):
         (tmp_path / "thesis.txt").write_text("years of work", "utf-8")
         for resume in (False, True):
-            with pytest.raises(SettingError, match="The output folder is not empty. Name a new folder"):
+            with pytest.raises(SettingError, match=r"The output folder is not empty\. Name a new folder"):
                 claim_output_dir(tmp_path, SETTINGS, resume=resume, overwrite=False)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -110,7 +110,13 @@ def test_predictions_mner(tmp_path):
     path = tmp_path / "p.jsonl"
     write_predictions(path, split, {"prompt": [["O", "O"], ["O"]], "knowledge": [["B-PER", "O"], ["O"]]})
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == [
-        {"id": "a", "tokens": ["Mira", "sings"], "gold": ["B-PER", "O"], "prompt": ["O", "O"], "knowledge": ["B-PER", "O"]},
+        {
+            "id": "a",
+            "tokens": ["Mira", "sings"],
+            "gold": ["B-PER", "O"],
+            "prompt": ["O", "O"],
+            "knowledge": ["B-PER", "O"],
+        },
         {"id": "b", "tokens": ["\u2764\ufe0f"], "gold": None, "prompt": ["O"], "knowledge": ["O"]},
     ]
 

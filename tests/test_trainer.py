@@ -97,7 +97,9 @@ def trained(trainer: CoTPDTrainer) -> dict[str, torch.Tensor]:
 def assert_same(given: dict, expected: dict, atol: float = 1e-6) -> None:
     assert given.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(given[name], value, atol=atol, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            given[name], value, atol=atol, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def loss_by_hand(model, rows, alpha=1.0, temperature=1.0, prompt_weight=0.0, detach=False) -> dict[str, torch.Tensor]:
@@ -248,7 +250,12 @@ class TestAccumulation:
         """Six rows in batches of one, four to a step: the second step of the epoch holds two."""
         rows = mner_rows(6)
         one = make_trainer(
-            tmp_path, rows, per_device_train_batch_size=1, gradient_accumulation_steps=4, max_steps=-1, num_train_epochs=1
+            tmp_path,
+            rows,
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=4,
+            max_steps=-1,
+            num_train_epochs=1,
         )
         other = make_trainer(tmp_path, rows, per_device_train_batch_size=4, max_steps=-1, num_train_epochs=1)
         assert_same(trained(one), trained(other))
@@ -364,11 +371,15 @@ class TestLearningRates:
         assert seen == [pytest.approx([1e-3 * share, 1e-1 * share]) for share in (1, 0.75, 0.5, 0.25)]
 
     def test_one_rate_by_default(self, tmp_path):
-        assert {group["lr"] for group in make_trainer(tmp_path, mner_rows(4)).create_optimizer().param_groups} == {0.05}
+        assert {group["lr"] for group in make_trainer(tmp_path, mner_rows(4)).create_optimizer().param_groups} == {
+            0.05
+        }
 
     def test_a_step_uses_the_rates(self, tmp_path):
         """With SGD a tenfold rate moves prompt and head ten times as far, and the encoder as before."""
-        start = {name: value.detach().clone() for name, value in tiny_model(CoTPDForTokenClassification).named_parameters()}
+        start = {
+            name: value.detach().clone() for name, value in tiny_model(CoTPDForTokenClassification).named_parameters()
+        }
         one = trained(make_trainer(tmp_path, mner_rows(4), max_steps=1))
         ten = trained(make_trainer(tmp_path, mner_rows(4), max_steps=1, new_parameters_learning_rate=0.5))
         for name, value in start.items():
@@ -411,7 +422,9 @@ class TestEvaluation:
                 assert (predicted[len(row["input_ids"]) :] == -100).all() or len(predicted) >= len(row["input_ids"])
 
     def test_relations(self, tmp_path):
-        trainer = make_trainer(tmp_path, mre_rows(7), tiny_model(CoTPDForRelationExtraction), per_device_eval_batch_size=3)
+        trainer = make_trainer(
+            tmp_path, mre_rows(7), tiny_model(CoTPDForRelationExtraction), per_device_eval_batch_size=3
+        )
         prompt, knowledge = trainer.predict(Dataset.from_list(mre_rows(7))).predictions
         assert prompt.shape == knowledge.shape == (7,)
 
@@ -428,7 +441,12 @@ class TestEvaluation:
     def test_evaluation_leaves_no_trace_in_the_training_log(self, tmp_path):
         plain = make_trainer(tmp_path, mner_rows(12), logging_steps=3)
         evaluated = make_trainer(
-            tmp_path, mner_rows(12), eval_rows=mner_rows(5, seed=9), logging_steps=3, eval_strategy="steps", eval_steps=1
+            tmp_path,
+            mner_rows(12),
+            eval_rows=mner_rows(5, seed=9),
+            logging_steps=3,
+            eval_strategy="steps",
+            eval_steps=1,
         )
         plain.train(), evaluated.train()
         logs = [next(log for log in t.state.log_history if "kl" in log) for t in (plain, evaluated)]
@@ -463,9 +481,7 @@ class TestResuming:
         resumed.train(resume_from_checkpoint=str(checkpoint))
         given = {name: value.detach() for name, value in resumed.model.named_parameters()}
         assert_same(given, expected, atol=1e-7)
-        logs = [
-            {log["step"]: log for log in trainer.state.log_history if "kl" in log} for trainer in (whole, resumed)
-        ]
+        logs = [{log["step"]: log for log in trainer.state.log_history if "kl" in log} for trainer in (whole, resumed)]
         for step in (4, 5, 6):
             for name in ("kl", "knowledge_nll", "alpha"):
                 assert logs[1][step][name] == pytest.approx(logs[0][step][name], abs=1e-6)
@@ -497,7 +513,12 @@ class TestArguments:
 
     def test_defaults(self, tmp_path):
         args = CoTPDTrainingArguments(str(tmp_path))
-        assert (args.alpha, args.temperature, args.detach_knowledge_view, args.prompt_nll_weight) == (1.0, 1.0, False, 0.0)
+        assert (args.alpha, args.temperature, args.detach_knowledge_view, args.prompt_nll_weight) == (
+            1.0,
+            1.0,
+            False,
+            0.0,
+        )
         assert args.eval_views == "both" and args.remove_unused_columns is False and args.label_names == ["labels"]
         json.dumps(args.to_dict())
 
@@ -516,3 +537,13 @@ def test_kl_here_is_the_library_s():
     prompt, knowledge = torch.randn(3, 5), torch.randn(3, 5)
     by_hand = (knowledge.softmax(-1) * (knowledge.log_softmax(-1) - prompt.log_softmax(-1))).sum()
     torch.testing.assert_close(distillation_kl(prompt, knowledge, torch.ones(3)), by_hand)
+
+
+@pytest.mark.parametrize("strategy", ["random", "group_by_length"])
+def test_evaluation_keeps_the_order_of_the_rows(tmp_path, strategy):
+    """The parent's sampler for group_by_length shuffles evaluation too, which mixes up rows and predictions."""
+    rows = [{**row, "length": len(row["input_ids"])} for row in mner_rows(9)]
+    trainer = make_trainer(tmp_path, rows, train_sampling_strategy=strategy, per_device_eval_batch_size=2)
+    label_ids = trainer.predict(Dataset.from_list(rows)).label_ids
+    for given, row in zip(label_ids, rows, strict=True):
+        assert given[: len(row["labels"])].tolist() == row["labels"]

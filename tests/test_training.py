@@ -12,7 +12,7 @@ import torch
 import transformers
 from conftest import TOKENIZER_KINDS, tiny_encoder_config
 from huggingface_hub import ModelCard
-from safetensors import safe_open
+from safetensors.torch import load_file
 from seqeval.metrics import f1_score, precision_score, recall_score
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
@@ -84,6 +84,7 @@ def places(tmp_path_factory) -> dict[str, str]:
     }
 
 
+LEARNS = {"max_steps": 40, "eval_strategy": "steps", "eval_steps": 20, "learning_rate": 5e-3}
 HEADS = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
 
 
@@ -119,7 +120,7 @@ def finished(places, tmp_path_factory) -> dict[str, Path]:
     """One finished run of each task."""
     root = tmp_path_factory.mktemp("finished")
     for task in HEADS:
-        run_task(task, places, root / task, eval_strategy="epoch", num_train_epochs=4, learning_rate=5e-3)
+        run_task(task, places, root / task, **LEARNS)
     return {task: root / task for task in HEADS}
 
 
@@ -128,7 +129,9 @@ def lines(path: Path) -> list[dict]:
 
 
 def texts_of(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".py", ".md", ".txt", "")]
+    return [
+        path for path in folder.rglob("*") if path.is_file() and path.suffix in (".json", ".py", ".md", ".txt", "")
+    ]
 
 
 class TestWhatARunLeaves:
@@ -158,7 +161,9 @@ class TestWhatARunLeaves:
         results = json.loads((finished["mner"] / "results.json").read_text("utf-8"))["splits"]
         for split in ("validation", "test"):
             rows = lines(finished["mner"] / f"predictions.{split}.jsonl")
-            assert [row["id"] for row in rows] == [f"{split}-{i}" for i in ((range(12, 18)) if split == "validation" else range(18, 27))]
+            assert [row["id"] for row in rows] == [
+                f"{split}-{i}" for i in ((range(12, 18)) if split == "validation" else range(18, 27))
+            ]
             for row in rows:
                 assert len(row["tokens"]) == len(row["gold"]) == len(row["prompt"]) == len(row["knowledge"])
                 assert row["gold"] == mner_row(int(row["id"].split("-")[1]), split)["ner_tags"]
@@ -199,14 +204,14 @@ class TestWhatARunLeaves:
             assert tags == row["prompt"]
 
     def test_model_card(self, finished, places):
-        for task, folder in finished.items():
+        for folder in finished.values():
             card = ModelCard.load(folder / "README.md")
             results = json.loads((folder / "results.json").read_text("utf-8"))["splits"]["test"]
             (entry,) = card.data.to_dict()["model-index"]
-            found = {
-                result["dataset"]["name"]: result["metrics"][0]["value"] for result in entry["results"]
-            }
-            assert found == {f"fiction, {view} view": round(results[view]["f1"], 4) for view in results}
+            (result,) = entry["results"]
+            assert result["dataset"]["name"] == "fiction"
+            found = {metric["name"].split(", ")[1]: metric["value"] for metric in result["metrics"]}
+            assert found == {f"{view} view": round(results[view]["f1"], 4) for view in results}
             assert card.data.library_name == "transformers" and "cotpd" in card.data.tags
             assert f"{results['prompt']['f1']:.4f}" in card.text and "conditional, N = 3" in card.text
             assert places["root"] not in card.content and "| encoder | encoder |" in card.text
@@ -219,7 +224,7 @@ class TestWhatARunLeaves:
                     assert place not in text, f"{name} holds {place}"
 
     def test_same_seed_same_run(self, finished, places, tmp_path):
-        run_task("mner", places, tmp_path / "again", eval_strategy="epoch", num_train_epochs=4, learning_rate=5e-3)
+        run_task("mner", places, tmp_path / "again", **LEARNS)
         for name in ("predictions.test.jsonl", "model.safetensors"):
             assert (tmp_path / "again" / name).read_bytes() == (finished["mner"] / name).read_bytes()
 
@@ -238,7 +243,8 @@ class TestVariants:
     def test_mner(self, places, tmp_path, model, data, training):
         results = run_task("mner", places, tmp_path / "out", model, data, do_eval=False, **training)
         views = {"knowledge": {"knowledge"}, "prompt": {"prompt"}}.get(
-            training.get("eval_views"), {"prompt", "knowledge"} if data != {"knowledge_columns": ["none"]} else {"prompt"}
+            training.get("eval_views"),
+            {"prompt", "knowledge"} if data != {"knowledge_columns": ["none"]} else {"prompt"},
         )
         assert set(results["splits"]) == {"test"} and set(results["splits"]["test"]) == views
         assert set(lines(tmp_path / "out" / "predictions.test.jsonl")[0]) == {"id", "tokens", "gold", *views}
@@ -280,16 +286,18 @@ class TestContinuing:
     def test_training_goes_on_from_a_checkpoint(self, finished, places, tmp_path):
         for task, folder in finished.items():
             run_task(task, places, tmp_path / task, {"model_name_or_path": str(folder)}, max_steps=1)
-            old, new = (
-                transformers.AutoTokenizer.from_pretrained(place) for place in (folder, tmp_path / task)
-            )
+            old, new = (transformers.AutoTokenizer.from_pretrained(place) for place in (folder, tmp_path / task))
             assert len(old) == len(new)
 
     def test_other_labels_are_an_error(self, finished, places, tmp_path):
         names = ["O", "B-BAND", "I-BAND", "B-LOC", "I-LOC", "B-PER", "I-PER"]
         other = prepared(tmp_path / "other", "mner", names)
-        with pytest.raises(SettingError, match=r"The checkpoint predicts \['O', 'B-LOC'.*the data has \['O', 'B-BAND'"):
-            run_task("mner", places, tmp_path / "out", {"model_name_or_path": str(finished["mner"])}, {"dataset_dir": other})
+        with pytest.raises(
+            SettingError, match=r"The checkpoint predicts \['O', 'B-LOC'.*the data has \['O', 'B-BAND'"
+        ):
+            run_task(
+                "mner", places, tmp_path / "out", {"model_name_or_path": str(finished["mner"])}, {"dataset_dir": other}
+            )
 
     def test_the_other_task_s_checkpoint_is_an_error(self, finished, places, tmp_path):
         with pytest.raises(SettingError, match="is a CoTPDForRelationExtraction, not a CoTPDForTokenClassification"):
@@ -306,15 +314,15 @@ class TestContinuing:
             path.unlink()
         (tmp_path / "cut" / "checkpoint-4").rmdir()
         run_task("mner", places, tmp_path / "cut", resume_from_checkpoint="true", **settings)
-        with safe_open(tmp_path / "whole" / "model.safetensors", "pt") as one:
-            with safe_open(tmp_path / "cut" / "model.safetensors", "pt") as other:
-                for name in one.keys():
-                    torch.testing.assert_close(other.get_tensor(name), one.get_tensor(name), atol=1e-7, rtol=0)
+        whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+        assert whole.keys() == cut.keys()
+        for name, value in whole.items():
+            torch.testing.assert_close(cut[name], value, atol=1e-7, rtol=0)
 
     def test_an_output_folder_with_another_run(self, finished, places):
         for again in ({}, {"resume_from_checkpoint": "false"}):
             with pytest.raises(SettingError, match="holds another run"):
-                run_task("mner", places, finished["mner"], eval_strategy="epoch", num_train_epochs=4, learning_rate=5e-3, **again)
+                run_task("mner", places, finished["mner"], **LEARNS, **again)
 
 
 class TestRefusals:
@@ -347,7 +355,12 @@ class TestLora:
 
         out = tmp_path / "out"
         results = run_task(
-            task, places, out, {"lora_r": 2, "use_crf": task == "mner", "prompt_layers": 2}, max_steps=3, learning_rate=1e-2
+            task,
+            places,
+            out,
+            {"lora_r": 2, "use_crf": task == "mner", "prompt_layers": 2},
+            max_steps=3,
+            learning_rate=1e-2,
         )
         merged = HEADS[task].from_pretrained(out)
         assert not [name for name, _ in merged.named_parameters() if "lora" in name or "modules_to_save" in name]
@@ -363,7 +376,9 @@ class TestLora:
         torch.testing.assert_close(merged.eval()(**inputs).logits, adapted(**inputs).logits, atol=1e-5, rtol=0)
         plain = transformers.AutoModel.from_pretrained(places["encoder"])
         query = "encoder.layer.0.attention.self.query.weight"
-        assert not torch.equal(merged.cotpd.encoder.state_dict()[query], plain.state_dict()[query]), "LoRA learned nothing"
+        assert not torch.equal(merged.cotpd.encoder.state_dict()[query], plain.state_dict()[query]), (
+            "LoRA learned nothing"
+        )
         again = run_task(task, places, tmp_path / "again", {"model_name_or_path": str(out)}, do_train=False)
         assert again["splits"] == results["splits"]
 
@@ -394,8 +409,23 @@ class TestRunScripts:
             ("one", [sys.executable], 4),
             ("two", [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"], 2),
         ):
-            flags = ["--model_name_or_path", places["encoder"], "--dataset_dir", places["mner"], "--prompt_length", "3"]
-            flags += ["--output_dir", str(tmp_path / name), "--do_train", "--do_predict", "--max_steps", "3", "--use_cpu"]
+            flags = [
+                "--model_name_or_path",
+                places["encoder"],
+                "--dataset_dir",
+                places["mner"],
+                "--prompt_length",
+                "3",
+            ]
+            flags += [
+                "--output_dir",
+                str(tmp_path / name),
+                "--do_train",
+                "--do_predict",
+                "--max_steps",
+                "3",
+                "--use_cpu",
+            ]
             flags += ["--report_to", "none", "--per_device_train_batch_size", str(batch), "--ddp_backend", "gloo"]
             flags += ["--train_sampling_strategy", "sequential", "--classifier_dropout", "0.0", "--optim", "sgd"]
             done = subprocess.run(

@@ -2,8 +2,8 @@
 
 import re
 
-_WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
-_FIRST = re.compile(r"\W*(yes|no)\b(?!\s+(one|doubt|idea|matter|longer)\b)", re.IGNORECASE)
+_SAYS = r"\b(yes|no)\b(?!\s+(?:one|doubt|idea|matter|longer)\b)"
+_WORD, _FIRST = re.compile(_SAYS, re.IGNORECASE), re.compile(rf"\W*{_SAYS}", re.IGNORECASE)
 
 
 def read_verdict(text: str) -> bool | None:

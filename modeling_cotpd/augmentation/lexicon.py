@@ -8,6 +8,7 @@ from modeling_cotpd.augmentation.name import SHORT, fold, occurrences, shapes
 from modeling_cotpd.augmentation.outcome import Rejected
 from modeling_cotpd.augmentation.sample import Mention, Sample
 
+_SENTENCE_ENDS = ("", ".", "!", "?", ":", "…", "...", '"', "“")
 NAME_SHARE = 0.8
 """A string is a name when at least this share of its occurrences is labelled; ours, so that "May" is none."""
 
@@ -34,8 +35,9 @@ class Lexicon:
     def check(self, sample: Sample, tokens: Sequence[str], mentions: Sequence[Mention]) -> None:
         """Refuse a rewrite that seems to name more than the labels say.
 
-        Two signs of it: a name of the training split that the post does not have, and a capitalized word that the
-        post does not have right beside a mention, which may belong to it (`Mira` become `Mira Holt`).
+        Signs of it are a name of the training split or a handle that the post does not have, and a capitalized word
+        that the post does not have, right beside a mention to which it may belong (`Mira` become `Mira Holt`), or
+        within a sentence when the training split does not know it in lower case.
 
         Raises:
             Rejected: There is such a sign.
@@ -50,15 +52,18 @@ class Lexicon:
                 raise Rejected("new mention", " ".join(tokens[start:end]))
         words = {fold(token) for token in sample.tokens}
         shouted = "".join(tokens).isupper()
-        for mention in mentions:
-            for place, before in ((mention.start - 1, True), (mention.end, False)):
-                token = tokens[place] if 0 <= place < len(tokens) else ""
-                if not token[:1].isupper() or inside[place] or fold(token) in words or shouted:
-                    continue
-                # "Congrats Mira Holt": before a name, a capital is innocent on a word that is known in lower case.
-                if not (before and token.lower() in self.words):
-                    raise Rejected("mention may be longer", " ".join((token, *_span(tokens, mention))))
-
-
-def _span(tokens: Sequence[str], mention: Mention) -> Sequence[str]:
-    return tokens[mention.start : mention.end]
+        starts, ends = {mention.start for mention in mentions}, {mention.end for mention in mentions}
+        for place, token in enumerate(tokens):
+            before = tokens[place - 1] if place else ""
+            if inside[place] or fold(token) in words:
+                continue
+            if (before == "@" or token[0] == "@") and fold(token):
+                raise Rejected("new mention", f"@{token.removeprefix('@')}")
+            if shouted or before == "#" or not token[0].isupper():
+                continue
+            # "Congrats Mira Holt": a capital is innocent on a word that is known in lower case, but not behind a name.
+            known = token.lower() in self.words
+            if place in ends or (place + 1 in starts and not known):
+                raise Rejected("mention may be longer", token)
+            if not known and before not in _SENTENCE_ENDS:
+                raise Rejected("new name", token)

@@ -8,12 +8,15 @@ from modeling_cotpd.augmentation.manner import detokenize
 from modeling_cotpd.augmentation.name import SIGNS, fold, name_key
 
 _WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"[.!?\n]")
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _GAP = 4
 """The most characters between two words of one name: `J. Cole`, `X - Ray`."""
 _ENTRY = re.compile(r"(?:^|[.;)\n])\s*([^\W\d_][^().;:\n]*?)\s*\(")
 """A name in a list with a remark behind it, as in `1. Mira Holt (singer) 2. Tarn (river)`."""
 _LONGEST_ENTRY = 4
+_ABBREVIATION = 3
+"""The most letters of a word whose full stop is taken for that of an abbreviation."""
 _PREFIX, _SUFFIX = 4, 5
 """From how many letters on a word that begins or ends with a name's word counts as that name: `HoltFans`."""
 _COMMON = frozenset(
@@ -125,15 +128,16 @@ class Renaming:
         return 0
 
     def _run(self, text: str, words: Sequence[tuple[str, int, int]], first: int, cased: bool) -> int:
-        """End of a run of the name's words that holds one of its own and neither begins nor ends with a common one."""
+        """End of a run of the name's words within a sentence that begins with one of its own."""
         own, last, end = self.own_words, first, 0
-        while last < len(words) and fold(words[last][0]) in self.words:
+        while last < len(words) and (folded := fold(words[last][0])) in self.words:
             if last > first and not _near(text, words[last - 1], words[last]):
                 break
-            folded, word = fold(words[last][0]), words[last][0]
-            if folded in own and not (cased and word.islower() and not own[folded].islower()):
+            common = cased and words[last][0].islower() and not own.get(folded, "").islower()
+            capital = cased and words[last][0][0].isupper() and folded not in self.shared
+            if (folded in own and not common) or (capital and last > first):
                 end = last + 1
-            elif last == first and folded in _COMMON:
+            elif last == first:
                 return 0
             last += 1
         return end
@@ -165,7 +169,13 @@ def rename(text: str, renamings: Iterable[Renaming]) -> str:
 
 
 def _near(text: str, left: tuple[str, int, int], right: tuple[str, int, int]) -> bool:
-    return right[1] - left[2] <= _GAP and "\n" not in text[left[2] : right[1]]
+    """Whether two words can be of one name: near each other, and no sentence ends between them.
+
+    A full stop behind a short word ends no sentence, as in `Dr. Aske`.
+    """
+    gap = text[left[2] : right[1]]
+    ends = _SENTENCE_END.search(gap.replace(".", "") if len(left[0]) <= _ABBREVIATION else gap)
+    return len(gap) <= _GAP and ends is None
 
 
 def _is_part(folded: str, word: str) -> bool:

@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from modeling_cotpd.cli import check, prepare
+from modeling_cotpd.cli import (
+    augment,
+    caption,
+    check,
+    elicit,
+    experiment,
+    export,
+    knowledge,
+    llm_baseline,
+    predict,
+    prepare,
+    retrieve,
+    teacher,
+)
 from modeling_cotpd.errors import CoTPDError
 
 app = typer.Typer(
@@ -13,8 +26,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(prepare.prepare)
-app.command()(check.check)
+for command in (
+    prepare.prepare,
+    check.check,
+    caption.caption,
+    elicit.elicit,
+    retrieve.retrieve,
+    augment.augment,
+    predict.predict,
+    export.export,
+    experiment.experiment,
+    experiment.cases,
+    llm_baseline.llm_baseline,
+    teacher.teacher,
+):
+    app.command()(command)
+app.add_typer(knowledge.app, name="knowledge")
 
 
 def main() -> None:

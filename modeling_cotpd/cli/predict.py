@@ -47,7 +47,7 @@ def predict(
 
     files = find_post_files(input, format)
     batches = BatchSettings(batch_size, max_batch_tokens)
-    state = start_processes()
+    state = start_processes(cpu=onnx or device == "cpu")
     predictor, task = load_predictor(
         model,
         onnx=onnx,

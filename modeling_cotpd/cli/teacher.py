@@ -10,7 +10,7 @@ import typer
 def teacher(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
     model: Annotated[Path | None, typer.Option(help="A GGUF file; default: the embedded SmolLM2-135M.")] = None,
-    slots: Annotated[int, typer.Option(help="Requests served at the same time.", min=1)] = 4,
+    slots: Annotated[int, typer.Option(help="Requests served at once; one answers repeatably.", min=1)] = 1,
     context: Annotated[int, typer.Option(help="Tokens of question and answer together.", min=64)] = 2048,
     threads: Annotated[int, typer.Option(help="Processor threads.", min=1)] = 1,
 ) -> None:

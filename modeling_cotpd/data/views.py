@@ -112,6 +112,8 @@ class ViewBuilder:
             if knowledge:
                 columns = [knowledge[name][index] for name in knowledge]
                 row["knowledge_input_ids"], row["cut_pieces"] = self._knowledge_view(row["input_ids"], columns)
+            # what train_sampling_strategy: group_by_length sorts by
+            row["length"] = len(row.get("knowledge_input_ids", row["input_ids"]))
             rows.append(row)
         return {name: [row[name] for row in rows] for name in rows[0]}
 
@@ -208,8 +210,8 @@ def build_features(
         num_proc (`int`, *optional*): Processes.
 
     Returns:
-        Columns `input_ids`, `labels`, `first_pieces` (MNER) or `marker_positions` (MRE), and `knowledge_input_ids`
-        when there are knowledge columns.
+        Columns `input_ids`, `labels`, `first_pieces` (MNER) or `marker_positions` (MRE), `knowledge_input_ids` when
+        there are knowledge columns, and `length`, the number of pieces of the longest view.
 
     Raises:
         DataError: A text is longer than the model can read; the message names the row.
@@ -234,7 +236,7 @@ def build_features(
             counts = ", ".join(f"{name} {n}" for name, n in zip(settings.knowledge_columns, cut, strict=True))
             logger.warning(
                 "%d of %d knowledge views were cut to %d pieces; pieces cut: %s. Summarize long knowledge with "
-                "`cotpd summarize` to keep it.", rows, len(features), settings.max_length, counts,
+                "`cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
             )  # fmt: skip
         features = features.remove_columns("cut_pieces")
     return features

@@ -44,7 +44,7 @@ def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.Dat
     for run in plan.runs:
         if any(name not in folders for name in plan.data_of(run)):
             continue
-        folder = root / "runs" / plan.folder_name(run, folders)
+        folder = plan.folder(run, folders, root)
         if is_finished(folder):
             facts, found = read_run(folder, run.declared)
             runs += facts

@@ -144,20 +144,31 @@ class Plan:
         }
 
     def key(self, run: Run, folders: Mapping[str, Path], seeded: bool = True) -> str:
-        """What a run is, what its data holds included.
+        """What a run is, where what its data holds counts and not how it is called or made.
 
         Args:
             folders (`Mapping[str, Path]`): Prepared folder of every preparation that the run reads.
         """
-        data = [data_hash(folders[name]) for name in (run.data, *run.unlabelled)]
-        needs = {name: self.key(need, folders, seeded) for name, need in run.needs.items()}
-        return digest({**self.declaration(run, seeded), "content": data, "needs": needs})
+        told = self.declaration(run, seeded)
+        return digest(
+            {
+                **told,
+                "data": data_hash(folders[run.data]),
+                "unlabelled": [data_hash(folders[name]) for name in run.unlabelled],
+                "needs": {name: self.key(need, folders, seeded) for name, need in run.needs.items()},
+            }
+        )
 
-    def folder_name(self, run: Run, folders: Mapping[str, Path]) -> str:
-        """Name of a run's folder: readable, and unlike that of any other run."""
+    def folder(self, run: Run, folders: Mapping[str, Path], root: Path) -> Path:
+        """A run's folder below `root/runs`: a readable name and its hash.
+
+        The same run may bear another name in another sweep, so a folder that is there is found by the hash alone.
+        """
+        key = self.key(run, folders)[:12]
+        there = sorted((root / "runs").glob(f"*-{key}"))
         kind = "" if run.trains else "evaluation"
-        readable = slug(run.data, run.encoder, run.row, kind, f"seed {run.seed}")
-        return f"{readable}-{self.key(run, folders)[:12]}"
+        name = slug(run.data, run.encoder, run.row, kind, f"seed {run.seed}")
+        return there[0] if there else root / "runs" / f"{name}-{key}"
 
     def data_of(self, run: Run) -> list[str]:
         """The preparations that a run and those it needs read."""

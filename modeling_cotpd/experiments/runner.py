@@ -10,7 +10,7 @@ from typing import Any
 
 from modeling_cotpd.errors import CoTPDError, DataError
 from modeling_cotpd.experiments.cost import estimate, finished_runs, spoken
-from modeling_cotpd.experiments.identity import data_hash
+from modeling_cotpd.experiments.identity import data_hash, with_effect
 from modeling_cotpd.experiments.launch import (
     LOG_FILE,
     OUTPUT,
@@ -62,7 +62,7 @@ class Runner:
 
     def folder(self, run: Run) -> Path:
         """The folder of a run."""
-        return self.root / "runs" / self.plan.folder_name(run, self.folders)
+        return self.plan.folder(run, self.folders, self.root)
 
     def lacking(self, run: Run) -> list[str]:
         """The preparations that a run needs and that are not there."""
@@ -203,9 +203,15 @@ def check_results(folder: Path, run: Run, folders: Mapping[str, Path]) -> None:
     for split, facts in info["splits"].items():
         if results["dataset"]["splits"].get(split, {}).get("gold_hash") != facts["gold_hash"]:
             raise DataError(f"The run's gold hash of {split} is another than its data's.", place=str(folder), fix=fix)
-    searched = {"learning_rate", "new_parameters_learning_rate"} if run.search.trials else set()
-    for name, value in run.settings.items():
+    # a search and the models of other runs fill these in
+    filled = {*run.needs, *(("learning_rate", "new_parameters_learning_rate") if run.search.trials else ())}
+    for name, value in with_effect(run.settings).items():
         recorded = results["settings"].get(name, value)
         wanted = [] if value == ["none"] else value
-        if name not in searched and recorded != wanted and str(recorded) != str(wanted):
+        if name not in filled and recorded != wanted and str(wanted).lower() not in _spellings(recorded):
             raise DataError(f"The run has {name} = {recorded!r}, not {wanted!r}.", place=str(folder), fix=fix)
+
+
+def _spellings(recorded: Any) -> set[str]:
+    """How a recipe may write a recorded value: an enumeration such as `SchedulerType.LINEAR` by its last part."""
+    return {str(recorded).lower(), str(recorded).lower().rpartition("type.")[2]}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.errors import SettingError
@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 ONNX_FILE = "model.onnx"
 
 
+class OnnxStudentConfig(CoTPDConfig):
+    """`CoTPDConfig` of an exported model, by which the auto classes tell it from the PyTorch one."""
+
+    model_type = "cotpd_onnx"
+
+
 class OnnxStudent(PreTrainedModel):
     """Runs what `cotpd export` wrote; pipelines and `cotpd predict` take it in place of the PyTorch model.
 
     Args:
-        config (`CoTPDConfig`): The model's configuration.
+        config (`OnnxStudentConfig`): The model's configuration.
         session (`onnxruntime.InferenceSession`): The graph.
 
     Example:
@@ -37,9 +43,9 @@ class OnnxStudent(PreTrainedModel):
     ```
     """
 
-    config_class = CoTPDConfig
+    config_class = OnnxStudentConfig
 
-    def __init__(self, config: CoTPDConfig, session: "onnxruntime.InferenceSession"):
+    def __init__(self, config: OnnxStudentConfig, session: "onnxruntime.InferenceSession"):
         super().__init__(config)
         self.session = session
         self.input_names = [spec.name for spec in session.get_inputs()]
@@ -65,7 +71,8 @@ class OnnxStudent(PreTrainedModel):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return cls(AutoConfig.from_pretrained(folder), session)
+        settings = AutoConfig.from_pretrained(folder).to_dict() | {"model_type": OnnxStudentConfig.model_type}
+        return cls(OnnxStudentConfig.from_dict(settings), session)
 
     @property
     def device(self) -> torch.device:
@@ -96,3 +103,7 @@ class OnnxStudent(PreTrainedModel):
                 raise ValueError(f"{name} is missing.")
             feed[name] = tensor.cpu().numpy()
         return CoTPDOutput(logits=torch.from_numpy(self.session.run(["logits"], feed)[0]))
+
+
+# Without it the stock pipeline logs that it does not know this class
+AutoModelForTokenClassification.register(OnnxStudentConfig, OnnxStudent)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
@@ -41,10 +42,14 @@ def parts_folder(output: Path) -> Path:
     return output.with_name(output.name + ".parts")
 
 
-def start_processes() -> PartialState:
-    """This process among those that `torchrun` or `accelerate launch` started; alone without them."""
-    # Processes may finish hours apart
-    return PartialState(timeout=timedelta(days=30))
+def start_processes(cpu: bool) -> PartialState:
+    """This process among those that `torchrun` or `accelerate launch` started; alone without them.
+
+    Args:
+        cpu (`bool`): Predict on the CPU even where there is an accelerator.
+    """
+    # accelerate joins processes without an accelerator only when told so; they may finish hours apart
+    return PartialState(cpu=cpu or not torch.accelerator.is_available(), timeout=timedelta(days=30))
 
 
 def claim_output(output: Path, settings: dict, overwrite: bool) -> int:

@@ -30,14 +30,17 @@ def embedded_model() -> Path:
 
 @contextmanager
 def local_teacher(
-    model: Path | None = None, port: int = 0, slots: int = 4, context: int = 2048, threads: int = 1, name: str = ""
+    model: Path | None = None, port: int = 0, slots: int = 1, context: int = 2048, threads: int = 1, name: str = ""
 ) -> Iterator[str]:
     """Serve a model on the loopback interface as long as the block runs.
 
     Args:
         model (`Path`, *optional*): A GGUF file; the embedded SmolLM2 by default.
         port (`int`): 0 takes a free one.
-        slots (`int`): Requests served at the same time.
+        slots (`int`): Requests served at the same time. With one, an answer depends on its request alone and comes
+            out the same every time: the sums of a request computed together with others, or on top of a prefix kept
+            from an earlier one, are rounded differently, which changes about a third of the answers. So prefixes are
+            kept only when there are several slots, where speed is what was asked for.
         context (`int`): Tokens of each slot for question and answer.
         threads (`int`): Of the processor; more than one slows down when another job runs beside.
         name (`str`): What the model is called; the file's name, or `MODEL_NAME` for the embedded one.
@@ -63,6 +66,7 @@ def local_teacher(
     parameters.port = port
     parameters.n_parallel = slots
     parameters.n_ctx = slots * context
+    parameters.cache_prompt = slots > 1
     parameters.cpuparams.n_threads = threads
     parameters.cpuparams_batch.n_threads = threads
     parameters.warmup = False

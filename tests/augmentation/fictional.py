@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from hypothesis import strategies as st
+
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.sample import Sample, read_sample
 from modeling_cotpd.data.schema import bio_label_names
@@ -79,3 +81,19 @@ def spans_of(row: dict) -> list[tuple[str, str]]:
     task = "mre" if "head" in row else "mner"
     sample = read_sample(row, task)
     return [(m.kind, " ".join(row["tokens"][m.start : m.end])) for m in sample.mentions]
+
+
+TOKENS = ["Mira", "Holt", "Tarn", "Otters", "Fenn", "U.S.", "NBA", "@mira", "#Tarn", "go", "the", "s", "win", "10,000"]
+WORDS = st.sampled_from([*TOKENS, ",", "!", "#", "@", "'", "-", "🎉"])
+
+
+@st.composite
+def posts(draw) -> Sample:
+    """Random MNER posts: any tokens, mentions anywhere, beside one another too."""
+    tokens = draw(st.lists(WORDS, min_size=1, max_size=12))
+    starts = sorted(draw(st.sets(st.integers(0, len(tokens) - 1), max_size=4)))
+    tags = ["O"] * len(tokens)
+    for start, bound in zip(starts, [*starts[1:], len(tokens)][: len(starts)], strict=True):
+        end, kind = draw(st.integers(start + 1, min(bound, start + 3))), draw(st.sampled_from(["PER", "ORG"]))
+        tags[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
+    return read_sample(mner_row("p", tokens, tags, **KNOWLEDGE), "mner")

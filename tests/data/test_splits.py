@@ -108,7 +108,7 @@ def test_the_first_rows_of_the_other_splits(tmp_path):
 
 def test_the_other_task(tmp_path):
     folder = mre_folder(tmp_path / "a")
-    with pytest.raises(DataError, match="data set for mre, not for mner. Use run_mre.py"):
+    with pytest.raises(DataError, match=r"data set for mre, not for mner\. Use run_mre\.py"):
         load(folder)
     assert len(load(folder, "mre")["train"]) == 4
     with pytest.raises(DataError, match="one task can not join"):

@@ -223,14 +223,17 @@ class TestMarkers:
         add_entity_markers(tokenizer)
         split = mre_split((MARKED, head, tail), caption=["sings at Quarry Lane"])
         row = {
-            name: value[0] for name, value in ViewBuilder(tokenizer, "mre", ViewSettings(("caption",)))(split[:]).items()
+            name: value[0]
+            for name, value in ViewBuilder(tokenizer, "mre", ViewSettings(("caption",)))(split[:]).items()
         }
         markers = tokenizer.convert_tokens_to_ids(list(ENTITY_MARKERS))
         for view in ("input_ids", "knowledge_input_ids"):
             assert [row[view].count(marker) for marker in markers] == [1, 1, 1, 1]
             assert [row[view][place] for place in row["marker_positions"]] == [markers[0], markers[2]]
         assert row["knowledge_input_ids"][: len(row["input_ids"])] == row["input_ids"]
-        assert [piece for piece in row["input_ids"] if piece not in markers] == tokenizer(" ".join(MARKED))["input_ids"]
+        assert [piece for piece in row["input_ids"] if piece not in markers] == tokenizer(" ".join(MARKED))[
+            "input_ids"
+        ]
         assert row["labels"] == RELATIONS.index("knows")
 
     @pytest.mark.parametrize("case", [name for name, (_, _, shown) in SPANS.items() if shown])
@@ -249,7 +252,9 @@ class TestMarkers:
         words = [*MARKED, "\u00a0"]
         head, tail = ((min(pair), max(pair) + 1) for pair in (places[:2], places[2:]))
         tokenizer = MARKING[kind]
-        spans = {side: [dict(zip(("start", "end"), span, strict=True))] for side, span in (("head", head), ("tail", tail))}
+        spans = {
+            side: [dict(zip(("start", "end"), span, strict=True))] for side, span in (("head", head), ("tail", tail))
+        }
         batch = {"id": ["p"], "tokens": [words], **spans, "relation": [1]}
         row = ViewBuilder(tokenizer, "mre", WITHOUT_KNOWLEDGE)(batch)
         markers = tokenizer.convert_tokens_to_ids(list(ENTITY_MARKERS))
@@ -316,7 +321,9 @@ LONG = "Mira sings at Quarry Lane tonight " * 12
 
 class TestKnowledgeView:
     def test_text_then_columns_each_closed(self, tokenizer):
-        row = mner_row(tokenizer, ["Mira", "sings"], ViewSettings(("caption", "cot_noun")), caption="a dog", cot_noun="Mira")
+        row = mner_row(
+            tokenizer, ["Mira", "sings"], ViewSettings(("caption", "cot_noun")), caption="a dog", cot_noun="Mira"
+        )
         suffix = tokenizer("a")["input_ids"][-1:]
         pieces = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a dog", "Mira")]
         expected = row["input_ids"] + pieces[0] + suffix + pieces[1] + suffix
@@ -360,7 +367,7 @@ class TestKnowledgeView:
         assert row["knowledge_input_ids"] == row["input_ids"] and row["cut_pieces"][0] > 0
 
     def test_settings_are_checked(self):
-        with pytest.raises(SettingError, match="unknown column 'captions'.*caption, cot_noun"):
+        with pytest.raises(SettingError, match=r"unknown column 'captions'.*caption, cot_noun"):
             ViewSettings(("captions",))
         with pytest.raises(SettingError, match="max_length must be at least 8, got 7"):
             ViewSettings(max_length=7)
@@ -385,11 +392,19 @@ class TestBuildFeatures:
 
     def test_columns(self, wordpiece):
         features = build_features(mner_split(["Mira", "sings"], ["dog"]), wordpiece, ViewSettings())
-        assert set(features.column_names) == {"input_ids", "first_pieces", "labels", "knowledge_input_ids"}
+        assert set(features.column_names) == {
+            "input_ids",
+            "first_pieces",
+            "labels",
+            "knowledge_input_ids",
+            "length",
+        }
         assert len(features) == 2
 
     def test_an_empty_split(self, wordpiece):
-        empty = Dataset.from_dict({name: [] for name in features_for("mner", TAGS)}, features=features_for("mner", TAGS))
+        empty = Dataset.from_dict(
+            {name: [] for name in features_for("mner", TAGS)}, features=features_for("mner", TAGS)
+        )
         with pytest.raises(DataError, match="no rows"):
             build_features(empty, wordpiece, ViewSettings())
 

@@ -62,14 +62,14 @@ def real_posts(count: int) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 @installed
 @pytest.mark.skipif(DATA is None, reason="COTPD_DATA is not set")
 def test_killed_five_times_nothing_is_asked_twice(tmp_path):
     posts = tmp_path / "posts.jsonl"
     posts.write_text("".join(json.dumps(post) + "\n" for post in real_posts(30)), "utf-8")
     log = tmp_path / "log"
-    with local_teacher(slots=4) as base_url:
+    with local_teacher() as base_url:
         port = base_url.split(":")[2].split("/")[0]
         proxy = subprocess.Popen(
             [sys.executable, HERE / "logging_proxy.py", port, log], stdout=subprocess.PIPE, text=True

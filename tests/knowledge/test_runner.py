@@ -32,7 +32,7 @@ def posts(count, start=0):
 
 
 def plan_for(server, mode="dialogue", grains=("noun", "sentence", "multimodality"), **settings):
-    settings = {"timeout": 1.0, "retries": 2, "first_delay": 0.01, **settings}
+    settings = {"timeout": 60.0, "retries": 2, "first_delay": 0.01, **settings}
     return Plan(
         TeacherSettings(model="stub", base_url=server.base_url, endpoint="stub", **settings),
         load_prompts(),
@@ -65,7 +65,7 @@ FAULTS = [
     ("drop",),
     ("half",),
     ("malformed",),
-    ("stall", 3),
+    ("stall", 60),
     ("empty",),
     ("length",),
     ("refusal",),
@@ -83,7 +83,7 @@ def fault_of(body, number):
 def test_every_row_ends_answered_or_with_its_reason(tmp_path):
     count = 2 * len(FAULTS)
     with StubServer(fault=fault_of) as server, ResponseStore(tmp_path / "s.sqlite") as store:
-        plan = plan_for(server, "independent", ("noun", "sentence"), timeout=0.3)
+        plan = plan_for(server, "independent", ("noun", "sentence"), timeout=1.5)
         progress = run(server, store, posts(count), plan)
         assert progress.jobs == count and progress.asked.total() == 2 * count
         ended = dict(results(explanation_jobs(posts(count), plan), lambda request: store.get(request.key)))

@@ -1,0 +1,40 @@
+from fictional import mner, mner_row, mre
+
+from modeling_cotpd.augmentation.sample import Mention, bio_tags, moved, read_sample, replace_spans, with_mentions
+
+
+def test_mentions_of_a_post_are_read_strictly():
+    sample = read_sample(mner_row("p", list("abcd"), ["B-PER", "I-PER", "O", "I-LOC"]), "mner")
+    assert sample.mentions == (Mention("PER", 0, 2),)
+    assert sample.has_orphans
+    assert not mner("a b", ("PER", "a")).has_orphans
+
+
+def test_types_of_head_and_tail_come_from_the_relation():
+    assert [m.kind for m in mre("Mira joins Otters", "Mira", "Otters", "/per/org/member_of").mentions] == [
+        "PER",
+        "ORG",
+    ]
+    assert [m.kind for m in mre("Mira joins Otters", "Otters", "Mira", "None").mentions] == ["", ""]
+    assert [m.kind for m in mre("Mira joins Otters", "Otters", "Mira", None).mentions] == ["", ""]
+
+
+def test_unlabelled_posts_are_told():
+    assert read_sample(mner_row("p", ["a"], None), "mner").unlabelled
+    assert not read_sample(mner_row("p", ["a"], ["O"]), "mner").unlabelled
+
+
+def test_places_move_with_replaced_spans():
+    edits = [(1, 2, ("x", "y", "z")), (4, 6, ())]
+    assert replace_spans(list("abcdefg"), edits) == list("axyzcdg")
+    assert [moved(place, edits) for place in (0, 2, 3, 6)] == [0, 4, 5, 6]
+
+
+def test_tags_of_mentions_beside_one_another():
+    assert bio_tags(4, [Mention("PER", 0, 2), Mention("PER", 2, 3)]) == ["B-PER", "I-PER", "B-PER", "O"]
+
+
+def test_a_record_with_other_mentions():
+    row = with_mentions(mre("a b", "a", "b", "None").row, ["b", "a"], [Mention("", 1, 2), Mention("", 0, 1)])
+    assert (row["tokens"], row["head"], row["tail"]) == (["b", "a"], {"start": 1, "end": 2}, {"start": 0, "end": 1})
+    assert with_mentions(mner_row("p", ["a"], None), ["b"], [])["ner_tags"] is None

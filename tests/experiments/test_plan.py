@@ -1,0 +1,85 @@
+"""Which runs there are, and what makes two the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from experiments.small_sweep import SWEEP, fictional_rows, write_fictional, write_sweep
+
+from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
+from modeling_cotpd.data.schema import make_split
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.experiments.plan import Plan
+from modeling_cotpd.experiments.sweep import Search, read_sweep
+
+
+def plan_of(folder: Path, only: tuple[str, ...] = (), search: Search | None = None, **changes) -> Plan:
+    return Plan(read_sweep(write_sweep(folder, **changes)), only, search)
+
+
+def test_rows_that_differ_in_their_view_share_their_runs(tmp_path: Path):
+    both = {"name": "CPD, knowledge", "view": "knowledge", "settings": {"prompt_type": "conditional"}}
+    plan = plan_of(tmp_path, rows=[*SWEEP["rows"], both])
+    assert len(plan.runs) == 8
+    assert plan.cell("Otters", "tiny", "CPD", 0).declared == plan.cell("Otters", "tiny", "CPD, knowledge", 0).declared
+    assert [run.seed for run in plan.runs] == [0] * 4 + [1] * 4
+
+
+def test_only_names_cells(tmp_path: Path):
+    assert [run.row for run in plan_of(tmp_path, ("CPD", "tiny")).runs] == ["CPD", "CPD"]
+    with pytest.raises(SettingError, match="nothing called 'CDP'"):
+        plan_of(tmp_path, ("CDP",))
+
+
+def test_settings_without_effect_do_not_count_and_others_do(tmp_path: Path):
+    usual = plan_of(tmp_path).runs[0].declared
+    settings = SWEEP["settings"]
+    assert plan_of(tmp_path, settings={**settings, "logging_steps": 7}).runs[0].declared == usual
+    assert plan_of(tmp_path, settings={**settings, "max_length": 99}).runs[0].declared != usual
+
+
+def test_the_key_follows_the_data(tmp_path: Path, otters: Path):
+    plan = plan_of(tmp_path)
+    folders = {"otters": otters}
+    key = plan.key(plan.runs[0], folders)
+    assert plan.key(plan.runs[0], {"otters": write_fictional(tmp_path / "copy")}) == key
+    rows = fictional_rows(12, "train")
+    rows[3]["cot_noun"] = "another explanation"
+    other = {"train": make_split(rows, "mner", ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], "train")}
+    write_prepared(other, DatasetInfo("otters", "mner", ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]), tmp_path / "new")
+    assert plan.key(plan.runs[0], {"otters": tmp_path / "new"}) != key
+
+
+def test_a_model_is_evaluated_on_other_data(tmp_path: Path):
+    columns = {
+        "Otters": {"task": "mner", "data": "otters"},
+        "Otters to Badgers": {"task": "mner", "data": "otters", "evaluate_on": "badgers"},
+    }
+    plan = plan_of(tmp_path, columns=columns, seeds=[0])
+    assert len(plan.runs) == 8, "the evaluated models are those of the first column"
+    run = plan.cell("Otters to Badgers", "tiny", "CPD", 0)
+    assert run.data == "badgers" and not run.trains
+    assert run.needs["model_name_or_path"].declared == plan.cell("Otters", "tiny", "CPD", 0).declared
+    assert plan.runs.index(run) > plan.runs.index(plan.cell("Otters", "tiny", "CPD", 0))
+
+
+def test_a_row_may_take_the_model_of_another(tmp_path: Path):
+    row = {"name": "from CPD", "view": "prompt", "settings": {"model_name_or_path": {"run": "CPD"}}}
+    plan = plan_of(tmp_path, rows=[*SWEEP["rows"], row])
+    run = plan.cell("Otters", "tiny", "from CPD", 1)
+    assert run.needs["model_name_or_path"].row == "CPD" and run.needs["model_name_or_path"].seed == 1
+    circle = {"name": "CPD", "view": "prompt", "settings": {"model_name_or_path": {"run": "from CPD"}}}
+    with pytest.raises(SettingError, match="its own model"):
+        plan_of(tmp_path, rows=[*SWEEP["rows"][:3], circle, row])
+
+
+def test_a_search_is_shared_by_seeds_and_replaces_the_learning_rate(tmp_path: Path, otters: Path):
+    search = Search(trials=3)
+    settings = [{**SWEEP["settings"], "learning_rate": rate} for rate in (1e-4, 2e-4)]
+    one, other = (plan_of(tmp_path, search=search, settings=each) for each in settings)
+    assert one.runs[0].declared == other.runs[0].declared != plan_of(tmp_path).runs[0].declared
+    folders = {"otters": otters}
+    cells = [one.cell("Otters", "tiny", "CPD", seed) for seed in (0, 1)]
+    assert cells[0].declared != cells[1].declared
+    assert one.key(cells[0], folders, seeded=False) == one.key(cells[1], folders, seeded=False)
+    assert replace(cells[0], search=Search(trials=4)) != cells[0]

@@ -1,0 +1,132 @@
+"""Running: nothing twice, crashes resume, failures are told and stop nothing, Ctrl-C leaves a resumable state."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from experiments.small_sweep import SWEEP, behave, calls, write_sweep
+
+from modeling_cotpd.errors import DataError
+from modeling_cotpd.experiments.launch import LOG_FILE, OUTPUT, locked, read_spec
+from modeling_cotpd.experiments.plan import Plan
+from modeling_cotpd.experiments.runner import Runner
+from modeling_cotpd.experiments.sweep import read_sweep
+
+
+def runner_of(tmp_path: Path, otters: Path, only: tuple[str, ...] = (), **options) -> Runner:
+    plan = Plan(read_sweep(write_sweep(tmp_path)), only)
+    return Runner(plan, {"otters": otters}, tmp_path / "out", **options)
+
+
+def test_a_finished_run_is_never_repeated(tmp_path: Path, otters: Path, stand_in: Path):
+    outcome = runner_of(tmp_path, otters).run_all()
+    assert len(outcome.done) == 8 and not outcome.failed
+    again = runner_of(tmp_path, otters).run_all()
+    assert len(again.finished_before) == 8 and not again.done
+    assert len(calls(stand_in)) == 8
+    assert "0 of 8 runs to do" in runner_of(tmp_path, otters).describe()[-1]
+
+
+def test_another_sweep_finds_a_run_under_its_other_name(tmp_path: Path, otters: Path, stand_in: Path):
+    runner_of(tmp_path, otters).run_all()
+    rows = [{**row, "name": f"our {row['name']}"} for row in SWEEP["rows"]]
+    data = {"otters_too": SWEEP["data"]["otters"]}
+    columns = {"River": {"task": "mner", "data": "otters_too"}}
+    path = write_sweep(tmp_path, rows=rows, data=data, columns=columns, baseline="our CPD", retention={})
+    other = Runner(Plan(read_sweep(path)), {"otters_too": otters}, tmp_path / "out")
+    assert len(other.run_all().finished_before) == 8
+    assert len(calls(stand_in)) == 8
+
+
+def test_a_failing_run_stops_no_other_and_a_crashed_one_resumes(tmp_path: Path, otters: Path, stand_in: Path):
+    behave(stand_in, fail=["conditional"])
+    outcome = runner_of(tmp_path, otters).run_all()
+    assert len(outcome.done) == 6 and len(outcome.failed) == 2
+    assert "told to fail" in next(iter(outcome.failed.values()))
+    behave(stand_in)
+    outcome = runner_of(tmp_path, otters).run_all()
+    assert len(outcome.done) == 2 and len(outcome.finished_before) == 6
+    assert [call.endswith("--resume_from_checkpoint true") for call in calls(stand_in)].count(True) == 2
+
+
+def test_checkpoints_go_and_weights_stay_unless_unwanted(tmp_path: Path, otters: Path, stand_in: Path):
+    behave(stand_in, crash_once=True)
+    runner = runner_of(tmp_path, otters, ("CPD",))
+    runner.run_all()
+    assert (runner.folder(runner.plan.runs[0]) / OUTPUT / "checkpoint-1").is_dir()
+    assert "to resume" in runner.describe()[0]
+    runner.run_all()
+    output = runner.folder(runner.plan.runs[0]) / OUTPUT
+    assert not (output / "checkpoint-1").exists() and (output / "model.safetensors").is_file()
+    lean = runner_of(tmp_path, otters, ("[x; I]",), keep_models=False)
+    behave(stand_in)
+    lean.run_all()
+    assert not (lean.folder(lean.plan.runs[0]) / OUTPUT / "model.safetensors").exists()
+
+
+def test_cost_is_told_from_finished_runs(tmp_path: Path, otters: Path, stand_in: Path):
+    first = runner_of(tmp_path, otters)
+    assert first.describe()[-1].endswith("estimated time: 0 s and 8 runs of unknown length")
+    runner_of(tmp_path, otters, ("CPD",)).run_all()
+    for run in first.plan.runs:
+        path = first.folder(run) / "run.json"
+        if path.is_file():
+            path.write_text(json.dumps({**read_spec(first.folder(run)), "seconds": 600.0}))
+    assert first.describe()[-1] == "6 of 8 runs to do; estimated time: 1 h 00 min"
+
+
+def test_a_run_of_other_settings_or_data_in_the_folder_is_an_error(tmp_path: Path, otters: Path, stand_in: Path):
+    runner = runner_of(tmp_path, otters, ("CPD",))
+    runner.run_all()
+    path = runner.folder(runner.plan.runs[0]) / OUTPUT / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({**results, "settings": {**results["settings"], "num_train_epochs": 9}}))
+    with pytest.raises(DataError, match="num_train_epochs = 9, not 1"):
+        runner.describe()
+    results["dataset"]["splits"]["test"]["gold_hash"] = "0"
+    path.write_text(json.dumps(results))
+    with pytest.raises(DataError, match="gold hash of test"):
+        runner.run_all()
+
+
+def test_missing_data_and_a_run_in_other_hands_are_left_out(tmp_path: Path, otters: Path, stand_in: Path):
+    runner = runner_of(tmp_path, otters, ("CPD",))
+    assert set(Runner(runner.plan, {}, tmp_path / "out").run_all().left_out.values()) == {"needs otters"}
+    with locked(runner.folder(runner.plan.runs[0])) as free:
+        assert free
+        with locked(runner.folder(runner.plan.runs[0])) as second:
+            assert not second
+        assert list(runner.run_all().left_out.values()) == ["another process runs it"]
+
+
+def test_the_launcher_comes_first(tmp_path: Path, otters: Path, stand_in: Path):
+    launcher = [sys.executable, "-X", "dev"]
+    runner = runner_of(tmp_path, otters, ("CPD",), launcher=launcher)
+    runner.run_all()
+    log = (runner.folder(runner.plan.runs[0]) / LOG_FILE).read_text()
+    assert f"$ {' '.join(launcher)} {stand_in / 'run_mner.py'}" in log
+
+
+def test_ctrl_c_stops_the_run_and_the_next_call_goes_on(tmp_path: Path, otters: Path, stand_in: Path):
+    behave(stand_in, sleep=120)
+    runner = runner_of(tmp_path, otters, ("CPD",))
+
+    def interrupt() -> None:
+        while not calls(stand_in):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    start = time.monotonic()
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_all()
+    assert time.monotonic() - start < 100, "the run was ended, not waited for"
+    assert read_spec(runner.folder(runner.plan.runs[0]))["seconds"] > 0
+    behave(stand_in)
+    assert len(runner.run_all().done) == 2
+    assert calls(stand_in)[1].endswith("--resume_from_checkpoint true")
