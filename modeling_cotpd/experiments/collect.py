@@ -127,18 +127,25 @@ def _compare(per_row: np.ndarray, recorded: float, folder: Path, split: str, vie
         )
 
 
-def write_store(folder: Path, runs: pd.DataFrame, counts: pd.DataFrame) -> None:
-    """Add runs to the two files in a folder; rows of the same run are replaced."""
+def write_store(folder: Path, runs: pd.DataFrame, counts: pd.DataFrame, looked_at: Iterable[str] = ()) -> None:
+    """Add runs to the two files in a folder; rows of the same run are replaced.
+
+    Args:
+        folder (`Path`): Where the files are or will be.
+        runs, counts (`pd.DataFrame`): What `collect` returned.
+        looked_at (`Iterable[str]`): Declarations of which everything that is finished was collected, so that runs
+            which are gone since go from the files, too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    new = set(runs["declared"]) if len(runs) else set()
     if (folder / RUNS_FILE).is_file():
         old_runs, old_counts = read_store(folder)
+        new = {*looked_at, *(runs["declared"] if len(runs) else ())}
         old_runs = old_runs[~old_runs["declared"].isin(new)]
-        runs = pd.concat([old_runs, runs], ignore_index=True)
         known = set(counts["run"]) if len(counts) else set()
-        kept = old_counts["run"].isin(set(old_runs["run"]) - known)
-        counts = pd.concat([old_counts[kept], counts], ignore_index=True)
-    if not len(runs):
+        old_counts = old_counts[old_counts["run"].isin(set(old_runs["run"]) - known)]
+        runs = pd.concat([frame for frame in (old_runs, runs) if len(frame)] or [old_runs], ignore_index=True)
+        counts = pd.concat([frame for frame in (old_counts, counts) if len(frame)] or [old_counts], ignore_index=True)
+    elif not len(runs):
         return
     runs = runs.sort_values(["declared", "split", "view"], ignore_index=True)
     counts = counts.sort_values(["run", "split", "view", "reading"], ignore_index=True)

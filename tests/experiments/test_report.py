@@ -1,6 +1,7 @@
 """From finished runs to saved runs, tables, documents and figures, all of which agree."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,18 @@ def test_saved_runs_are_added_up_and_replaced(done: Runner):
     assert len(kept) == len(runs[runs["row"].isin(["CPD", "text only"])])
     assert set(kept_counts["run"]) == set(kept["run"])
     assert not kept_counts.duplicated(["run", "split", "view", "reading"]).any()
+
+
+def test_runs_that_are_gone_go_from_the_table(done: Runner):
+    make_report(done.plan, done.folders, done.root)
+    for run in done.plan.runs:
+        if run.row == "CPD" or run.seed == 1:
+            shutil.rmtree(done.folder(run))
+    text = make_report(done.plan, done.folders, done.root)[1].read_text()
+    assert "| CPD | prompt | 0 of 2 |" in text and "| [x; I] | knowledge | 1 of 2 |" in text
+    for run in done.plan.runs:
+        shutil.rmtree(done.folder(run), ignore_errors=True)
+    assert "No finished run." in make_report(done.plan, done.folders, done.root)[1].read_text()
 
 
 def test_lines_are_drawn_over_an_axis(tmp_path: Path, otters: Path, stand_in: Path):
