@@ -9,6 +9,8 @@ TORCH_INDEX ?= --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 # OUT is where `make demo` writes; it is made anew each time.
 OUT ?= outputs/demo
+# Test processes
+JOBS ?= 2
 
 .PHONY: demo test test-slow style quality clean
 
@@ -29,7 +31,7 @@ demo: $(BIN)/.demo
 	$(BIN)/python examples/demo.py --output_dir $(OUT)
 
 test: $(BIN)/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 test-slow: $(BIN)/.test
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -5,6 +5,9 @@ processes of their own, whose resident memory is sampled. Targets: at least 3 x 
 most 0.33), memory flat, time linear.
 """
 
+import argparse
+import contextlib
+import io
 import json
 import statistics
 import subprocess
@@ -15,8 +18,11 @@ import time
 from pathlib import Path
 
 from bench import compare, load_split, parser, plain, posts_of, start, student, tokenizer_of
-from transformers import pipeline
+from transformers import PreTrainedTokenizerBase, pipeline
 
+from modeling_cotpd import CoTPDForTokenClassification
+from modeling_cotpd.inference.onnx_export import export_onnx
+from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor
 
@@ -51,10 +57,20 @@ def measured_run(command: list[str]) -> tuple[float, list[float]]:
     return time.perf_counter() - begin, [value for value in samples if value]
 
 
+def exported(
+    arguments: argparse.Namespace, model: CoTPDForTokenClassification, tokenizer: PreTrainedTokenizerBase
+) -> OnnxStudent:
+    """The model in 8 bits in ONNX Runtime."""
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+        export_onnx(model, tokenizer, Path(name) / "onnx", int8=True)
+        return OnnxStudent.from_folder(Path(name) / "onnx", threads=arguments.threads)
+
+
 def main() -> None:
     """Print the ratio of speeds, and time and memory of two sizes."""
     options = parser(__doc__)
     options.add_argument("--posts", type=int, default=256, help="Posts per timing of the pair.")
+    options.add_argument("--onnx", action="store_true", help="Also time the exported model in 8 bits.")
     options.add_argument("--file_posts", type=int, default=20_000, help="N of the memory runs; 0 leaves them out.")
     arguments = options.parse_args()
     start(arguments)
@@ -63,18 +79,21 @@ def main() -> None:
     tokenizer = tokenizer_of(arguments, model)
     texts = posts_of(split, arguments.posts)
     posts = [Post(str(index), text, "") for index, text in enumerate(texts)]
-    predictor = EntityPredictor(model, tokenizer)
+    predictors = {"cotpd predict": EntityPredictor(model, tokenizer)}
+    if arguments.onnx:
+        predictors["cotpd predict --onnx, 8 bits"] = EntityPredictor(exported(arguments, model, tokenizer), tokenizer)
     stock = {
         "plain model": pipeline("token-classification", model=reference, tokenizer=tokenizer, device=-1),
         "same model": pipeline("token-classification", model=model, tokenizer=tokenizer, device=-1),
     }
-    for name, run in stock.items():
-        compare(
-            f"cotpd predict, against the pipeline over the {name}",
-            lambda: predictor(posts),
-            lambda: run(texts),  # noqa: B023
-            arguments.alternations,
-        )
+    for name, predictor in predictors.items():
+        for reference_name, run in stock.items():
+            compare(
+                f"{name}, against the pipeline over the {reference_name}",
+                lambda: predictor(posts),  # noqa: B023
+                lambda: run(texts),  # noqa: B023
+                arguments.alternations,
+            )
     if not arguments.file_posts:
         return
     with tempfile.TemporaryDirectory() as name:

@@ -10,7 +10,7 @@ Target: at most 1.0 x.
 import torch
 from bench import compare, load_split, parser, plain, start, student, tokenizer_of
 from datasets import Dataset
-from transformers import DataCollatorForTokenClassification, Trainer, TrainingArguments
+from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
 
 from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.data.views import ViewSettings, build_features
@@ -71,6 +71,7 @@ def main() -> None:
         train_dataset=knowledge_rows(features),
         processing_class=tokenizer,
     )
+    stock.remove_callback(PrinterCallback)
     for grouped in (True, False):
         strategy = "group_by_length" if grouped else "random"
         trainer = CoTPDTrainer(
@@ -80,6 +81,7 @@ def main() -> None:
             train_dataset=features,
             processing_class=tokenizer,
         )
+        trainer.remove_callback(PrinterCallback)
         name = f"training step, batch {arguments.batch_size}, CoTPD {strategy}, plain random"
         compare(name, trainer.train, stock.train, arguments.alternations)
 

@@ -2,8 +2,8 @@
 
 import pytest
 import transformers
-from conftest import ENCODER_FAMILIES, tiny_encoder_config
 from huggingface_hub.errors import StrictDataclassError
+from tiny_models import ENCODER_FAMILIES, tiny_encoder_config
 
 from modeling_cotpd import CoTPDConfig
 

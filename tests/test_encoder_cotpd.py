@@ -1,8 +1,8 @@
 import pytest
 import torch
+from tiny_models import ENCODER_FAMILIES, tiny_encoder_config
 from transformers import AutoModel
 
-from conftest import ENCODER_FAMILIES, tiny_encoder_config
 from modeling_cotpd.encoder_cotpd import encoder_layers, max_positions, prompt_view_layout, without_pooler
 
 

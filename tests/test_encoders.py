@@ -4,7 +4,7 @@ import json
 
 import pytest
 import transformers
-from conftest import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
+from tiny_models import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.encoders import is_cotpd_checkpoint, load_tokenizer, resolve_encoder, unspell_special_tokens

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LABELS, TOKENIZER_KINDS, tiny_model
+from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
 from modeling_cotpd.markers_cotpd import add_entity_markers

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import ENCODER_FAMILIES, PROMPT_TYPES, pad_id, padded, tiny_model
 from safetensors.torch import load_file
+from tiny_models import ENCODER_FAMILIES, PROMPT_TYPES, pad_id, padded, tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.arguments import ModelArguments

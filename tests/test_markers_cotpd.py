@@ -1,9 +1,9 @@
 """Markers, character spans and special affixes."""
 
 import pytest
-from conftest import TOKENIZER_KINDS
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.markers_cotpd import (
     ENTITY_MARKERS,

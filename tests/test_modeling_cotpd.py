@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import ENCODER_FAMILIES, HIDDEN, POSITIONS, PROMPT_TYPES, pad_id, padded, tiny_encoder_config, tiny_model
+from tiny_models import (
+    ENCODER_FAMILIES,
+    HIDDEN,
+    POSITIONS,
+    PROMPT_TYPES,
+    pad_id,
+    padded,
+    tiny_encoder_config,
+    tiny_model,
+)
 
 from modeling_cotpd import CoTPDConfig, CoTPDForRelationExtraction, CoTPDForTokenClassification, CoTPDModel
 from modeling_cotpd.encoder_cotpd import encoder_layers, prompt_view_layout

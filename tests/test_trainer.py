@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
 from datasets import Dataset
+from tiny_models import tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.collator import CoTPDCollator
@@ -267,7 +267,7 @@ sys.path[:0] = {paths!r}
 import torch
 from pathlib import Path
 from test_trainer import make_trainer, mner_rows, mre_rows, trained
-from conftest import tiny_model
+from tiny_models import tiny_model
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 kind = sys.argv[1]
 rows = (mre_rows if kind == "mre" else mner_rows)(8)

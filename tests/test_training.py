@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import TOKENIZER_KINDS, tiny_encoder_config
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from seqeval.metrics import f1_score, precision_score, recall_score
+from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.arguments import DataArguments, ModelArguments

@@ -44,7 +44,8 @@ def _section(case: Case, colours: dict[str, str]) -> str:
     lines += [(name_of(view), _marked(case.tokens, spans, case.gold, colours)) for view, spans in case.views.items()]
     if case.relations:
         gold = case.relations["gold"]
-        lines = [("post", _marked(case.tokens, case.gold, case.gold, colours))]
+        pair = " → ".join(" ".join(case.tokens[first : last + 1]) for _, first, last in case.gold)
+        lines = [("post", _marked(case.tokens, case.gold, case.gold, colours)), ("pair", escape(pair))]
         for view, relation in case.relations.items():
             kind = "right" if relation == gold else "wrong-text"
             lines.append((name_of(view), f'<span class="{kind}">{escape(relation)}</span>'))
@@ -70,8 +71,12 @@ def name_of(view: str) -> str:
 
 
 def _marked(tokens: list[str], spans: list[Span], gold: list[Span], colours: dict[str, str]) -> str:
-    """The post with its entities marked."""
-    starts, ends = {span[1]: span for span in spans}, {span[2] for span in spans}
+    """The post with its entities marked; of two that overlap, which only a pair does, the first."""
+    apart: list[Span] = []
+    for span in sorted(spans, key=lambda span: span[1:]):
+        if not apart or span[1] > apart[-1][2]:
+            apart.append(span)
+    starts, ends = {span[1]: span for span in apart}, {span[2]: span for span in apart}
     parts = []
     for index, token in enumerate(tokens):
         if index in starts:
@@ -81,8 +86,7 @@ def _marked(tokens: list[str], spans: list[Span], gold: list[Span], colours: dic
         else:
             parts.append(escape(token))
         if index in ends:
-            kind = next(span[0] for span in spans if span[2] == index)
-            parts[-1] += f"<small>{escape(kind)}</small></mark>"
+            parts[-1] += f"<small>{escape(ends[index][0])}</small></mark>"
     return " ".join(parts)
 
 

@@ -79,7 +79,7 @@ def _bars(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:
     axis.invert_yaxis()
     lowest = min(100 * rows[name].interval()[0] for name in shown)
     axis.set_xlim(max(0.0, lowest - 3), None)
-    axis.set_xlabel("test F1 (blue: text only, grey: reads knowledge)")
+    axis.set_xlabel("test F1, axis cut (blue: text only, grey: reads knowledge)")
 
 
 def _lines(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:

@@ -92,7 +92,8 @@ class Plan:
         if not place.evaluate_on:
             return trained
         settings = {name: value for name, value in trained.settings.items() if not name.startswith("max_train")}
-        settings |= {"do_train": False, "do_eval": False, "do_predict": True}
+        settings |= {"do_train": False, "do_eval": False, "do_predict": True, "load_best_model_at_end": False}
+        settings |= {"eval_strategy": "no", "save_strategy": "no"}  # a strategy would turn do_eval on again
         evaluation = replace(
             trained,
             settings=settings,

@@ -96,7 +96,7 @@ def _difference(cell: Cell, baseline: Cell | None, itself: bool) -> list[str]:
     result, seeds = found
     few = f" ({seeds} seeds)" if seeds < max(len(cell.seeds), len(baseline.seeds if baseline else ())) else ""
     shown = f"{100 * result.difference:+.2f} [{100 * result.low:+.2f}, {100 * result.high:+.2f}]{few}"
-    return [shown, f"{result.p_value:.3f}"]
+    return [shown, f"{result.p_value:.3f}" if result.p_value >= 0.001 else "< 0.001"]
 
 
 def facts(scores: Scores, encoder: str, column: str) -> str:

@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("PIL")
+import tiny_vision
 import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from modeling_cotpd.cli.caption import caption
 from modeling_cotpd.errors import KnowledgeError, SettingError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
-import tiny_vision
 
 KEY = "sk-never-to-be-seen-1234567890"
 

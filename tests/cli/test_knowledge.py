@@ -1,10 +1,9 @@
 """`cotpd knowledge ...` from end to end."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from stub_server import StubServer, completion, default_answer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -15,9 +14,6 @@ from modeling_cotpd.cli.knowledge import app, read_budgets
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import KnowledgeError, SettingError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
-from stub_server import StubServer, completion, default_answer
 
 
 def call(*arguments):

@@ -1,20 +1,17 @@
 """`cotpd llm-baseline` from end to end, against a stub server."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import typer
+from stub_server import StubServer
 from typer.testing import CliRunner
 
 from modeling_cotpd.cli.llm_baseline import llm_baseline
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import SettingError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
-from stub_server import StubServer
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(llm_baseline)

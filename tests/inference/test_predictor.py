@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import LABELS, TOKENIZER_KINDS, tiny_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 from transformers import pipeline
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
