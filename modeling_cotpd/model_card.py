@@ -40,8 +40,8 @@ from transformers import pipeline
 ## Limits
 
 Trained on English social-media posts of a few years; other languages, times and registers will score lower. Labels
-follow the data set's own conventions. Explanations that a language model wrote for training may be wrong, and the model
-may have learned such errors. Not made for decisions about persons.
+follow the data set's own conventions. Explanations that a language model wrote for training may be wrong, and the
+model may have learned such errors. Not made for decisions about persons.
 """
 
 USAGE = {

@@ -97,6 +97,10 @@ class TestRelations:
         assert [inputs["input_ids"][0].tolist().count(marker) for marker in markers] == [1] * 4
         found = inputs["input_ids"][0, inputs["marker_positions"][0]].tolist()
         assert found == [markers[0], markers[2]]
+        ids = inputs["input_ids"][0].tolist()
+        for begin, end, words in ((0, 1, "Mira Holt"), (2, 3, "Quarry Lane")):
+            inside = ids[ids.index(markers[begin]) + 1 : ids.index(markers[end])]
+            assert inside == made.tokenizer(words, add_special_tokens=False)["input_ids"]
         far = {"text": text, "head": (0, 2), "tail": (start, start + 9)}
         with pytest.raises(ValueError, match=r"The two entities lie \d+ pieces apart; the model reads at most 14"):
             made.preprocess(far)

@@ -66,16 +66,16 @@ def retrieve(
     splits, info = read_prepared(data)
     if out is not None:
         check_column(splits, column, overwrite)
-    problems = {}
+    problems: dict = {}
     if images is not None:
         from modeling_cotpd.knowledge.image_retrieval import DEFAULT_IMAGE_MODEL, ImageEmbedder, retrieve_by_image
         from modeling_cotpd.knowledge.images import image_folder, require_pillow
 
         require_pillow()
         model, returns = model or DEFAULT_IMAGE_MODEL, returns or "caption"
-        embedder = ImageEmbedder(model, revision=revision, batch_size=batch_size)
+        image_embedder = ImageEmbedder(model, revision=revision, batch_size=batch_size)
         found, problems = retrieve_by_image(
-            splits, image_folder(images), embedder, returns=returns, k=k, max_words=max_words, cache=cache
+            splits, image_folder(images), image_embedder, returns=returns, k=k, max_words=max_words, cache=cache
         )
         source = f"{returns} of the training posts with similar pictures"
     else:
@@ -96,8 +96,8 @@ def retrieve(
         filled, info = fill_column(splits, info, found, column, provenance, overwrite)
         write_prepared(filled, info, out)
         print(f"Prepared folder: {out}")
-    if problems:
-        target = out or lines
+    target = out or lines
+    if problems and target is not None:
         report = target.with_name(f"{target.name}.report.jsonl")
         write_lines(
             report,

@@ -128,21 +128,20 @@ def _run(
     limit = min(max_length, model.get_base_model().max_positions or max_length)
     features = build_features(rows, tokenizer, ViewSettings(columns, limit, model.get_base_model().max_text_length))
     collator = CoTPDCollator(tokenizer.pad_token_id)
-    ids: dict[str, list] = {}
+    predictions: dict[str, list] = {}
     attention: list[list[list[float]]] = []
     shown = model.config.prompt_type == "conditional"
     for index in range(len(features)):
         batch = {name: value for name, value in collator([features[index]]).items() if name != "distillation_mask"}
         with torch.no_grad():
             outputs = model(**batch, output_prompt_attentions=shown)
-        ids.setdefault("prompt", []).append(outputs.logits[0].argmax(-1).numpy())
-        if outputs.knowledge_logits is not None:
-            ids.setdefault("knowledge", []).append(outputs.knowledge_logits[0].argmax(-1).numpy())
+        for view, logits in (("prompt", outputs.logits), ("knowledge", outputs.knowledge_logits)):
+            if logits is not None:
+                decoded = decode(logits.argmax(-1).numpy(), features.select([index]), label_names)
+                predictions.setdefault(view, []).append(decoded[0])
         pieces = outputs.prompt_attentions[0].tolist() if shown else []
         attention.append(per_token(pieces, rows[index]["tokens"], features[index]["input_ids"], tokenizer))
-    if task == "mner":
-        return {view: decode(values, features, label_names) for view, values in ids.items()}, attention
-    return {view: [label_names[int(value)] for value in values] for view, values in ids.items()}, attention
+    return predictions, attention
 
 
 def per_token(

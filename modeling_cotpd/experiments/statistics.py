@@ -76,7 +76,7 @@ def difference(row: dict[int, np.ndarray], baseline: dict[int, np.ndarray]) -> t
     seeds = sorted(row.keys() & baseline.keys())
     if not seeds:
         return None
-    pooled = [sum(counts[seed] for seed in seeds) for counts in (row, baseline)]
+    pooled = [np.sum([counts[seed] for seed in seeds], axis=0) for counts in (row, baseline)]
     return paired_bootstrap(pooled[0], pooled[1], resamples=RESAMPLES, confidence=CONFIDENCE), len(seeds)
 
 

@@ -211,7 +211,8 @@ def merge_parts(plan: CaptionPlan, done: dict[str, str]) -> dict[str, int]:
         `dict[str, int]`: Reason to number of rows without a caption.
     """
     answers: dict[str, Answer] = {**read_parts(plan.parts), **done}
-    problems, reasons = [], defaultdict(int)
+    problems: list[dict] = []
+    reasons: dict[str, int] = defaultdict(int)
     for path, rows in plan.outputs.items():
         stored = read_caption_file(path)
         for row_id, image in rows:

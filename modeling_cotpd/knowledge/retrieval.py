@@ -257,9 +257,9 @@ def fill_column(
         columns = {**split.to_dict(), column: found[name].texts} if name in found else split.to_dict()
         filled[name] = Dataset.from_dict(columns, features=split.features)
     note = f"{column}: {provenance}"
-    field = "captioner" if column == "caption" else "knowledge"
-    before = "" if overwrite and column == "caption" else getattr(info, field)
-    return filled, replace(info, **{field: f"{before}; {note}" if before else note})
+    before = info.knowledge if column != "caption" else "" if overwrite else info.captioner
+    note = f"{before}; {note}" if before else note
+    return filled, replace(info, captioner=note) if column == "caption" else replace(info, knowledge=note)
 
 
 def check_column(splits: Mapping[str, Dataset], column: str, overwrite: bool) -> None:

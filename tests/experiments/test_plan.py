@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from experiments.small_sweep import SWEEP, fictional_rows, write_fictional, write_sweep
+from experiments.small_sweep import SWEEP, write_fictional, write_sweep
 
-from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
-from modeling_cotpd.data.schema import make_split
+from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.experiments.plan import Plan
 from modeling_cotpd.experiments.sweep import Search, read_sweep
@@ -43,10 +42,9 @@ def test_the_key_follows_the_data(tmp_path: Path, otters: Path):
     folders = {"otters": otters}
     key = plan.key(plan.runs[0], folders)
     assert plan.key(plan.runs[0], {"otters": write_fictional(tmp_path / "copy")}) == key
-    rows = fictional_rows(12, "train")
-    rows[3]["cot_noun"] = "another explanation"
-    other = {"train": make_split(rows, "mner", ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], "train")}
-    write_prepared(other, DatasetInfo("otters", "mner", ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]), tmp_path / "new")
+    splits, info = read_prepared(otters)
+    splits["train"] = splits["train"].map(lambda row: {"cot_noun": row["cot_noun"].replace("Holt", "Howe")})
+    write_prepared(dict(splits), info, tmp_path / "new")
     assert plan.key(plan.runs[0], {"otters": tmp_path / "new"}) != key
 
 
