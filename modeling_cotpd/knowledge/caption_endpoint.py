@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import openai
 
@@ -72,7 +72,7 @@ class EndpointCaptioner:
         Raises:
             KnowledgeError: The endpoint rejects the key or does not know the model, so that no picture would succeed.
         """
-        content = [
+        content: Any = [
             {"type": "text", "text": self.prompt},
             {"type": "image_url", "image_url": {"url": self._data_url(image)}},
         ]

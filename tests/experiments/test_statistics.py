@@ -47,10 +47,10 @@ def test_a_difference_pools_the_seeds_that_both_have():
 
 
 def test_retention_is_the_share_of_the_gap_that_is_kept():
-    found = retention(np.stack([counts(72), counts(76)]), counts(70)[None], counts(86)[None])
-    assert found.value == pytest.approx(0.25)
+    found = retention(np.stack([counts(76), counts(80)]), counts(70)[None], counts(86)[None])
+    assert found.value == pytest.approx(0.5)
     assert found.gap == pytest.approx(0.16) and found.gap_above_zero == 1.0
-    assert 0 < found.low < 0.25 < found.high < 0.8
+    assert 0 < found.low < 0.5 < found.high < 1.2
 
 
 def test_retention_is_unbounded_without_a_clear_gap():
