@@ -7,6 +7,8 @@ A YAML recipe gives the settings, flags after it win. `python run_mner.py --help
 
 import sys
 
+from accelerate import PartialState
+
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
 from modeling_cotpd.errors import CoTPDError
@@ -17,6 +19,9 @@ from modeling_cotpd.training_args import CoTPDTrainingArguments
 def main() -> None:
     model_args, data_args, training_args = parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments))
     run("mner", CoTPDForTokenClassification, model_args, data_args, training_args)
+    # gloo may abort a process whose partner leaves first
+    PartialState().wait_for_everyone()
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":

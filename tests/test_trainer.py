@@ -282,6 +282,9 @@ predictions = trainer.predict(trainer.eval_dataset)
 if trainer.args.process_index == 0:
     assert trainer.args.world_size == 2, trainer.args.world_size
     torch.save([parameters, trainer.state.log_history, predictions.predictions], {folder!r} + "/result.pt")
+# gloo may abort a process whose partner leaves first
+trainer.accelerator.wait_for_everyone()
+torch.distributed.destroy_process_group()
 """
 
 
