@@ -1,31 +1,24 @@
-"""Chain-of-Thought Prompt Distillation for multimodal named entity recognition and relation extraction."""
+"""Chain-of-Thought Prompt Distillation for multimodal named entity recognition and relation extraction.
 
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
-from transformers.pipelines import PIPELINE_REGISTRY
+Importing the package registers its models and its pipeline with transformers, so that
+`pipeline("token-classification", FOLDER)` works. Only the `cotpd` command puts that off until a model is asked for:
+its help need not wait for torch.
+"""
 
-from modeling_cotpd.configuration_cotpd import CoTPDConfig
-from modeling_cotpd.modeling_cotpd import (
-    CoTPDForRelationExtraction,
-    CoTPDForTokenClassification,
-    CoTPDModel,
-    CoTPDPreTrainedModel,
-)
-from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
+import sys
+from typing import TYPE_CHECKING, Any
+
 from modeling_cotpd.version import __version__
 
-AutoConfig.register("cotpd", CoTPDConfig)
-AutoModel.register(CoTPDConfig, CoTPDModel)
-AutoModelForTokenClassification.register(CoTPDConfig, CoTPDForTokenClassification)
-# transformers has no auto class for relation extraction
-AutoModelForSequenceClassification.register(CoTPDConfig, CoTPDForRelationExtraction)
-# Makes save_pretrained write the code beside the weights, for machines without this package
-CoTPDConfig.register_for_auto_class()
-CoTPDModel.register_for_auto_class("AutoModel")
-CoTPDForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")
-CoTPDForRelationExtraction.register_for_auto_class("AutoModelForSequenceClassification")
-PIPELINE_REGISTRY.register_pipeline(
-    "relation-extraction", RelationExtractionPipeline, pt_model=AutoModelForSequenceClassification, type="text"
-)
+if TYPE_CHECKING:
+    from modeling_cotpd.registration import (
+        CoTPDConfig,
+        CoTPDForRelationExtraction,
+        CoTPDForTokenClassification,
+        CoTPDModel,
+        CoTPDPreTrainedModel,
+        RelationExtractionPipeline,
+    )
 
 __all__ = [
     "CoTPDConfig",
@@ -36,3 +29,15 @@ __all__ = [
     "RelationExtractionPipeline",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from modeling_cotpd import registration
+
+    return getattr(registration, name)
+
+
+if "cotpd_command" not in sys.modules:
+    import modeling_cotpd.registration

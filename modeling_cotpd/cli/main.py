@@ -1,4 +1,4 @@
-"""Entry point of the `cotpd` command: collects the subcommands and turns package errors into one line."""
+"""The `cotpd` command: collects the subcommands and tells every error in one line."""
 
 import sys
 
@@ -19,35 +19,87 @@ from modeling_cotpd.cli import (
     teacher,
 )
 from modeling_cotpd.errors import CoTPDError
+from modeling_cotpd.version import __version__
+
+WRONG_INPUT = 2
+DATA, KNOWLEDGE, USE, RESEARCH = "Data", "Knowledge", "Trained models", "Experiments"
 
 app = typer.Typer(
     name="cotpd",
-    help="Chain-of-Thought Prompt Distillation: prepare data, elicit knowledge, train, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
-for command in (
-    prepare.prepare,
-    check.check,
-    caption.caption,
-    elicit.elicit,
-    retrieve.retrieve,
-    augment.augment,
-    predict.predict,
-    export.export,
-    experiment.experiment,
-    experiment.cases,
-    llm_baseline.llm_baseline,
-    teacher.teacher,
-):
-    app.command()(command)
-app.add_typer(knowledge.app, name="knowledge")
+for panel, commands in {
+    DATA: (prepare.prepare, check.check, augment.augment),
+    KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
+    USE: (predict.predict, export.export),
+    RESEARCH: (experiment.experiment, experiment.cases, llm_baseline.llm_baseline),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(knowledge.app, name="knowledge", rich_help_panel=KNOWLEDGE)
 
 
-def main() -> None:
-    """Run a subcommand; a `CoTPDError` is printed as one sentence and ends the process with code 2."""
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"modeling_cotpd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def cotpd(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_show_version, is_eager=True
+    ),
+) -> None:
+    """Chain-of-Thought Prompt Distillation: data, knowledge, and the use of trained models.
+
+    Models are trained with run_mner.py and run_mre.py. COMMAND --help explains a command, with examples.
+
+    Example:
+
+        cotpd prepare sample-mner --out data/sample
+
+        cotpd check data/sample
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        arguments (`list[str]`, *optional*): What follows `cotpd`; the process's own by default.
+
+    Returns:
+        `int`: The exit code. 2 stands for wrong input, which is told on the standard error in one sentence, with a fix.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, in a part of a command that does not end by itself.
+    """
     try:
-        app()
+        return app(args=arguments, standalone_mode=False) or 0
     except CoTPDError as error:
-        print(f"cotpd: {error}", file=sys.stderr)
-        sys.exit(2)
+        message = str(error)
+    except typer.TyperException as error:
+        message = _usage(error)
+        if not message:
+            return WRONG_INPUT
+    except OSError as error:
+        # transformers raises one without a file name for a model that is not there; its first line says so
+        message = f"{error.filename}: {error.strerror}." if error.filename else _first_line(error)
+    print(f"cotpd: {message}", file=sys.stderr)
+    return WRONG_INPUT
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What was wrong with the options, and where to read about them; empty when the help was just printed."""
+    message = error.format_message().removesuffix(".")
+    path = getattr(getattr(error, "ctx", None), "command_path", "cotpd")
+    end = "" if message.endswith("?") else "."
+    return message and f"{message}{end} See: {path} --help"
+
+
+def _first_line(error: OSError) -> str:
+    line = str(error).strip().split("\n")[0]
+    return f"{line} Check the name of the folder or model." if "huggingface.co" in line else line
