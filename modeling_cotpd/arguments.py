@@ -37,6 +37,10 @@ class ModelArguments:
     classifier_dropout: float = field(
         default=CoTPDConfig.classifier_dropout, metadata={"help": "Dropout before the classifier."}
     )
+    encoder_config_overrides: str | None = field(
+        default=None,
+        metadata={"help": "Changes to a plain encoder's configuration, such as attention_probs_dropout_prob=0.0,..."},
+    )
     attn_implementation: str | None = field(default=None, metadata={"help": "sdpa, eager, flash_attention_2, ..."})
     model_revision: str = field(default="main", metadata={"help": "Revision on the Hub."})
     cache_dir: str | None = field(default=None, metadata={"help": "Where downloaded models are kept."})

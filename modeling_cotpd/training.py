@@ -7,7 +7,7 @@ from typing import Any
 import transformers
 from datasets import Dataset, DatasetDict
 from peft import PeftModel
-from transformers import AutoConfig, PreTrainedTokenizerBase, set_seed
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase, set_seed
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -22,7 +22,7 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.evaluation import by_view, decode, highest_label, score
 from modeling_cotpd.lora import add_lora
 from modeling_cotpd.markers_cotpd import add_entity_markers
-from modeling_cotpd.model_card import write_model_card
+from modeling_cotpd.model_card import encoder_label, write_model_card
 from modeling_cotpd.modeling_cotpd import CoTPDForRelationExtraction, CoTPDPreTrainedModel
 from modeling_cotpd.pipeline_cotpd import RELATION_PIPELINE, RelationExtractionPipeline
 from modeling_cotpd.results import RESULTS_FILE, claim_output_dir, environment, write_json, write_predictions
@@ -92,6 +92,7 @@ def run(
     }
     results = {
         "task": task,
+        "encoder": encoder_label(model_args.model_name_or_path),
         "dataset": vars(info),
         "knowledge_columns": data_args.knowledge_columns,
         "train_rows": len(splits["train"]) if args.do_train else 0,
@@ -103,11 +104,7 @@ def run(
     }
     if args.process_index == 0:
         write_json(Path(args.output_dir) / RESULTS_FILE, results)
-        prompt = f"{model_args.prompt_type}, N = {model_args.prompt_length}"
-        encoder = Path(model_args.model_name_or_path)  # a folder's place on this machine says nothing on another
-        write_model_card(
-            Path(args.output_dir), results, encoder.name if encoder.is_dir() else model_args.model_name_or_path, prompt
-        )
+        write_model_card(Path(args.output_dir), results)
     if args.push_to_hub:
         trainer.push_to_hub()
     return results
@@ -173,6 +170,8 @@ def load_model(
                 fix="Evaluate on data with the same labels, or start from a plain encoder.",
             )
     else:
+        if arguments.encoder_config_overrides:
+            loading["config"] = changed_encoder_config(source, arguments.encoder_config_overrides, hub)
         try:
             config = CoTPDConfig(
                 prompt_type=arguments.prompt_type,
@@ -195,6 +194,23 @@ def load_model(
     if limit is not None:
         tokenizer.model_max_length = limit
     return model, tokenizer
+
+
+def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> PreTrainedConfig:
+    """A plain encoder's configuration with `name=value,...` over it.
+
+    Raises:
+        SettingError: A name or a value does not fit the configuration.
+    """
+    config = AutoConfig.from_pretrained(source, **hub)
+    try:
+        config.update_from_string(changes)
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"encoder_config_overrides={changes!r} does not fit a {type(config).__name__}: {error}",
+            fix="Give names of its configuration, as in attention_probs_dropout_prob=0.0,hidden_dropout_prob=0.1.",
+        ) from error
+    return config
 
 
 def view_settings(model: CoTPDPreTrainedModel, arguments: DataArguments) -> ViewSettings:
