@@ -40,4 +40,4 @@ def __getattr__(name: str) -> Any:
 
 
 if "cotpd_command" not in sys.modules:
-    import modeling_cotpd.registration
+    import modeling_cotpd.registration  # noqa: F401  # registers when it is imported

@@ -1,5 +1,6 @@
 """`cotpd augment`: new training posts from old ones."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,20 @@ from modeling_cotpd.cli import teacher_options as options
 if TYPE_CHECKING:
     from modeling_cotpd.augmentation.run import Augmented
 
-Model = Annotated[str, typer.Option(help="The teacher's name at the endpoint; not needed when nobody is asked.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="The teacher's name at the endpoint; not needed when nobody is asked.", rich_help_panel=options.TEACHER
+    ),
+]
 KINDS, SPLIT, LIST_SIZE = "style,entity,image", "train", 400
 
 
+@options.with_teacher_options
 def augment(
     source: Annotated[Path, typer.Argument(help="Prepared folder.")],
     out: Annotated[Path, typer.Option(help="New prepared folder.")],
+    teacher: options.AskingOptions,
     model: Model = "",
     kinds: Annotated[
         str, typer.Option(help="Which of style, entity and image; image goes with one of the two.")
@@ -43,24 +51,11 @@ def augment(
         int | None, typer.Option(help="Keep a random sample of the training posts, as training would draw it.", min=1)
     ] = None,
     sample_seed: Annotated[int, typer.Option(help="Seed of that sample.")] = 0,
-    store: options.Store = options.STORE,
-    base_url: options.BaseUrl = options.OPENAI_URL,
-    endpoint: options.Endpoint = "",
-    prompts: options.Prompts = None,
-    max_tokens: options.MaxTokens = 512,
-    sampling: options.Sampling = "",
-    key_variable: options.KeyVariable = "OPENAI_API_KEY",
-    concurrency: options.Concurrency = 16,
-    timeout: options.Timeout = 120.0,
-    retries: options.Retries = 6,
     limit: Annotated[int | None, typer.Option(help="Augment only the first training posts.", min=1)] = None,
-    again: options.Again = "",
-    dry_run: options.DryRun = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing; write what the store has.")] = False,
-    keep_cut: Annotated[bool, typer.Option("--keep-cut", help="Take answers cut at the token limit.")] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="Write the folder even when requests failed.")] = False,
-    price_in: options.PriceIn = None,
-    price_out: options.PriceOut = None,
+    offline: options.Offline = False,
+    keep_cut: options.KeepCut = False,
+    partial: options.Partial = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Make new training posts: other style, other entities, imagined pictures.
 
@@ -79,17 +74,11 @@ def augment(
     from modeling_cotpd.augmentation.posts import TrainingPosts
     from modeling_cotpd.augmentation.run import augment as run
     from modeling_cotpd.augmentation.run import estimates
-    from modeling_cotpd.knowledge.estimate import find_price
     from modeling_cotpd.knowledge.prompt import load_prompts
 
-    settings = None
-    if model:
-        settings = options.teacher_settings(
-            model, base_url, endpoint, max_tokens, sampling, key_variable, timeout, retries
-        )
     plan = AugmentPlan(
-        load_prompts(prompts),
-        settings,
+        load_prompts(teacher.prompts),
+        teacher.settings(model) if model else None,
         options.words(kinds),
         times=times,
         seed=seed,
@@ -102,29 +91,41 @@ def augment(
         list_size=list_size,
     )
     posts = TrainingPosts(source, split, limit, max_train_samples, sample_seed)
-    price, repeated = find_price(model, price_in, price_out), options.statuses(again)
+    price, repeated = teacher.price(model), teacher.repeated()
     wanted = len(posts.wanted) * times
     typer.echo(f"wanted: {wanted:,} samples of each of {', '.join(plan.text_kinds)}", err=True)
     if plan.needs_teacher and not offline:
         typer.echo("requests if every sample is accepted, at most:", err=True)
-        options.echo_all(estimates(posts, plan, store, repeated).lines(price))
-    if dry_run:
+        options.echo_all(estimates(posts, plan, teacher.store, repeated).lines(price))
+    if teacher.dry_run:
         return
     result = run(
         posts,
         out,
-        store,
+        teacher.store,
         plan,
         only_new=only_new,
-        concurrency=concurrency,
+        concurrency=teacher.concurrency,
         again=repeated,
         ask=not offline,
         partial_folder=partial,
         price=price,
     )
-    if plan.needs_teacher:
-        options.echo_all([options.usage_line(result.progress, result.seconds, model, price_in, price_out)])
-    _report(result)
+    options.end_when_stopped(result.progress)
+    if as_json:
+        typer.echo(json.dumps({**_summary(result), **options.usage(result.progress, result.seconds, price)}, indent=2))
+    else:
+        if plan.needs_teacher:
+            options.echo_all([options.usage_line(result.progress, result.seconds, price)])
+        _report(result)
+    if result.unasked:
+        typer.echo(f"{result.unasked:,} samples without an answer: see {result.rejects}", err=True)
+        raise typer.Exit(options.UNASKED)
+
+
+def _summary(result: "Augmented") -> dict:
+    written = [str(path) for path in result.written]
+    return {"written": written, "rejects": str(result.rejects), "kinds": result.summary()}
 
 
 def _report(result: "Augmented") -> None:
@@ -144,6 +145,3 @@ def _report(result: "Augmented") -> None:
         typer.echo("\n".join(str(path) for path in result.written))
     else:
         typer.echo("No folder is written while requests lack an answer; --partial writes it all the same.", err=True)
-    if result.unasked:
-        typer.echo(f"{result.unasked:,} samples without an answer: see {result.rejects}", err=True)
-        raise typer.Exit(options.UNASKED)

@@ -36,8 +36,8 @@ def caption(
 ) -> None:
     """Turn pictures into captions, in batches, resumably, on one device or several.
 
-    Pictures that can not be used are listed with their reason in a report beside the captions, and the exit code is
-    1. Run the same command again after an interruption: only what is missing is captioned.
+    Pictures that can not be used are listed with their reason in a report beside the captions, and the command ends
+    with code 1. Run it again after an interruption: only what is missing is captioned.
 
     Example:
 

@@ -19,9 +19,14 @@ def check(
 ) -> None:
     """Report rows, gold hashes, faults of the labels, duplicates and leaks, coverage and length of every column.
 
-    Example: cotpd check data/twitter2017 --tokenizer bert-base-cased
+    Example:
+
+        cotpd check data/twitter2017 --tokenizer bert-base-cased
     """
     from modeling_cotpd.data.check import check as run
+
+    if tokenizer is not None:
+        import modeling_cotpd.registration  # noqa: F401  # it may be the folder of a trained model
 
     report = run(folder, tokenizer, max_length)
     typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else "\n".join(render(report)))

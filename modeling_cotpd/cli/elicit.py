@@ -20,33 +20,22 @@ Images = Annotated[Path | None, typer.Option(help="Show the pictures in this fol
 GRAINS = "noun,sentence,multimodality"
 
 
+@options.with_teacher_options
 def elicit(
     source: Annotated[Path, typer.Argument(help="Prepared folder, .jsonl or .parquet file, or folder of shards.")],
     out: Annotated[Path, typer.Option(help="New prepared folder, or folder for knowledge.NAME.jsonl.")],
     model: options.Model,
-    store: options.Store = options.STORE,
-    base_url: options.BaseUrl = options.OPENAI_URL,
-    endpoint: options.Endpoint = "",
+    teacher: options.AskingOptions,
     split: Split = None,
     grains: Grains = GRAINS,
     mode: Mode = "dialogue",
     images: Images = None,
-    prompts: options.Prompts = None,
-    max_tokens: options.MaxTokens = 512,
-    sampling: options.Sampling = "",
-    key_variable: options.KeyVariable = "OPENAI_API_KEY",
-    concurrency: options.Concurrency = 16,
-    timeout: options.Timeout = 120.0,
-    retries: options.Retries = 6,
     limit: options.Limit = None,
-    again: options.Again = "",
-    dry_run: options.DryRun = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing; write what the store has.")] = False,
+    offline: options.Offline = False,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="JSON Lines also for a prepared folder.")] = False,
-    keep_cut: Annotated[bool, typer.Option("--keep-cut", help="Take answers cut at the token limit.")] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="Write the folder even when requests failed.")] = False,
-    price_in: options.PriceIn = None,
-    price_out: options.PriceOut = None,
+    keep_cut: options.KeepCut = False,
+    partial: options.Partial = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Ask a teacher to explain every post and write the chain-of-thought columns.
 
@@ -60,28 +49,26 @@ def elicit(
     """
     from modeling_cotpd.knowledge.elicit import all_posts
     from modeling_cotpd.knowledge.elicit import elicit as run
-    from modeling_cotpd.knowledge.estimate import estimate_from_store, find_price
+    from modeling_cotpd.knowledge.estimate import estimate_from_store
     from modeling_cotpd.knowledge.explanation import explanation_jobs
     from modeling_cotpd.knowledge.post import find_post_files
 
-    settings = options.teacher_settings(
-        model, base_url, endpoint, max_tokens, sampling, key_variable, timeout, retries
-    )
-    plan = make_plan(settings, prompts, grains, mode, images)
-    price, repeated = find_price(model, price_in, price_out), options.statuses(again)
+    settings = teacher.settings(model)
+    plan = make_plan(settings, teacher.prompts, grains, mode, images)
+    price, repeated = teacher.price(model), teacher.repeated()
     if not offline:
         jobs = explanation_jobs(all_posts(find_post_files(source, split or ()), limit), plan)
-        options.echo_all(estimate_from_store(jobs, store, settings, repeated).lines(price))
-    if dry_run:
+        options.echo_all(estimate_from_store(jobs, teacher.store, settings, repeated).lines(price))
+    if teacher.dry_run:
         return
     result = run(
         source,
         out,
-        store,
+        teacher.store,
         plan,
         splits=split or (),
         limit=limit,
-        concurrency=concurrency,
+        concurrency=teacher.concurrency,
         again=repeated,
         ask=not offline,
         json_lines=json_lines,
@@ -89,8 +76,19 @@ def elicit(
         partial=partial,
         price=price,
     )
-    options.echo_all([options.usage_line(result.progress, result.seconds, model, price_in, price_out)])
-    _report(result, keep_cut)
+    options.end_when_stopped(result.progress)
+    if as_json:
+        typer.echo(json.dumps({**_summary(result), **options.usage(result.progress, result.seconds, price)}, indent=2))
+    else:
+        options.echo_all([options.usage_line(result.progress, result.seconds, price)])
+        _report(result)
+    unusable = result.unusable - (result.number("cut") if keep_cut else 0)
+    if result.unasked or unusable:
+        typer.echo(
+            f"{result.unasked:,} without an answer, {unusable:,} empty, refused or cut: see {result.problems}",
+            err=True,
+        )
+        raise typer.Exit(options.UNASKED if result.unasked else options.UNUSABLE)
 
 
 def make_plan(
@@ -105,19 +103,21 @@ def make_plan(
     return Plan(settings, load_prompts(prompts), options.words(grains), mode, folder)
 
 
-def _report(result: "Elicited", keep_cut: bool) -> None:
+def _by_grain(result: "Elicited") -> dict[str, dict[str, int]]:
     by_grain: dict[str, dict[str, int]] = {}
     for (grain, status), count in sorted(result.statuses.items()):
         by_grain.setdefault(grain, {})[status] = count
-    options.echo_all(f"{grain}: {json.dumps(counts)[1:-1]}" for grain, counts in by_grain.items())
-    unusable = result.unusable - (result.number("cut") if keep_cut else 0)
+    return by_grain
+
+
+def _summary(result: "Elicited") -> dict:
+    written = [str(path) for path in result.written]
+    return {"written": written, "problems": str(result.problems), "grains": _by_grain(result)}
+
+
+def _report(result: "Elicited") -> None:
+    options.echo_all(f"{grain}: {json.dumps(counts)[1:-1]}" for grain, counts in _by_grain(result).items())
     if result.written:
         typer.echo("\n".join(str(path) for path in result.written))
     else:
         typer.echo("No folder is written while requests lack an answer; --partial writes it all the same.", err=True)
-    if result.unasked or unusable:
-        typer.echo(
-            f"{result.unasked:,} without an answer, {unusable:,} empty, refused or cut: see {result.problems}",
-            err=True,
-        )
-        raise typer.Exit(options.UNASKED if result.unasked else options.UNUSABLE)

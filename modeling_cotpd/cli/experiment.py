@@ -1,15 +1,19 @@
 """`cotpd experiment`: run a sweep and make its tables and figures; `cotpd cases`: look at single posts."""
 
+import json
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modeling_cotpd.errors import SettingError
 
-FAILED, INTERRUPTED = 3, 130
-"""Exit codes: a run failed (the others were run), or Ctrl-C (the same command goes on)."""
+if TYPE_CHECKING:
+    from modeling_cotpd.experiments.runner import Runner
+
+FAILED = 3
+"""Exit code: a run failed; the others were run."""
 
 
 def experiment(
@@ -25,6 +29,9 @@ def experiment(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where data, runs, tables and figures go.")] = Path("outputs/experiments"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and what it costs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: one JSON object per sweep instead of lines.")
+    ] = False,
     only: Annotated[list[str] | None, typer.Option(help="A row, column or encoder to run; repeatable.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Other seeds than the sweep's for this call, such as 0,1.")] = None,
     trials: Annotated[
@@ -45,13 +52,17 @@ def experiment(
 ) -> None:
     """Run sweeps. A finished run is never repeated, a crashed one resumes, a failing one does not stop the others.
 
-    Example: cotpd experiment configuration/experiments/table3.yaml --source raw
+    Example:
+
+        cotpd experiment configuration/experiments/table3.yaml --source raw
     """
     from modeling_cotpd.experiments.document import check as check_document
     from modeling_cotpd.experiments.document import write as write_document
 
     if not sweeps and not check and not write:
         raise SettingError("There is nothing to do.", fix="Name a sweep, or give --check or --write a document.")
+    if as_json and not dry_run:
+        raise SettingError("--json goes with --dry-run.", fix="Read runs.parquet after a run.")
     given = {name: Path(folder) for name, folder in (_pair(value) for value in data or [])}
     failed = False
     for path in sweeps or []:
@@ -66,6 +77,7 @@ def experiment(
             shlex.split(launcher),
             keep_models,
             dry_run,
+            as_json,
             tables,
             save,
         )
@@ -90,6 +102,7 @@ def _sweep(
     launcher: list[str],
     keep_models: bool,
     dry_run: bool,
+    as_json: bool,
     tables: bool,
     save: Path | None,
 ) -> bool:
@@ -123,14 +136,13 @@ def _sweep(
     outcome = None
     if not tables:
         runner = Runner(plan, folders, out, launcher, keep_models)
+        if dry_run and as_json:
+            typer.echo(json.dumps({"sweep": sweep.name, "runs": _runs(runner)}, indent=2))
+            return False
         typer.echo("\n".join(runner.describe()))
         if dry_run:
             return False
-        try:
-            outcome = runner.run_all()
-        except KeyboardInterrupt:
-            typer.echo("\nStopped. The same command goes on where this one ended.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        outcome = runner.run_all()
     for file in make_report(whole, folders, out, save):
         typer.echo(f"Written: {file}")
     if outcome is None:
@@ -144,6 +156,20 @@ def _sweep(
         f"{len(outcome.failed)} failed, {len(outcome.left_out)} left out."
     )
     return bool(outcome.failed)
+
+
+def _runs(runner: "Runner") -> list[dict]:
+    """What a dry run says, for scripts; `seconds` is null where no finished run tells how long one takes."""
+    from modeling_cotpd.experiments.cost import finished_runs
+
+    finished, rows = finished_runs(runner.root), []
+    for run in runner.plan.runs:
+        lacking = runner.lacking(run)
+        done = not lacking and runner.is_done(run)
+        state = "without data" if lacking else "finished" if done else "to do"
+        seconds = None if lacking or done else runner.estimate(run, finished)
+        rows.append({"run": run.title, "state": state, "lacks": list(lacking), "seconds": seconds})
+    return rows
 
 
 def _pair(value: str) -> tuple[str, str]:
@@ -170,7 +196,9 @@ def cases(
 ) -> None:
     """Show single posts: entities, the prediction of every view, the knowledge, and where the prompt looks.
 
-    Example: cotpd cases outputs/twitter2017_minilm --dataset-dir data/twitter2017 --out cases.html
+    Example:
+
+        cotpd cases outputs/twitter2017_minilm --dataset-dir data/twitter2017 --out cases.html
     """
     import os
 

@@ -10,7 +10,12 @@ from modeling_cotpd.cli import teacher_options as options
 from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Split, make_plan
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
-app = typer.Typer(no_args_is_help=True, help="Stored answers, batch files, summaries.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Stored answers, batch files, summaries.\n\nExample:\n\n    cotpd knowledge status --store answers.sqlite",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
 
 
 def _existing(store: Path) -> Path:
@@ -23,7 +28,9 @@ def _existing(store: Path) -> Path:
 def status(store: options.Store = options.STORE) -> None:
     """What the store holds, as JSON: answers and tokens by endpoint, model, purpose and status.
 
-    Example: cotpd knowledge status --store answers.sqlite
+    Example:
+
+        cotpd knowledge status --store answers.sqlite
     """
     from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -42,7 +49,9 @@ def export_(
 ) -> None:
     """Write stored answers as JSON Lines, one row with request, answer and usage a line.
 
-    Example: cotpd knowledge export answers.jsonl --store answers.sqlite
+    Example:
+
+        cotpd knowledge export answers.jsonl --store answers.sqlite
     """
     from modeling_cotpd.knowledge.exchange import export_answers
     from modeling_cotpd.knowledge.store import ResponseStore
@@ -59,7 +68,9 @@ def import_(
 ) -> None:
     """Read exported answers into a store; answers that it has are kept.
 
-    Example: cotpd knowledge import answers.jsonl --store other.sqlite
+    Example:
+
+        cotpd knowledge import answers.jsonl --store other.sqlite
     """
     from modeling_cotpd.knowledge.exchange import import_answers
     from modeling_cotpd.knowledge.store import ResponseStore
@@ -72,22 +83,17 @@ def import_(
 
 
 @app.command()
+@options.with_teacher_options
 def batch_write(
     source: Annotated[Path, typer.Argument(help="Posts, as `cotpd elicit` takes them.")],
     out: Annotated[Path, typer.Option(help="Folder for the request files.")],
     model: options.Model,
-    store: options.Store = options.STORE,
-    base_url: options.BaseUrl = options.OPENAI_URL,
-    endpoint: options.Endpoint = "",
+    teacher: options.TeacherOptions,
     split: Split = None,
     grains: Grains = GRAINS,
     mode: Mode = "dialogue",
     images: Images = None,
-    prompts: options.Prompts = None,
-    max_tokens: options.MaxTokens = 512,
-    sampling: options.Sampling = "",
     limit: options.Limit = None,
-    again: options.Again = "",
     most_requests: Annotated[int, typer.Option(help="Most requests in one file.", min=1)] = 50_000,
     most_megabytes: Annotated[float, typer.Option(help="Largest file, in megabytes.", min=0.001)] = 200,
 ) -> None:
@@ -97,7 +103,9 @@ def batch_write(
     round per grain; independent mode takes one round. When nothing is left to write, `cotpd elicit --offline` with
     the same options writes the columns.
 
-    Example: cotpd knowledge batch-write posts.parquet --out batches --model gpt-5-nano --mode independent
+    Example:
+
+        cotpd knowledge batch-write posts.parquet --out batches --model gpt-5-nano --mode independent
     """
     from modeling_cotpd.knowledge.batch import BatchWriter
     from modeling_cotpd.knowledge.elicit import all_posts
@@ -105,11 +113,10 @@ def batch_write(
     from modeling_cotpd.knowledge.post import find_post_files
     from modeling_cotpd.knowledge.store import ResponseStore
 
-    settings = options.teacher_settings(model, base_url, endpoint, max_tokens, sampling, "")
-    plan = make_plan(settings, prompts, grains, mode, images)
+    plan = make_plan(teacher.settings(model), teacher.prompts, grains, mode, images)
     files = find_post_files(source, split or ())
-    with ResponseStore(store) as opened:
-        writer = BatchWriter(opened, out, options.statuses(again), most_requests, int(most_megabytes * 1e6))
+    with ResponseStore(teacher.store) as opened:
+        writer = BatchWriter(opened, out, teacher.repeated(), most_requests, int(most_megabytes * 1e6))
         writer.write(explanation_jobs(all_posts(files, limit), plan))
     for path in writer.files:
         typer.echo(str(path))
@@ -123,7 +130,9 @@ def batch_read(
 ) -> None:
     """Read batch outputs into the store that wrote the requests; exit code 3 when a line could not be used or failed.
 
-    Example: cotpd knowledge batch-read batch_*_output.jsonl batch_*_error.jsonl --store answers.sqlite
+    Example:
+
+        cotpd knowledge batch-read batch_*_output.jsonl batch_*_error.jsonl --store answers.sqlite
     """
     from modeling_cotpd.knowledge.batch import read_batch
     from modeling_cotpd.knowledge.store import ResponseStore
@@ -139,53 +148,44 @@ def batch_read(
 
 
 @app.command()
+@options.with_teacher_options
 def summarize(
     source: Annotated[Path, typer.Argument(help="Prepared folder with chain-of-thought columns.")],
     out: Annotated[Path, typer.Option(help="New prepared folder.")],
     model: options.Model,
+    teacher: options.AskingOptions,
     tokenizer: Annotated[str, typer.Option(help="Folder or name of the student's tokenizer.")],
     budget: Annotated[
         str, typer.Option(help="Most word pieces: a number for all grains, or noun=64,sentence=128.")
     ] = "128",
-    store: options.Store = options.STORE,
-    base_url: options.BaseUrl = options.OPENAI_URL,
-    endpoint: options.Endpoint = "",
-    prompts: options.Prompts = None,
-    max_tokens: options.MaxTokens = 512,
-    sampling: options.Sampling = "",
-    key_variable: options.KeyVariable = "OPENAI_API_KEY",
-    concurrency: options.Concurrency = 16,
-    timeout: options.Timeout = 120.0,
-    retries: options.Retries = 6,
-    again: options.Again = "",
-    dry_run: options.DryRun = False,
-    price_in: options.PriceIn = None,
-    price_out: options.PriceOut = None,
 ) -> None:
     """Have explanations that are over the student's budget told shorter, and only those.
 
     OUT/summarized.jsonl names every explanation that was too long and what became of it. The default budget is ours:
     three grains of 128 word pieces leave a quarter of 512 to text and caption. Exit codes as of `cotpd elicit`.
 
-    Example: cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
+    Example:
+
+        cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
     """
+    import modeling_cotpd.registration  # noqa: F401  # the tokenizer may be that of a trained model
     from modeling_cotpd.knowledge.elicit import all_posts
-    from modeling_cotpd.knowledge.estimate import estimate_from_store, find_price
+    from modeling_cotpd.knowledge.estimate import estimate_from_store
     from modeling_cotpd.knowledge.post import find_post_files
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs
     from modeling_cotpd.knowledge.summarize import summarize as run
 
-    settings = options.teacher_settings(
-        model, base_url, endpoint, max_tokens, sampling, key_variable, timeout, retries
-    )
-    plan = SummaryPlan(settings, load_prompts(prompts)["summarize"], read_budgets(budget), count_with(tokenizer))
-    price, repeated = find_price(model, price_in, price_out), options.statuses(again)
-    if dry_run:
+    settings = teacher.settings(model)
+    prompt = load_prompts(teacher.prompts)["summarize"]
+    plan = SummaryPlan(settings, prompt, read_budgets(budget), count_with(tokenizer))
+    price, repeated = teacher.price(model), teacher.repeated()
+    if teacher.dry_run:
         jobs = summary_jobs(all_posts(find_post_files(source), None), plan)
-        options.echo_all(estimate_from_store(jobs, store, settings, repeated).lines(price))
+        options.echo_all(estimate_from_store(jobs, teacher.store, settings, repeated).lines(price))
         return
-    result = run(source, out, store, plan, concurrency=concurrency, again=repeated, price=price)
+    result = run(source, out, teacher.store, plan, concurrency=teacher.concurrency, again=repeated, price=price)
+    options.end_when_stopped(result.progress)
     counts = {f"{grain}, {outcome}": count for (grain, outcome), count in sorted(result.outcomes.items())}
     typer.echo(f"over budget: {json.dumps(counts)[1:-1] or 'none'}")
     if result.problems:

@@ -10,31 +10,19 @@ from modeling_cotpd.cli import teacher_options as options
 from modeling_cotpd.errors import SettingError
 
 
+@options.with_teacher_options
 def llm_baseline(
     source: Annotated[Path, typer.Argument(help="Prepared folder with labels.")],
     out: Annotated[Path, typer.Option(help="Folder for predictions.jsonl and results.json.")],
     model: options.Model,
-    store: options.Store = options.STORE,
-    base_url: options.BaseUrl = options.OPENAI_URL,
-    endpoint: options.Endpoint = "",
+    teacher: options.AskingOptions,
     split: Annotated[str, typer.Option(help="The split to predict.")] = "test",
     shots: Annotated[int, typer.Option(help="Worked examples from the training split.", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="Of the choice of examples.")] = 0,
     structured: Annotated[
         bool, typer.Option("--structured", help="Demand JSON by response_format, where the server knows it.")
     ] = False,
-    prompts: options.Prompts = None,
-    max_tokens: options.MaxTokens = 512,
-    sampling: options.Sampling = "",
-    key_variable: options.KeyVariable = "OPENAI_API_KEY",
-    concurrency: options.Concurrency = 16,
-    timeout: options.Timeout = 120.0,
-    retries: options.Retries = 6,
     limit: options.Limit = None,
-    again: options.Again = "",
-    dry_run: options.DryRun = False,
-    price_in: options.PriceIn = None,
-    price_out: options.PriceOut = None,
 ) -> None:
     """Ask a language model for the entities or the relation of every row and score its answers.
 
@@ -48,12 +36,10 @@ def llm_baseline(
     from modeling_cotpd.data.prepared import read_prepared
     from modeling_cotpd.knowledge.baseline import Question, baseline_jobs, choose_examples
     from modeling_cotpd.knowledge.baseline_run import run_baseline
-    from modeling_cotpd.knowledge.estimate import estimate_from_store, find_price
+    from modeling_cotpd.knowledge.estimate import estimate_from_store
     from modeling_cotpd.knowledge.prompt import load_prompts
 
-    settings = options.teacher_settings(
-        model, base_url, endpoint, max_tokens, sampling, key_variable, timeout, retries
-    )
+    settings = teacher.settings(model)
     splits, info = read_prepared(source)
     for name in (split, *(["train"] if shots else [])):
         if name not in splits:
@@ -65,17 +51,20 @@ def llm_baseline(
             "The examples come from the split that is predicted.", place="--shots", fix="Use --shots 0."
         )
     examples = choose_examples(list(splits["train"]), info.task, info.label_names, shots, seed) if shots else ()
-    prompt = load_prompts(prompts)["entities" if info.task == "mner" else "relation"]
+    prompt = load_prompts(teacher.prompts)["entities" if info.task == "mner" else "relation"]
     question = Question(info.task, settings, prompt, info.label_names, examples, structured)
     rows = splits[split].select(range(min(limit, len(splits[split])))) if limit else splits[split]
-    price, repeated = find_price(model, price_in, price_out), options.statuses(again)
-    guess = estimate_from_store(baseline_jobs(rows, question), store, settings, repeated)
+    price, repeated = teacher.price(model), teacher.repeated()
+    guess = estimate_from_store(baseline_jobs(rows, question), teacher.store, settings, repeated)
     options.echo_all(guess.lines(price))
-    if dry_run:
+    if teacher.dry_run:
         return
     begin = time.monotonic()
-    result = run_baseline(rows, question, store, out, concurrency=concurrency, again=repeated, price=price)
-    options.echo_all([options.usage_line(result.progress, time.monotonic() - begin, model, price_in, price_out)])
+    result = run_baseline(
+        rows, question, teacher.store, out, concurrency=teacher.concurrency, again=repeated, price=price
+    )
+    options.end_when_stopped(result.progress)
+    options.echo_all([options.usage_line(result.progress, time.monotonic() - begin, price)])
     left_out = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items()) or "nothing"
     typer.echo(f"could not be read: {result.unparsable} of {len(rows)} answers; left out of others: {left_out}")
     if result.scores:

@@ -15,6 +15,7 @@ from modeling_cotpd.cli import (
     llm_baseline,
     predict,
     prepare,
+    push,
     retrieve,
     teacher,
 )
@@ -28,12 +29,13 @@ app = typer.Typer(
     name="cotpd",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 for panel, commands in {
     DATA: (prepare.prepare, check.check, augment.augment),
     KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
-    USE: (predict.predict, export.export),
+    USE: (predict.predict, export.export, push.push),
     RESEARCH: (experiment.experiment, experiment.cases, llm_baseline.llm_baseline),
 }.items():
     for command in commands:
@@ -72,13 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
         arguments (`list[str]`, *optional*): What follows `cotpd`; the process's own by default.
 
     Returns:
-        `int`: The exit code. 2 stands for wrong input, which is told on the standard error in one sentence, with a fix.
+        `int`: The exit code; 2 after wrong input, which is told on the standard error in one line, with a fix.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, in a part of a command that does not end by itself.
     """
     try:
-        return app(args=arguments, standalone_mode=False) or 0
+        return app(args=arguments, prog_name="cotpd", standalone_mode=False) or 0
     except CoTPDError as error:
         message = str(error)
     except typer.TyperException as error:

@@ -1,5 +1,6 @@
 """`cotpd predict`: entities or relations of any number of posts, from the text alone."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ def predict(
     dtype: Annotated[str, typer.Option(help="auto (as saved), float32, bfloat16 or float16.")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub repository.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again, whatever is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Find entities, or the relation of two entities, in every post of a file of any size.
 
@@ -69,7 +71,8 @@ def predict(
     state.wait_for_everyone()
     if state.is_main_process:
         result = merge_windows(output, count)
-        typer.echo(f"{result.posts:,} posts: {output}")
+        summary = {"posts": result.posts, "problems": result.problems, "output": str(output)}
+        typer.echo(json.dumps(summary) if as_json else f"{result.posts:,} posts: {output}")
         if result.problems:
             typer.echo(f"{result.problems:,} rows have a problem instead of a prediction.", err=True)
             raise typer.Exit(PROBLEMS)

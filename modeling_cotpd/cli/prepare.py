@@ -1,5 +1,7 @@
 """`cotpd prepare`: published files, or a user's own, become a prepared folder."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +44,13 @@ def prepare(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch the published files into the source first.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Read a data set, join captions and knowledge by id, and write it as Parquet.
 
-    Example: cotpd prepare twitter2017 --source raw/twitter2017 --download --out data/twitter2017
+    Example:
+
+        cotpd prepare twitter2017 --source raw/twitter2017 --download --out data/twitter2017
     """
     from modeling_cotpd.data.prepare import PrepareOptions
     from modeling_cotpd.data.prepare import prepare as run
@@ -63,6 +68,10 @@ def prepare(
         download=download,
     )
     info, coverage = run(name, source, out, options)
+    if as_json:
+        joined = [asdict(report) for report in coverage]
+        typer.echo(json.dumps({"out": str(out), **asdict(info), "joined": joined}, indent=2, ensure_ascii=False))
+        return
     typer.echo(f"{info.name} ({info.task}), {len(info.label_names)} labels: {', '.join(info.label_names)}")
     for split, facts in info.splits.items():
         typer.echo(f"{split}: {facts['rows']} rows, gold hash {facts['gold_hash']}")

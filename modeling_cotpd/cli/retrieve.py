@@ -1,5 +1,6 @@
 """`cotpd retrieve`: similar texts as knowledge."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def retrieve(
     batch_size: Annotated[int, typer.Option(help="Texts or pictures in one forward pass.")] = 64,
     index: Annotated[str, typer.Option(help="FAISS factory string, such as Flat or IVF4096,PQ48.")] = "Flat",
     cache: Annotated[Path | None, typer.Option(help="Where vectors are kept; default: the user's cache.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace texts that the column has.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace texts that the column has.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Fill a knowledge column with the texts most similar to each post.
 
@@ -85,17 +87,23 @@ def retrieve(
         found = retrieve_texts(splits, passages, embedder, k=k, max_words=max_words, index=index, cache=cache)
         source = passages.source
         info.sources.update(passages.files)
+    say = (lambda line: None) if as_json else typer.echo
+    summary: dict = {"splits": {}, "hits": [], "out": str(out) if out else None, "unusable_pictures": len(problems)}
     for name, retrieved in found.items():
         best = [hits[0][1] for hits in retrieved.hits if hits]
-        mean = sum(best) / len(best) if best else 0.0
-        print(f"{name}: {len(best):,} of {len(retrieved.hits):,} rows found something, mean best cosine {mean:.3f}")
+        mean, rows = sum(best) / len(best) if best else 0.0, len(retrieved.hits)
+        summary["splits"][name] = {"rows": rows, "found": len(best), "mean_best_cosine": round(float(mean), 4)}
+        say(f"{name}: {len(best):,} of {rows:,} rows found something, mean best cosine {mean:.3f}")
     for path in write_retrieved(splits, found, column, lines) if lines else []:
-        print(f"Hits: {path}")
+        summary["hits"].append(str(path))
+        say(f"Hits: {path}")
     if out is not None:
         provenance = f"retrieval, top {k} of {source}, by {model_label(model)}"
         filled, info = fill_column(splits, info, found, column, provenance, overwrite)
         write_prepared(filled, info, out)
-        print(f"Prepared folder: {out}")
+        say(f"Prepared folder: {out}")
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
     target = out or lines
     if problems and target is not None:
         report = target.with_name(f"{target.name}.report.jsonl")
@@ -103,5 +111,5 @@ def retrieve(
             report,
             ({"image": name, "reason": item.reason, "detail": item.detail} for name, item in problems.items()),
         )
-        print(f"{len(problems)} pictures could not be used. Listed in {report}")
+        typer.echo(f"{len(problems)} pictures could not be used. Listed in {report}", err=True)
         raise typer.Exit(1)

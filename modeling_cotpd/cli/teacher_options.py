@@ -1,79 +1,176 @@
 """Options that every command with a teacher has, and what they become."""
 
+import functools
+import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modeling_cotpd.errors import SettingError
 
 if TYPE_CHECKING:
+    from modeling_cotpd.knowledge.estimate import Price
     from modeling_cotpd.knowledge.runner import Progress
     from modeling_cotpd.knowledge.teacher import TeacherSettings
 
 UNASKED, UNUSABLE = 3, 4
 """Exit codes: some requests have no answer (run again), or some answers are empty, refused or cut."""
 
-Model = Annotated[str, typer.Option(help="The teacher's name at the endpoint.")]
-BaseUrl = Annotated[str, typer.Option(help="The OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL")]
-Endpoint = Annotated[
-    str, typer.Option(help="Name to store answers under instead of the base URL, for teachers whose address changes.")
-]
-Store = Annotated[Path, typer.Option(help="The response store; made when missing.")]
-MaxTokens = Annotated[int, typer.Option(help="Longest answer, in tokens.")]
-Sampling = Annotated[
-    str,
-    typer.Option(help='More of the request as JSON, null removes: {"temperature": null, "reasoning_effort": "low"}'),
-]
-KeyVariable = Annotated[str, typer.Option(help="Environment variable that holds the API key.")]
-Concurrency = Annotated[int, typer.Option(help="Requests under way at once.")]
-Timeout = Annotated[float, typer.Option(help="Seconds until an attempt counts as stalled.")]
-Retries = Annotated[int, typer.Option(help="Further attempts after a failed one.")]
-Prompts = Annotated[Path | None, typer.Option(help="Folder whose NAME.txt files replace the packaged prompts.")]
-Again = Annotated[str, typer.Option(help="Ask again what was empty, refused, cut or waiting (comma-separated).")]
-PriceIn = Annotated[float | None, typer.Option(help="Dollars per million input tokens; default: prices.json.")]
-PriceOut = Annotated[float | None, typer.Option(help="Dollars per million output tokens.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count requests and estimate the cost; send nothing.")]
-Limit = Annotated[int | None, typer.Option(help="Only the first posts of every split or file.", min=1)]
-
 OPENAI_URL = "https://api.openai.com/v1"
+TEACHER, ASKING, COST = "Teacher", "Asking", "Cost"
+
+Model = Annotated[str, typer.Option(help="The teacher's name at the endpoint.", rich_help_panel=TEACHER)]
+Store = Annotated[Path, typer.Option(help="The response store; made when missing.")]
+Limit = Annotated[int | None, typer.Option(help="Only the first posts of every split or file.", min=1)]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing; write what the store has.")]
+KeepCut = Annotated[bool, typer.Option("--keep-cut", help="Take answers cut at the token limit.")]
+Partial = Annotated[bool, typer.Option("--partial", help="Write the folder even when requests failed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
 STORE = Path("answers.sqlite")
 
 
-def teacher_settings(
-    model: str,
-    base_url: str,
-    endpoint: str,
-    max_tokens: int,
-    sampling: str,
-    key_variable: str,
-    timeout: float = 120.0,
-    retries: int = 6,
-) -> "TeacherSettings":
-    """`TeacherSettings` from the command line.
+@dataclass(frozen=True)
+class TeacherOptions:
+    """The options that name a teacher; their values are part of what an answer is stored under.
 
-    Raises:
-        SettingError: `sampling` is no JSON object, or a setting is out of range.
+    A command takes them as one parameter, `teacher: TeacherOptions`, and is decorated with `with_teacher_options`.
     """
-    from modeling_cotpd.knowledge.teacher import TeacherSettings
 
-    try:
-        more = json.loads(sampling or "{}")
-    except json.JSONDecodeError as error:
-        raise SettingError(f"This is no JSON: {error}.", place="--sampling", fix="""Write '{"top_p": 1}'""") from None
-    if not isinstance(more, dict):
-        raise SettingError("This is no JSON object.", place="--sampling", fix="""Write '{"top_p": 1}'""")
-    return TeacherSettings(
-        model=model,
-        base_url=base_url,
-        endpoint=endpoint,
-        sampling={"max_tokens": max_tokens, **more},
-        api_key_variable=key_variable,
-        timeout=timeout,
-        retries=retries,
-    )
+    store: Store = STORE
+    base_url: Annotated[
+        str,
+        typer.Option(
+            help="The OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL", rich_help_panel=TEACHER
+        ),
+    ] = OPENAI_URL
+    endpoint: Annotated[
+        str,
+        typer.Option(
+            help="Name to store answers under instead of the base URL, for teachers whose address changes.",
+            rich_help_panel=TEACHER,
+        ),
+    ] = ""
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="Folder whose NAME.txt files replace the packaged prompts.", rich_help_panel=TEACHER),
+    ] = None
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", rich_help_panel=TEACHER)] = 512
+    sampling: Annotated[
+        str,
+        typer.Option(
+            help='More of the request as JSON, null removes: {"temperature": null, "reasoning_effort": "low"}',
+            rich_help_panel=TEACHER,
+        ),
+    ] = ""
+    again: Annotated[
+        str, typer.Option(help="Ask again what was empty, refused, cut or waiting (comma-separated).")
+    ] = ""
+
+    def settings(self, model: str) -> "TeacherSettings":
+        """Whom to ask, and how.
+
+        Raises:
+            SettingError: `sampling` is no JSON object, or a setting is out of range.
+        """
+        from modeling_cotpd.knowledge.teacher import TeacherSettings
+
+        try:
+            more = json.loads(self.sampling or "{}")
+        except json.JSONDecodeError as error:
+            raise SettingError(
+                f"This is no JSON: {error}.", place="--sampling", fix="""Write '{"top_p": 1}'"""
+            ) from None
+        if not isinstance(more, dict):
+            raise SettingError("This is no JSON object.", place="--sampling", fix="""Write '{"top_p": 1}'""")
+        return TeacherSettings(
+            model=model,
+            base_url=self.base_url,
+            endpoint=self.endpoint,
+            sampling={"max_tokens": self.max_tokens, **more},
+            **self.patience(),
+        )
+
+    def patience(self) -> dict[str, Any]:
+        """How requests are sent; a batch file sends none."""
+        return {"api_key_variable": ""}
+
+    def repeated(self) -> tuple[str, ...]:
+        """The statuses that `--again` names.
+
+        Raises:
+            SettingError: One is not a status that can be asked again.
+        """
+        return statuses(self.again)
+
+
+@dataclass(frozen=True)
+class AskingOptions(TeacherOptions):
+    """The options of a command that asks a teacher itself."""
+
+    key_variable: Annotated[
+        str, typer.Option(help="Environment variable that holds the API key.", rich_help_panel=ASKING)
+    ] = "OPENAI_API_KEY"
+    concurrency: Annotated[int, typer.Option(help="Requests under way at once.", rich_help_panel=ASKING)] = 16
+    timeout: Annotated[
+        float, typer.Option(help="Seconds until an attempt counts as stalled.", rich_help_panel=ASKING)
+    ] = 120.0
+    retries: Annotated[int, typer.Option(help="Further attempts after a failed one.", rich_help_panel=ASKING)] = 6
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Count requests and estimate the cost; send nothing.", rich_help_panel=COST),
+    ] = False
+    price_in: Annotated[
+        float | None,
+        typer.Option(help="Dollars per million input tokens; default: prices.json.", rich_help_panel=COST),
+    ] = None
+    price_out: Annotated[
+        float | None, typer.Option(help="Dollars per million output tokens.", rich_help_panel=COST)
+    ] = None
+
+    def patience(self) -> dict[str, Any]:
+        return {"api_key_variable": self.key_variable, "timeout": self.timeout, "retries": self.retries}
+
+    def price(self, model: str) -> "Price | None":
+        """What the teacher's tokens cost, where it is known."""
+        from modeling_cotpd.knowledge.estimate import find_price
+
+        return find_price(model, self.price_in, self.price_out)
+
+
+def with_teacher_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter `teacher` by the options of its class, in the eyes of typer.
+
+    Example:
+        >>> @with_teacher_options
+        ... def ask(out: Path, teacher: TeacherOptions) -> None: ...
+        >>> list(inspect.signature(ask).parameters)[:3]
+        ['out', 'store', 'base_url']
+    """
+    signature = inspect.signature(command)
+    kind = signature.parameters["teacher"].annotation
+    options = {item.name: item for item in fields(kind)}
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        given = {name: values.pop(name) for name in options}
+        command(**values, teacher=kind(**given))
+
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
+        if name != "teacher"
+    ]
+    shared = [
+        inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=item.type)
+        for item in options.values()
+    ]
+    run.__signature__ = signature.replace(parameters=own + shared)  # type: ignore[attr-defined]
+    return run
 
 
 def statuses(again: str) -> tuple[str, ...]:
@@ -94,19 +191,33 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def usage_line(
-    progress: "Progress", seconds: float, model: str, price_in: float | None, price_out: float | None
-) -> str:
+def usage_line(progress: "Progress", seconds: float, price: "Price | None") -> str:
     """One line about what a run asked and what it cost."""
-    from modeling_cotpd.knowledge.estimate import find_price
-
     asked = ", ".join(f"{count:,} {status}" for status, count in sorted(progress.asked.items())) or "nothing"
-    price = find_price(model, price_in, price_out)
     cost = f", ${price.cost(progress.prompt_tokens, progress.completion_tokens):,.2f}" if price else ""
     return (
         f"asked now: {asked}; answered before: {progress.stored:,}; "
         f"{progress.prompt_tokens:,} + {progress.completion_tokens:,} tokens{cost}, {seconds:,.0f} s"
     )
+
+
+def usage(progress: "Progress", seconds: float, price: "Price | None") -> dict[str, Any]:
+    """The same for scripts, with dollars where the price is known."""
+    tokens = (progress.prompt_tokens, progress.completion_tokens)
+    return {
+        "asked": dict(sorted(progress.asked.items())),
+        "answered_before": progress.stored,
+        "prompt_tokens": tokens[0],
+        "completion_tokens": tokens[1],
+        "dollars": price.cost(*tokens) if price else None,
+        "seconds": round(seconds, 1),
+    }
+
+
+def end_when_stopped(progress: "Progress") -> None:
+    """End the command as Ctrl-C does, when the run was asked to stop before its end."""
+    if progress.stopped:
+        raise KeyboardInterrupt
 
 
 def echo_all(lines: Iterable[str]) -> None:
