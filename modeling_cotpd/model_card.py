@@ -1,8 +1,12 @@
-"""The model card that a run writes beside its model."""
+"""The model card: what a run wrote beside its model, told to whoever finds the model."""
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePath
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+NOT_RECORDED = "not recorded"
 
 TEMPLATE = """---
 {{ card_data }}
@@ -14,20 +18,36 @@ TEMPLATE = """---
 ([arXiv 2306.14122](https://arxiv.org/abs/2306.14122)) with
 [modeling_cotpd](https://pypi.org/project/modeling_cotpd/).
 
+## Training
+
 | | |
 |---|---|
 | encoder | {{ encoder }} |
 | prompt | {{ prompt }} |
-| data | {{ dataset }} (gold sha256 of the training split: `{{ data_hash }}`) |
-| knowledge in training | {{ knowledge }} |
+| knowledge view | {{ columns }} |
+| captions | {{ captions }} |
+| explanations | {{ explanations }} |
+| teacher | {{ teacher }} |
+| teacher's prompts | {{ prompts }} |
+| rows | {{ rows }} |
 | seed | {{ seed }} |
+| versions | {{ versions }} |
 
-## Scores on the {{ split }} split
+## Data
+
+{{ dataset }}
+
+{{ splits }}
+
+The hash is a sha256 over ids, tokens and labels: two copies of a data set that differ in a single label differ in it.
+
+## Scores on {{ scored }}
 
 {{ scores }}
 
-The prompt view reads the post alone. The knowledge view reads caption and explanations at test time, which an
-application would have to produce for every post; its score stands beside the other for comparison.
+The prompt view reads the post alone, and it is what the code below runs. The knowledge view reads caption and
+explanations at test time, which an application would have to produce for every post; its score stands beside the other
+for comparison.
 
 ## Use
 
@@ -37,11 +57,21 @@ from transformers import pipeline
 {{ usage }}
 ```
 
+`trust_remote_code` runs the Python files of this repository; read them first, or `pip install modeling_cotpd` and
+`import modeling_cotpd` instead. The weights are safetensors.
+
+## Intended use
+
+{{ intended }}
+Research on distillation from language models, and counting or indexing over many posts, with errors as the scores
+above let you expect.
+
 ## Limits
 
 Trained on English social-media posts of a few years; other languages, times and registers will score lower. Labels
 follow the data set's own conventions. Explanations that a language model wrote for training may be wrong, and the
-model may have learned such errors. Not made for decisions about persons.
+model may have learned such errors. Names that were frequent in training are found more often than others. Not made
+for decisions about persons, for surveillance, or for profiles of single users.
 """
 
 USAGE = {
@@ -52,49 +82,66 @@ tagger("Saw @mayastone at Harlow Park with the whole crew")""",
     "mre": """extractor = pipeline("relation-extraction", "{name}", trust_remote_code=True)
 extractor({{"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)}})""",
 }
+INTENDED = {
+    "mner": "Finding names of persons, places, organizations and other entities in short English posts.",
+    "mre": "Naming the relation between two entities that are marked in a short English post.",
+}
+METRICS = {
+    "mner": {
+        "f1": ("f1", "Entity F1"),
+        "strict_f1": ("f1", "Entity F1, strict"),
+        "precision": ("precision", "Entity precision"),
+        "recall": ("recall", "Entity recall"),
+    },
+    "mre": {
+        "f1": ("f1", "Micro F1 without None"),
+        "precision": ("precision", "Micro precision without None"),
+        "recall": ("recall", "Micro recall without None"),
+    },
+}
+"""Per task, a score's name in `results.json` to the metric's type and name in `model-index`."""
 
 
-def write_model_card(folder: Path, results: dict, encoder: str, prompt: str) -> None:
-    """Write `README.md` with the scores of every view as `model-index`.
+def encoder_label(name_or_path: str) -> str:
+    """What a card calls an encoder: its name on the Hub, or that of its folder, whose place says nothing elsewhere."""
+    path = Path(name_or_path)
+    return path.name if path.is_dir() or path.is_absolute() else name_or_path
+
+
+def write_model_card(folder: Path, results: dict) -> None:
+    """Write `README.md` into a run's folder; see `model_card`."""
+    temporary = folder / "README.md.tmp"
+    temporary.write_text(model_card(results, folder.name), "utf-8")
+    temporary.replace(folder / "README.md")
+
+
+def model_card(results: dict, name: str) -> str:
+    """The text of a card: how the model was trained, on what, and the scores of every view as `model-index`.
 
     Args:
-        folder (`Path`): The model's folder.
-        results (`dict`): What `results.json` holds.
-        encoder (`str`): Name of the encoder that training started from.
-        prompt (`str`): Prompt type and length.
+        results (`dict`): What `results.json` holds; of a model without it, `{"task": ...}` alone. Whatever is missing
+            is told as "not recorded".
+        name (`str`): The model's name: its repository on the Hub, or its folder.
     """
-    task, name = results["task"], folder.name
-    split = "test" if "test" in results["splits"] else "validation"
-    scores = results["splits"].get(split, {})
-    evaluations = [
-        EvalResult(
-            task_type="token-classification" if task == "mner" else "text-classification",
-            task_name="Named entity recognition" if task == "mner" else "Relation extraction",
-            dataset_type=results["dataset"]["name"],
-            dataset_name=results["dataset"]["name"],
-            metric_type="f1",
-            metric_value=round(values["f1"], 4),
-            # Not in the name of the data set: results on one data set are merged under the first one's name
-            metric_name=f"{'Entity F1' if task == 'mner' else 'Micro F1 without None'}, {view} view",
-        )
-        for view, values in scores.items()
-    ]
+    task = results["task"]
+    everything, dataset, settings = (results.get(key, {}) for key in ("splits", "dataset", "settings"))
+    split = "test" if "test" in everything else "validation"
+    scores = everything.get(split, {})
+    limit = settings.get("max_predict_samples" if split == "test" else "max_eval_samples")
+    encoder = results.get("encoder", NOT_RECORDED)
     data = ModelCardData(
         language="en",
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="token-classification" if task == "mner" else None,
+        base_model=encoder if re.fullmatch(r"[\w.-]+/[\w.-]+", encoder) else None,
         tags=["cotpd", "knowledge-distillation", "social-media", task],
         model_name=name,
-        eval_results=evaluations or None,
+        eval_results=_evaluations(task, dataset, split, scores, limit) or None,
     )
-    rows = [f"| {view} | {v['precision']:.4f} | {v['recall']:.4f} | {v['f1']:.4f} |" for view, v in scores.items()]
-    dataset = results["dataset"]
-    knowledge = [
-        ", ".join(results["knowledge_columns"]) or "none",
-        f"captions: {dataset['captioner'] or 'none'}",
-        f"explanations: {dataset['knowledge'] or 'none'}",
-    ]
+    prompt = NOT_RECORDED
+    if "prompt_type" in settings:
+        prompt = f"{settings['prompt_type']}, N = {settings['prompt_length']}"
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE,
@@ -102,12 +149,107 @@ def write_model_card(folder: Path, results: dict, encoder: str, prompt: str) -> 
         what="Named entity recognition" if task == "mner" else "Relation extraction",
         encoder=encoder,
         prompt=prompt,
-        dataset=dataset["name"],
-        data_hash=dataset["splits"].get("train", {}).get("gold_hash", "not trained here"),
-        knowledge="; ".join(knowledge),
-        seed=results["seed"],
-        split=split,
-        scores="\n".join(["| view | precision | recall | F1 |", "|---|---|---|---|", *rows]),
+        columns=", ".join(results["knowledge_columns"]) or "none" if "knowledge_columns" in results else NOT_RECORDED,
+        captions=_captions(dataset),
+        explanations=_plain(dataset.get("knowledge", NOT_RECORDED)) or "none",
+        teacher=_teacher(dataset),
+        prompts=_prompts(dataset),
+        seed=results.get("seed", NOT_RECORDED),
+        versions=", ".join(f"{each} {version}" for each, version in results.get("versions", {}).items())
+        or NOT_RECORDED,
+        dataset=dataset.get("name", f"The data set is {NOT_RECORDED}."),
+        splits=_splits(dataset),
+        rows=_rows(results),
+        scored=f"the first {limit} rows of the {split} split" if limit else f"the {split} split",
+        scores=_scores(scores),
         usage=USAGE[task].format(name=name),
+        intended=INTENDED[task],
     )
-    card.save(folder / "README.md")
+    return str(card)
+
+
+def _evaluations(task: str, dataset: dict, split: str, scores: dict, limit: int | None) -> list[EvalResult]:
+    gold = dataset.get("splits", {}).get(split, {}).get("gold_hash")
+    told = {"gold_sha256": gold, "first_rows": limit}
+    return [
+        EvalResult(
+            task_type="token-classification" if task == "mner" else "text-classification",
+            task_name="Named entity recognition" if task == "mner" else "Relation extraction",
+            dataset_type=dataset["name"],
+            dataset_name=dataset["name"],
+            dataset_split=split,
+            dataset_args={key: value for key, value in told.items() if value} or None,
+            metric_type=kind,
+            metric_value=round(values[key], 4),
+            # Not in the name of the data set: results on one data set are merged under the first one's name
+            metric_name=f"{label}, {view} view",
+        )
+        for view, values in scores.items()
+        for key, (kind, label) in METRICS[task].items()
+        if key in values
+    ]
+
+
+def _rows(results: dict) -> str:
+    rows = results.get("train_rows", NOT_RECORDED)
+    labelled = results.get("settings", {}).get("max_labelled_samples")
+    return f"{rows}, at most {labelled} of them with labels" if labelled else str(rows)
+
+
+def _captions(dataset: dict) -> str:
+    name = dataset.get("captioner", NOT_RECORDED)
+    if name in ("", NOT_RECORDED):
+        return name or "none"
+    made = dataset.get("provenance", {}).get("captions", {})
+    facts = [f"{key}: {_plain(value)}" for key, value in made.items() if value and key != "base_url"]
+    return f"{_plain(name)} ({', '.join(facts) or f'the captioning model is {NOT_RECORDED}'})"
+
+
+def _teacher(dataset: dict) -> str:
+    """Name, mode and what it saw, of every elicitation."""
+    if dataset.get("knowledge") == "":
+        return "none"
+    made = [
+        ", ".join(
+            _plain(value) if key == "teacher" else f"{key}: {_plain(value)}"
+            for key, value in each.items()
+            if key != "prompts"
+        )
+        for each in dataset.get("provenance", {}).get("knowledge", [])
+    ]
+    return "; ".join(made) or NOT_RECORDED
+
+
+def _prompts(dataset: dict) -> str:
+    if dataset.get("knowledge") == "":
+        return "none"
+    made = dataset.get("provenance", {}).get("knowledge", [])
+    tags = [tag for each in made for tag in each.get("prompts", {}).values()]
+    return ", ".join(f"`{tag}`" for tag in dict.fromkeys(tags)) or NOT_RECORDED
+
+
+def _splits(dataset: dict) -> str:
+    rows = [
+        f"| {name} | {split.get('rows', NOT_RECORDED)} | `{split.get('gold_hash', NOT_RECORDED)}` |"
+        for name, split in dataset.get("splits", {}).items()
+    ]
+    return "\n".join(["| split | rows | gold hash |", "|---|---|---|", *rows]) if rows else f"Hashes: {NOT_RECORDED}."
+
+
+def _scores(scores: dict) -> str:
+    if not scores:
+        return f"The scores are {NOT_RECORDED}."
+    strict = any("strict_f1" in values for values in scores.values())
+    head = ["view", "precision", "recall", "F1", *(["strict F1"] if strict else [])]
+    keys = ["precision", "recall", "f1", *(["strict_f1"] if strict else [])]
+    rows = [[view, *(f"{values[key]:.4f}" for key in keys)] for view, values in scores.items()]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _plain(value: Any) -> str:
+    """A value on one line of a table, without addresses and places of the machine that it was made on."""
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(each) for each in value)
+    text = re.sub(r"(?: at)? https?://[^\s,;]+", "", str(value))
+    text = PurePath(text).name if PurePath(text).is_absolute() else text
+    return " ".join(text.replace("|", "\\|").split())

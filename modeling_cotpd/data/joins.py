@@ -1,5 +1,6 @@
 """Captions and knowledge from files of their own, joined to rows by id."""
 
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -71,6 +72,24 @@ def read_texts(path: str | os.PathLike) -> dict[str, dict]:
             )
         texts[key], lines[key] = value, number
     return texts
+
+
+def read_provenance(folder: Path, kind: str) -> dict:
+    """How the caption or knowledge files of a folder were made: `captions.provenance.json`, if they have one.
+
+    Raises:
+        KnowledgeError: The file is not a JSON object.
+    """
+    path = folder / f"{kind}.provenance.json"
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise KnowledgeError(f"The file is not JSON ({error}).", place=str(path), fix="Remove or repair it.") from None
+    if not isinstance(value, dict):
+        raise KnowledgeError("The file holds no object.", place=str(path), fix="Remove or repair it.")
+    return value
 
 
 def join(

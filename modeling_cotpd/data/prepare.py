@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modeling_cotpd.data.download import download_source
 from modeling_cotpd.data.files import find_split_file, sha256_of
-from modeling_cotpd.data.joins import KNOWLEDGE_KEYS, Coverage, join
+from modeling_cotpd.data.joins import KNOWLEDGE_KEYS, Coverage, join, read_provenance
 from modeling_cotpd.data.labels import found_label_names, rename_types
 from modeling_cotpd.data.own import read_own
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
@@ -169,9 +169,15 @@ def _join_files(
     jobs: list[tuple[str, dict[str, str]]] = []
     if options.captions:
         info.captioner = (options.captioner or DEFAULT_CAPTIONER) if any(paths["captions"].values()) else ""
+        made = read_provenance(folder, "captions").get(info.captioner, {}).get("settings")
+        if made:
+            info.provenance["captions"] = made
         jobs.append(("captions", {"caption": info.captioner}))
     if options.knowledge:
         info.knowledge = "knowledge files" if any(paths["knowledge"].values()) else ""
+        made = read_provenance(folder, "knowledge")
+        if info.knowledge and made:
+            info.provenance["knowledge"] = [made]
         jobs.append(("knowledge", {column: key for key, column in KNOWLEDGE_KEYS.items()}))
     if options.knowledge_from_captions:
         notes = [f"{column} from captions by {key}" for column, key in options.knowledge_from_captions.items()]

@@ -31,6 +31,8 @@ class DatasetInfo:
         splits (`dict[str, dict]`): Per split the number of `rows` and the `gold_hash`; filled when written.
         augmentation (`dict`): How the training split was augmented, and how many samples were accepted; empty when it
             was not.
+        provenance (`dict`): How captions and explanations were made, as far as it was recorded: `captions` holds the
+            captioner's settings, `knowledge` a list with teacher, mode and prompts of each elicitation.
     """
 
     name: str
@@ -41,6 +43,7 @@ class DatasetInfo:
     knowledge: str = ""
     splits: dict[str, dict] = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
 
 
 def sample_rows(split: Dataset, rows: int, seed: int) -> Dataset:

@@ -1,6 +1,7 @@
 """Elicitation: from posts to chain-of-thought columns."""
 
 import itertools
+import json
 import os
 import time
 from collections import Counter
@@ -85,7 +86,8 @@ def elicit(
     Args:
         source: A prepared folder, or posts as `find_post_files` takes them.
         out: A new prepared folder when `source` is one, else a folder for `knowledge.NAME.jsonl` with the fields
-            `id`, `noun`, `sentence`, `multimodality`. `OUT.problems.jsonl` beside it lists what has no real answer.
+            `id`, `noun`, `sentence`, `multimodality`, and `knowledge.provenance.json`, which `cotpd prepare` reads
+            too. `OUT.problems.jsonl` beside it lists what has no real answer.
         store: The response store's file.
         plan (`Plan`): Whom and what to ask.
         splits (`Iterable[str]`): Splits or shards to ask about; all by default.
@@ -127,8 +129,10 @@ def elicit(
                         for post, knowledge, marks in writer.knowledge(file, limit, problems):
                             lines.write(json_line({"id": post.id, **knowledge, **marks}))
                     result.written.append(path)
+                with writing(out / "knowledge.provenance.json") as made:
+                    made.write(json.dumps(plan.provenance(), indent=2, ensure_ascii=False) + "\n")
     if prepared and (partial or not result.unasked):
-        write_columns(source, out, columns, plan.describe(), plan.grains)
+        write_columns(source, out, columns, plan.describe(), [plan.provenance()], plan.grains)
         result.written.append(out)
     return result
 
@@ -174,6 +178,7 @@ def write_columns(
     out: str | os.PathLike,
     columns: dict[str, dict[str, list[str]]],
     origin: str,
+    made: list[dict],
     grains: Iterable[str] = GRAINS,
 ) -> None:
     """Copy a prepared folder with new chain-of-thought columns.
@@ -183,6 +188,7 @@ def write_columns(
         out: The new one.
         columns (`dict[str, dict[str, list[str]]]`): Per split, column name to values; other splits stay as they are.
         origin (`str`): Where the columns are from, for `DatasetInfo.knowledge`.
+        made (`list[dict]`): How they were made, for `DatasetInfo.provenance`.
         grains (`Iterable[str]`): Those that `origin` speaks of; the others keep their earlier origin.
     """
     splits, info = read_prepared(source)
@@ -194,6 +200,10 @@ def write_columns(
         splits[name] = split.select_columns(list(features)).cast(features)
     earlier = info.knowledge
     info.knowledge = origin if set(columns) == set(splits) else f"{', '.join(columns)}: {origin}"
+    if set(columns) != set(splits):
+        made = [{**each, "splits": list(columns)} for each in made]
     if earlier and (set(grains) != set(GRAINS) or set(columns) != set(splits)):
         info.knowledge += f"; the rest: {earlier}"
+        made = [*made, *info.provenance.get("knowledge", [])]
+    info.provenance = {**info.provenance, "knowledge": made}
     write_prepared(dict(splits), info, out)

@@ -61,6 +61,15 @@ class Plan:
         frame = [self.prompts[name].tag for name in ("system", "post") if name in self.prompts]
         return {grain: " ".join([*frame, self.prompts[grain].tag]) for grain in self.grains}
 
+    def provenance(self) -> dict:
+        """Teacher, mode and prompt versions, for `DatasetInfo.provenance`."""
+        return {
+            "teacher": self.settings.model,
+            "mode": self.mode,
+            "shown": "picture" if self.image_folder is not None else "caption",
+            "prompts": self.tags,
+        }
+
     def describe(self) -> str:
         """One line about the teacher, the mode and the prompts, for `DatasetInfo.knowledge`."""
         seen = "picture" if self.image_folder is not None else "caption"

@@ -162,7 +162,8 @@ def summarize(
     if result.progress.stopped:
         return result
     origin = f"{info.knowledge}; over budget {plan.budgets} summarized by {plan.settings.model}, {plan.prompt.tag}"
-    write_columns(source, out, columns, origin)
+    shortened = {"teacher": plan.settings.model, "shortened": "over budget", "prompts": {"summarize": plan.prompt.tag}}
+    write_columns(source, out, columns, origin, [*info.provenance.get("knowledge", []), shortened])
     result.marks = out / "summarized.jsonl"
     with writing(result.marks) as lines:
         lines.writelines(json_line(mark) for mark in marks)

@@ -80,6 +80,9 @@ def test_a_prepared_folder_gets_its_columns_and_their_origin(server, tmp_path):
     assert splits["train"][5]["cot_multimodality"] == "The relation of Text: Post 5 !"
     assert splits["train"]["ner_tags"][:] == before["train"]["ner_tags"][:]
     assert info.knowledge.startswith("stub at http://127.0.0.1") and "noun@1#" in info.knowledge
+    (made,) = info.provenance["knowledge"]
+    assert made["teacher"] == "stub" and made["mode"] == "dialogue" and "noun@1#" in made["prompts"]["noun"]
+    assert "127.0.0.1" not in json.dumps(info.provenance)
     assert server.asked.total() == 18  # both splits hold the same posts
     assert (tmp_path / "out.problems.jsonl").read_text() == ""
 
@@ -91,6 +94,7 @@ def test_rows_with_the_same_sentence_and_caption_are_asked_once(server, tmp_path
     assert splits["test"][0]["cot_noun"] == splits["test"][1]["cot_noun"] == "The noun of Text: Post 0 !"
     assert splits["train"][0]["cot_noun"] == "old noun"
     assert info.knowledge.startswith("test: stub at") and info.knowledge.endswith("; the rest: older")
+    assert info.provenance["knowledge"][0]["splits"] == ["test"]
 
 
 def test_single_grains_and_limits_leave_the_rest_as_it_was(server, tmp_path):
@@ -116,7 +120,9 @@ def test_json_lines_and_shards_become_json_lines(server, tmp_path):
     ]
     assert [row["id"] for row in lines(tmp_path / "out/knowledge.a.jsonl")] == ["0", "1", "2", "3"]
     call(server, prepare(tmp_path / "data"), tmp_path / "lines", "--json-lines")
-    assert {path.name for path in (tmp_path / "lines").iterdir()} == {"knowledge.train.jsonl", "knowledge.test.jsonl"}
+    written = {path.name for path in (tmp_path / "lines").iterdir()}
+    assert written == {"knowledge.train.jsonl", "knowledge.test.jsonl", "knowledge.provenance.json"}
+    assert json.loads((tmp_path / "lines/knowledge.provenance.json").read_text("utf-8"))["teacher"] == "stub"
 
 
 def test_a_dry_run_sends_nothing_and_makes_nothing(server, tmp_path):

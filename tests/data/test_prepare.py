@@ -51,6 +51,23 @@ def test_published_form_with_captions_and_knowledge(twitter, tmp_path):
     assert len(coverage) == 12 and {(report.matched, report.filled) for report in coverage} == {(3, 3), (2, 2)}
 
 
+def test_how_captions_and_knowledge_were_made_is_kept(twitter, tmp_path):
+    made = {"blip2": {"settings": {"model": "some/blip2", "prompt": ""}, "versions": {}}, "owl": {"settings": {}}}
+    (twitter / "captions.provenance.json").write_text(json.dumps(made))
+    (twitter / "knowledge.provenance.json").write_text('{"teacher": "stub", "prompts": {"noun": "noun@1#a"}}')
+    info, _ = prepare("twitter2015", twitter, tmp_path / "out")
+    assert info.provenance == {
+        "captions": {"model": "some/blip2", "prompt": ""},
+        "knowledge": [{"teacher": "stub", "prompts": {"noun": "noun@1#a"}}],
+    }
+    assert read_prepared(tmp_path / "out")[1] == info
+    info, _ = prepare("twitter2015", twitter, tmp_path / "owl", PrepareOptions(captioner="owl", knowledge=False))
+    assert info.provenance == {}
+    (twitter / "knowledge.provenance.json").write_text("[]")
+    with pytest.raises(KnowledgeError, match="holds no object"):
+        prepare("twitter2015", twitter, tmp_path / "no")
+
+
 def test_options(twitter, tmp_path):
     options = PrepareOptions(
         captioner="owl",
