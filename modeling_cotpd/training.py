@@ -1,6 +1,7 @@
 """One run from recipe to results, the same for both tasks: data -> model -> trainer -> results.json."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.encoders import is_cotpd_checkpoint, load_tokenizer, resolve_encoder
+from modeling_cotpd.distillation_targets import TeacherReading, add_targets
+from modeling_cotpd.encoders import is_cotpd_checkpoint, load_finished_model, load_tokenizer, resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.evaluation import by_view, decode, highest_label, score
 from modeling_cotpd.lora import add_lora
@@ -65,12 +67,22 @@ def run(
         claim_output_dir(args.output_dir, settings, bool(args.resume_from_checkpoint), data_args.overwrite_output_dir)
     set_seed(args.seed)
     model, tokenizer = load_model(task, model_class, model_args, info)
-    views = view_settings(model, data_args)
+    # With frozen teachers, knowledge is theirs to read
+    views = view_settings(model, data_args, () if model_args.distill_from else data_args.knowledge_columns)
     with args.main_process_first(desc="word pieces"):
         features = {
             name: build_features(split, tokenizer, views, data_args.preprocessing_num_workers)
             for name, split in splits.items()
         }
+        if model_args.distill_from and args.do_train and "train" in splits:
+            features["train"] = add_targets(
+                features["train"],
+                splits["train"],
+                model_args.distill_from,
+                model_class,
+                teacher_reading(model_args, data_args, args),
+                hub_arguments(model_args),
+            )
     if model_args.lora_r:
         model = add_lora(model, model_args, new_vocabulary=task == "mre")
     trainer = CoTPDTrainer(
@@ -114,7 +126,16 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
     """Refuse combinations that would train or read nothing."""
     if args.eval_views == "knowledge" and not data_args.knowledge_columns:
         raise SettingError("eval_views=knowledge needs knowledge_columns.", fix="Use eval_views=prompt.")
-    untaught = args.alpha == 0 and args.prompt_nll_weight == 0 and bool(data_args.knowledge_columns)
+    if model_args.distill_from and args.eval_views == "knowledge":
+        raise SettingError("With distill_from the student has no knowledge view.", fix="Use eval_views=prompt.")
+    if args.do_train and model_args.distill_from and args.alpha == 0:
+        raise SettingError("alpha=0 leaves the teachers of distill_from without effect.", fix="Give a positive alpha.")
+    untaught = (
+        not model_args.distill_from
+        and args.alpha == 0
+        and args.prompt_nll_weight == 0
+        and bool(data_args.knowledge_columns)
+    )
     if args.do_train and untaught and model_args.prompt_type != "none":
         raise SettingError(
             "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained.",
@@ -143,32 +164,14 @@ def load_model(
     Raises:
         SettingError: The checkpoint's labels are not those of the data, or N leaves no room for text.
     """
-    hub: dict[str, Any] = {
-        "revision": arguments.model_revision,
-        "cache_dir": arguments.cache_dir,
-        "trust_remote_code": arguments.trust_remote_code,
-    }
+    hub = hub_arguments(arguments)
     source = resolve_encoder(arguments.model_name_or_path)
     loading = {**hub, "attn_implementation": arguments.attn_implementation}
     tokenizer = load_tokenizer(source, **hub)
     if is_cotpd_checkpoint(source, **hub):
-        made_for = AutoConfig.from_pretrained(source, **hub).architectures
-        if made_for != [model_class.__name__]:
-            raise SettingError(
-                f"The checkpoint is a {' '.join(made_for or ['model without a head'])}, not a {model_class.__name__}.",
-                place=arguments.model_name_or_path,
-                fix="Use the run script of the checkpoint's task, or start from a plain encoder.",
-            )
-        model = model_class.from_pretrained(source, **loading)
+        model = load_finished_model(source, model_class, info.label_names, hub, arguments.attn_implementation)
         for name in CHECKPOINT_SETTINGS:  # what the run records is what it used
             setattr(arguments, name, getattr(model.config, name))
-        labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-        if labels != info.label_names:
-            raise SettingError(
-                f"The checkpoint predicts {labels}, the data has {info.label_names}.",
-                place=arguments.model_name_or_path,
-                fix="Evaluate on data with the same labels, or start from a plain encoder.",
-            )
     else:
         if arguments.encoder_config_overrides:
             loading["config"] = changed_encoder_config(source, arguments.encoder_config_overrides, hub)
@@ -196,6 +199,15 @@ def load_model(
     return model, tokenizer
 
 
+def hub_arguments(arguments: ModelArguments) -> dict[str, Any]:
+    """What every loading from the Hub or a folder gets."""
+    return {
+        "revision": arguments.model_revision,
+        "cache_dir": arguments.cache_dir,
+        "trust_remote_code": arguments.trust_remote_code,
+    }
+
+
 def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> PreTrainedConfig:
     """A plain encoder's configuration with `name=value,...` over it.
 
@@ -213,13 +225,27 @@ def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> Pr
     return config
 
 
-def view_settings(model: CoTPDPreTrainedModel, arguments: DataArguments) -> ViewSettings:
+def view_settings(model: CoTPDPreTrainedModel, arguments: DataArguments, columns: Sequence[str]) -> ViewSettings:
     """The views of a run, within what the encoder can read."""
     base = model.get_base_model()
     max_length = min(arguments.max_length, base.max_positions or arguments.max_length)
     if max_length < arguments.max_length:
         logger.warning("The encoder reads %d pieces, so knowledge views end there: max_length.", max_length)
-    return ViewSettings(tuple(arguments.knowledge_columns), max_length, base.max_text_length)
+    return ViewSettings(tuple(columns), max_length, base.max_text_length)
+
+
+def teacher_reading(
+    model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments
+) -> TeacherReading:
+    """How this run's frozen teachers read."""
+    return TeacherReading(
+        view=model_args.distill_from_view,
+        knowledge_columns=tuple(data_args.knowledge_columns),
+        max_length=data_args.max_length,
+        batch_size=args.per_device_eval_batch_size,
+        device=str(args.device),
+        bf16=args.bf16,
+    )
 
 
 def validation_metrics(

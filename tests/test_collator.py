@@ -66,3 +66,19 @@ def test_rows_are_not_changed():
     rows = [{name: list(value) for name, value in row.items()} for row in MNER]
     CoTPDCollator(pad_token_id=0)(rows)
     assert rows == MNER
+
+
+def test_targets_of_frozen_teachers_stand_at_first_pieces():
+    rows = [
+        {**MNER[0], "target_log_probs": [[-1.0, -2.0], [-9.0, -9.0], []]},
+        {**MNER[1], "target_log_probs": [[-3.0, -4.0]]},
+    ]
+    batch = CoTPDCollator(pad_token_id=0)(rows)
+    assert batch["target_log_probs"].shape == (2, 5, 2)
+    assert batch["target_log_probs"][0, 1].tolist() == [-1.0, -2.0]
+    assert batch["target_log_probs"][1, 1].tolist() == [-3.0, -4.0]
+    # the word without a piece has no place, and the word without a target is not compared
+    assert batch["distillation_mask"].tolist() == [[0, 1, 0, 0, 0], [0, 1, 0, 0, 0]]
+    assert batch["target_log_probs"].sum() == -10
+    relations = CoTPDCollator(pad_token_id=0)([{**row, "target_log_probs": [-1.0, -2.0, -3.0]} for row in MRE])
+    assert relations["target_log_probs"].tolist() == [[-1.0, -2.0, -3.0]] * 2

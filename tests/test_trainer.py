@@ -184,6 +184,25 @@ class TestOneStep:
             assert log["loss"] == pytest.approx(log["prompt_nll"], abs=1e-4)
             assert not {"kl", "knowledge_nll", "alpha"} & log.keys()
 
+    def test_frozen_targets_by_hand(self, tmp_path):
+        rows = text_only(mner_rows(6))
+        for index, row in enumerate(rows):
+            random = torch.Generator().manual_seed(index)
+            logits = torch.randn(len(row["first_pieces"]), 5, generator=random)
+            row["target_log_probs"] = logits.log_softmax(-1).tolist()
+        trainer = make_trainer(tmp_path, rows, alpha=0.7, temperature=2.0)
+        nll = kl = labelled = compared = 0
+        for row in rows:
+            logits = trainer.model(input_ids=torch.tensor([row["input_ids"]])).logits[0]
+            for place, label in enumerate(row["labels"]):
+                if label != -100:
+                    nll, labelled = nll - logits[place].log_softmax(-1)[label], labelled + 1
+            for place, target in zip(row["first_pieces"], row["target_log_probs"], strict=True):
+                p, q = (torch.tensor(target) / 2).softmax(-1), (logits[place] / 2).softmax(-1)
+                kl, compared = kl + 4 * (p * (p.log() - q.log())).sum(), compared + 1
+        loss = trainer.compute_loss(trainer.model, CoTPDCollator(0)(rows))
+        torch.testing.assert_close(loss, nll / labelled + 0.7 * kl / compared, atol=1e-5, rtol=1e-5)
+
     def test_detaching_stops_the_gradient_of_kl_alone(self, tmp_path):
         rows = [{**row, "labels": [-100] * len(row["labels"])} for row in mner_rows(4)]
         for row in rows:  # nothing but knowledge holds piece 149

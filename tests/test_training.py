@@ -438,3 +438,29 @@ class TestRunScripts:
             assert done.returncode == 0, done.stderr[-3000:]
             outputs.append(lines(tmp_path / name / "predictions.test.jsonl"))
         assert outputs[0] == outputs[1]
+
+
+class TestFrozenTeachers:
+    @pytest.mark.parametrize("task", list(HEADS))
+    def test_a_student_of_finished_models(self, places, finished, tmp_path, task):
+        teacher = str(finished[task])
+        results = run_task(
+            task, places, tmp_path / "out", {"distill_from": [teacher, teacher]}, {"max_labelled_samples": 4}, **LEARNS
+        )
+        assert set(results["splits"]["test"]) == {"prompt"}, "the student reads the text alone"
+        assert results["settings"]["distill_from"] == [teacher, teacher]
+
+    def test_settings_that_leave_them_without_effect(self, places, finished, tmp_path):
+        teachers = {"distill_from": [str(finished["mner"])]}
+        with pytest.raises(SettingError, match="alpha=0"):
+            run_task("mner", places, tmp_path / "a", teachers, alpha=0.0)
+        with pytest.raises(SettingError, match="no knowledge view"):
+            run_task("mner", places, tmp_path / "b", teachers, eval_views="knowledge")
+
+    def test_changes_to_the_encoder_s_configuration(self, places, tmp_path):
+        changes = {"encoder_config_overrides": "attention_probs_dropout_prob=0.25"}
+        run_task("mner", places, tmp_path / "out", changes, max_steps=1)
+        config = json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))
+        assert config["encoder_config"]["attention_probs_dropout_prob"] == 0.25
+        with pytest.raises(SettingError, match="encoder_config_overrides"):
+            run_task("mner", places, tmp_path / "bad", {"encoder_config_overrides": "no_such_thing=1"})

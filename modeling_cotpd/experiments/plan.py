@@ -21,7 +21,7 @@ class Run:
         settings (`dict`): All settings that are not defaults, without folders.
         data (`str`): The preparation that it reads.
         unlabelled (`tuple[str, ...]`): The preparations whose training rows join without labels.
-        needs (`dict[str, Run]`): Setting to the run whose model folder it takes.
+        needs (`dict[str, tuple[Run, ...]]`): Setting to the runs whose model folders it takes.
         search (`Search`): The search that gives its learning rate; 0 trials: its settings do.
         declared (`str`): Hash of what the sweep declares, known before any data is prepared.
     """
@@ -34,7 +34,7 @@ class Run:
     settings: dict[str, Any]
     data: str
     unlabelled: tuple[str, ...] = ()
-    needs: dict[str, "Run"] = field(default_factory=dict)
+    needs: dict[str, tuple["Run", ...]] = field(default_factory=dict)
     search: Search = field(default_factory=Search)
     declared: str = ""
 
@@ -42,6 +42,11 @@ class Run:
     def title(self) -> str:
         """How messages name it."""
         return f"{self.column} | {self.encoder} | {self.row} | seed {self.seed}"
+
+    @property
+    def all_needs(self) -> list["Run"]:
+        """The runs that must be finished before it."""
+        return [need for needs in self.needs.values() for need in needs]
 
     @property
     def trains(self) -> bool:
@@ -99,7 +104,7 @@ class Plan:
             settings=settings,
             data=place.evaluate_on,
             unlabelled=(),
-            needs={"model_name_or_path": trained},
+            needs={"model_name_or_path": (trained,)},
             search=Search(),
         )
         return self._declare(evaluation)
@@ -107,7 +112,7 @@ class Plan:
     def _trained(self, column: Column, encoder: str, row: Row, seed: int, path: tuple[str, ...]) -> Run:
         sweep = self.sweep
         settings = {**column.settings, **sweep.settings, **sweep.encoders[encoder], **row.settings, "seed": seed}
-        asked = {name: value["run"] for name, value in settings.items() if isinstance(value, Mapping)}
+        asked = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
         return self._declare(
             Run(
                 column=column.name,
@@ -118,7 +123,13 @@ class Plan:
                 settings={name: value for name, value in settings.items() if name not in asked},
                 data=row.data or column.data,
                 unlabelled=row.unlabelled,
-                needs={name: self.cell(column.name, encoder, other, seed, path) for name, other in asked.items()},
+                needs={
+                    name: tuple(
+                        self.cell(column.name, encoder, other["run"], wanted, path)
+                        for wanted in other.get("seeds") or (seed,)
+                    )
+                    for name, other in asked.items()
+                },
                 search=self.search,
             )
         )
@@ -140,7 +151,9 @@ class Plan:
             "settings": settings,
             "data": self.sweep.data[run.data].declaration(),
             "unlabelled": [self.sweep.data[name].declaration() for name in run.unlabelled],
-            "needs": {name: digest(self.declaration(need, seeded)) for name, need in run.needs.items()},
+            "needs": {
+                name: [digest(self.declaration(need, seeded)) for need in needs] for name, needs in run.needs.items()
+            },
             **searched,
         }
 
@@ -156,7 +169,9 @@ class Plan:
                 **told,
                 "data": data_hash(folders[run.data]),
                 "unlabelled": [data_hash(folders[name]) for name in run.unlabelled],
-                "needs": {name: self.key(need, folders, seeded) for name, need in run.needs.items()},
+                "needs": {
+                    name: [self.key(need, folders, seeded) for need in needs] for name, needs in run.needs.items()
+                },
             }
         )
 
@@ -173,10 +188,10 @@ class Plan:
 
     def data_of(self, run: Run) -> list[str]:
         """The preparations that a run and those it needs read."""
-        return [run.data, *run.unlabelled, *(name for need in run.needs.values() for name in self.data_of(need))]
+        return [run.data, *run.unlabelled, *(name for need in run.all_needs for name in self.data_of(need))]
 
     def _add(self, run: Run) -> None:
-        for need in run.needs.values():
+        for need in run.all_needs:
             self._add(need)
         if run.declared not in {other.declared for other in self.runs}:
             self.runs.append(run)

@@ -126,7 +126,7 @@ class Runner:
 
     def _run_one(self, run: Run, outcome: Outcome) -> None:
         folder = self.folder(run)
-        unmet = [need.title for need in run.needs.values() if not is_finished(self.folder(need))]
+        unmet = [need.title for need in run.all_needs if not is_finished(self.folder(need))]
         if unmet:
             outcome.failed[run.title] = f"    the run it needs is not finished: {unmet[0]}"
             return
@@ -159,8 +159,9 @@ class Runner:
         }
         if run.unlabelled:
             settings["unlabelled_dataset_dir"] = [str(self.folders[name]) for name in run.unlabelled]
-        for name, need in run.needs.items():
-            settings[name] = str(self.folder(need) / OUTPUT)
+        for name, needs in run.needs.items():
+            models = [str(self.folder(need) / OUTPUT) for need in needs]
+            settings[name] = models[0] if len(models) == 1 else models
         if run.search.trials and run.trains:
             settings |= best_learning_rates(self.plan, run, settings, self.folders, self.root)
         return settings

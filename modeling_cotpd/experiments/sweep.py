@@ -69,7 +69,7 @@ class Row:
         name (`str`): Its heading.
         view (`str`): The view that it reports, `"prompt"` (text only) or `"knowledge"`.
         settings (`dict`): What it changes in the settings. A value `{run: ROW}` stands for the folder of that row's
-            model of the same column, encoder and seed.
+            model of the same column, encoder and seed; `{run: ROW, seeds: [0, 1]}` for those of these seeds.
         data (`str`): Another preparation than the column's; empty: the column's.
         unlabelled (`tuple[str, ...]`): Preparations whose training rows join without labels.
         columns (`tuple[str, ...]`): The columns that it has; empty: all.
@@ -286,7 +286,8 @@ def _check_references(sweep: Sweep, place: str) -> None:
     used = {column.data for column in sweep.columns.values()}
     used |= {column.evaluate_on for column in sweep.columns.values()} | {row.data for row in sweep.rows}
     used |= {name for row in sweep.rows for name in row.unlabelled}
-    runs = {value["run"] for row in sweep.rows for value in row.settings.values() if isinstance(value, dict)}
+    asked = [value for row in sweep.rows for value in row.settings.values() if isinstance(value, dict)]
+    runs = {_known(value, ("run", "seeds"), f"{place}, rows", ("run",))["run"] for value in asked}
     checks = (
         ("data", used - {""}, list(sweep.data)),
         ("row", {sweep.baseline, sweep.caption_row, sweep.knowledge_row, *runs} - {""}, names),

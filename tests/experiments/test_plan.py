@@ -57,7 +57,7 @@ def test_a_model_is_evaluated_on_other_data(tmp_path: Path):
     assert len(plan.runs) == 8, "the evaluated models are those of the first column"
     run = plan.cell("Otters to Badgers", "tiny", "CPD", 0)
     assert run.data == "badgers" and not run.trains
-    assert run.needs["model_name_or_path"].declared == plan.cell("Otters", "tiny", "CPD", 0).declared
+    assert run.needs["model_name_or_path"][0].declared == plan.cell("Otters", "tiny", "CPD", 0).declared
     assert plan.runs.index(run) > plan.runs.index(plan.cell("Otters", "tiny", "CPD", 0))
 
 
@@ -65,7 +65,7 @@ def test_a_row_may_take_the_model_of_another(tmp_path: Path):
     row = {"name": "from CPD", "view": "prompt", "settings": {"model_name_or_path": {"run": "CPD"}}}
     plan = plan_of(tmp_path, rows=[*SWEEP["rows"], row])
     run = plan.cell("Otters", "tiny", "from CPD", 1)
-    assert run.needs["model_name_or_path"].row == "CPD" and run.needs["model_name_or_path"].seed == 1
+    assert run.needs["model_name_or_path"][0].row == "CPD" and run.needs["model_name_or_path"][0].seed == 1
     circle = {"name": "CPD", "view": "prompt", "settings": {"model_name_or_path": {"run": "from CPD"}}}
     with pytest.raises(SettingError, match="its own model"):
         plan_of(tmp_path, rows=[*SWEEP["rows"][:3], circle, row])
