@@ -1,14 +1,22 @@
 """The Trainer of CoTPD: the two-view loss, its parts in the log, two learning rates, evaluation per view."""
 
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import CommitInfo
+from peft import PeftModel
 from torch import nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import Trainer
 
+from modeling_cotpd.hub import collect, push
 from modeling_cotpd.losses import distillation_kl
 from modeling_cotpd.training_args import CoTPDTrainingArguments
+
+NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
+"""What a batch holds for the loss alone."""
 
 
 class CoTPDTrainer(Trainer):
@@ -27,6 +35,8 @@ class CoTPDTrainer(Trainer):
     - Prompt and head may have their own learning rate.
     - Evaluation reads the views that `args.eval_views` names; the collator must provide `distillation_mask`.
     - Evaluation keeps the order of the rows, also when training groups them by length.
+    - `push_to_hub` publishes the finished model with its code, card and results, and nothing else; checkpoints,
+      optimizer states and `training_args.bin` are never uploaded, whatever `hub_strategy` says.
 
     Example:
 
@@ -68,7 +78,7 @@ class CoTPDTrainer(Trainer):
         """The two-view loss of one batch, as its share of the optimizer step's mean."""
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
-        outputs = model(**{name: value for name, value in inputs.items() if name != "distillation_mask"})
+        outputs = model(**{name: value for name, value in inputs.items() if name not in NOT_FOR_THE_MODEL})
         # DDP averages gradients over processes, while the counts are over all of them
         labelled, compared = num_items_in_batch.clamp(min=1) / self.accelerator.num_processes
         parts = {"prompt_nll": (outputs.nll.sum() / labelled, self.args.prompt_nll_weight)}
@@ -76,15 +86,15 @@ class CoTPDTrainer(Trainer):
             parts["prompt_nll"] = (parts["prompt_nll"][0], 1.0)
         else:
             parts["knowledge_nll"] = (outputs.knowledge_nll.sum() / labelled, 1.0)
-            if self.args.alpha:
-                teacher = outputs.knowledge_logits
-                kl = distillation_kl(
-                    outputs.logits,
-                    teacher.detach() if self.args.detach_knowledge_view else teacher,
-                    inputs["distillation_mask"],
-                    self.args.temperature,
-                )
-                parts["kl"] = (kl / compared, self.current_alpha(self.state.global_step))
+        target = inputs.get("target_log_probs", outputs.knowledge_logits)
+        if target is not None and self.args.alpha:
+            kl = distillation_kl(
+                outputs.logits,
+                target.detach() if self.args.detach_knowledge_view else target,
+                inputs["distillation_mask"],
+                self.args.temperature,
+            )
+            parts["kl"] = (kl / compared, self.current_alpha(self.state.global_step))
         # KL stays in the graph where its schedule begins at 0: DDP wants a gradient for the prompt at every step
         loss = sum(weight * value for name, (value, weight) in parts.items() if weight or name == "kl")
         if model.training:
@@ -130,6 +140,52 @@ class CoTPDTrainer(Trainer):
                 groups.append({**group, "params": new, "lr": rate})
         optimizer.param_groups[:] = groups
         return optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent, but without a push: what is published is complete, results and card included."""
+        super().save_model(output_dir, _internal_call=True)
+
+    def push_to_hub(
+        self,
+        commit_message: str = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+    ) -> CommitInfo | Future[CommitInfo] | None:
+        """Publish what lies in `args.output_dir`, in one commit: see `modeling_cotpd.hub`.
+
+        Args:
+            commit_message (`str`, *optional*): The commit's message.
+            blocking (`bool`, *optional*, defaults to `True`): Wait for the upload; else a `Future` comes back.
+            token (`str`, *optional*): An access token; `args.hub_token` or that of `hf auth login` by default.
+            revision (`str`, *optional*): A branch; `args.hub_revision` by default.
+            private (`bool`, *optional*): Make a private repository; `args.hub_private_repo` by default.
+
+        Returns:
+            The commit; `None` on other processes than the first.
+
+        Raises:
+            SettingError: The folder holds no complete model, or the Hub declines.
+        """
+        # An adapter is published merged, as the run saved it
+        if not isinstance(self.accelerator.unwrap_model(self.model), PeftModel):
+            self.save_model()
+        if not self.is_world_process_zero():
+            return None
+        repo = self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+        return push(
+            collect(self.args.output_dir, repo),
+            repo,
+            message=commit_message,
+            private=bool(self.args.hub_private_repo if private is None else private),
+            revision=revision or self.args.hub_revision,
+            token=token or self.args.hub_token,
+            blocking=blocking,
+        )
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """A checkpoint is not published: it holds the optimizer's state and settings of this machine."""
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         """The rows in their own order, by which predictions are matched to them; also with `group_by_length`."""
