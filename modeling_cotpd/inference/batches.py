@@ -92,6 +92,7 @@ def run_batches(
     settings: BatchSettings,
     pad_token_id: int,
     extra: dict[str, Sequence[Sequence[int]]] | None = None,
+    knowledge: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Run sequences through the model; yields (index, labels, scores), the best label and its probability.
 
@@ -100,20 +101,30 @@ def run_batches(
         sequences (`Sequence[Sequence[int]]`): Piece ids with special tokens.
         extra (`dict[str, Sequence]`, *optional*): Further inputs of equal length for every sequence, such as
             `marker_positions`.
+        knowledge (`Sequence[Sequence[int]]`, *optional*): Per sequence its [x; I; c], which begins with the sequence.
+            When given, labels and scores are those of the knowledge view.
     """
     device = model.device
-    for batch in batches_by_length([len(sequence) for sequence in sequences], settings):
-        width = len(sequences[batch[0]])
-        ids = np.full((len(batch), width), pad_token_id, dtype=np.int64)
-        mask = np.zeros((len(batch), width), dtype=np.int64)
-        for place, index in enumerate(batch):
-            ids[place, : len(sequences[index])] = sequences[index]
-            mask[place, : len(sequences[index])] = 1
-        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+    for batch in batches_by_length([len(sequence) for sequence in knowledge or sequences], settings):
+        inputs = _padded([sequences[index] for index in batch], pad_token_id)
         inputs |= {name: torch.tensor([rows[index] for index in batch]) for name, rows in (extra or {}).items()}
+        if knowledge is not None:
+            views = _padded([knowledge[index] for index in batch], pad_token_id)
+            inputs |= {f"knowledge_{name}": tensor for name, tensor in views.items()}
         with torch.inference_mode():
-            logits = model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits
+            output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
+            logits = output.logits if knowledge is None else output.knowledge_logits
             best = logits.float().softmax(-1).max(-1)
         labels, scores = best.indices.cpu().numpy(), best.values.cpu().numpy()
         for place, index in enumerate(batch):
             yield index, labels[place], scores[place]
+
+
+def _padded(rows: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, torch.Tensor]:
+    width = max(map(len, rows))
+    ids = np.full((len(rows), width), pad_token_id, dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = row
+        mask[place, : len(row)] = 1
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}

@@ -1,5 +1,7 @@
 """A trained model ready to predict: in PyTorch, or exported to ONNX."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +9,13 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.encoders import load_tokenizer
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
 from modeling_cotpd.inference.predictor import EntityPredictor, Predictor, RelationPredictor
+from modeling_cotpd.results import RUN_FILE
 
 TASKS = {"CoTPDForTokenClassification": "mner", "CoTPDForRelationExtraction": "mre"}
 MODEL_CLASSES = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
@@ -25,7 +29,7 @@ def task_of_model(name_or_path: str, **hub) -> str:
     """
     if Path(name_or_path).is_dir() and not (Path(name_or_path) / "config.json").is_file():
         raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
-    config = AutoConfig.from_pretrained(name_or_path, **hub)
+    config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False, **hub)
     for architecture in config.architectures or ():
         if architecture in TASKS:
             return TASKS[architecture]
@@ -51,6 +55,7 @@ def load_predictor(
     batches: BatchSettings | None = None,
     max_length: int | None = None,
     revision: str | None = None,
+    knowledge_columns: Sequence[str] | None = None,
 ) -> tuple[Predictor, str]:
     """A predictor for a trained model, and its task.
 
@@ -62,6 +67,8 @@ def load_predictor(
         batches (`BatchSettings`, *optional*): How much goes through the model at once.
         max_length (`int`, *optional*): The most pieces that are read at once; as many as the model reads by default.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        knowledge_columns (`Sequence[str]`, *optional*): What the knowledge view reads. By default what the run read
+            that left the folder, or all columns where nothing tells.
 
     Returns:
         The predictor, and `"mner"` or `"mre"`.
@@ -87,4 +94,23 @@ def load_predictor(
         if limit is not None and limit < tokenizer.model_max_length:
             tokenizer.model_max_length = limit
     kind = EntityPredictor if task == "mner" else RelationPredictor
-    return kind(model, tokenizer, batches, max_length), task
+    return kind(model, tokenizer, batches, max_length, knowledge_settings(name_or_path, knowledge_columns)), task
+
+
+def knowledge_settings(name_or_path: str, columns: Sequence[str] | None = None) -> ViewSettings:
+    """Columns and length of the knowledge view, as the run had them that left the folder.
+
+    Args:
+        name_or_path (`str`): A run's output folder; elsewhere all columns and 512 pieces.
+        columns (`Sequence[str]`, *optional*): Columns to read instead.
+
+    Raises:
+        SettingError: A column is unknown.
+    """
+    path = Path(name_or_path) / RUN_FILE
+    run = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    default = ViewSettings()
+    if columns is None:
+        # a text-only run read none; its knowledge view is then the text itself
+        columns = run.get("knowledge_columns", default.knowledge_columns)
+    return ViewSettings(tuple(columns), run.get("max_length", default.max_length))

@@ -71,8 +71,8 @@ class OnnxStudent(PreTrainedModel):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        settings = AutoConfig.from_pretrained(folder).to_dict() | {"model_type": OnnxStudentConfig.model_type}
-        return cls(OnnxStudentConfig.from_dict(settings), session)
+        settings = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
+        return cls(OnnxStudentConfig.from_dict(settings | {"model_type": OnnxStudentConfig.model_type}), session)
 
     @property
     def device(self) -> torch.device:

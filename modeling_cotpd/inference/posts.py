@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow
@@ -27,6 +27,7 @@ class Post:
         text (`str`): The text. Tokens are joined by single spaces.
         place (`str`): File and line or row, for messages.
         head, tail (`tuple[int, int]`, *optional*): Character spans [start, end) of the two entities (MRE).
+        knowledge (`Mapping[str, str]`, *optional*): Knowledge column to text, which only the knowledge view reads.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Post:
     place: str
     head: tuple[int, int] | None = None
     tail: tuple[int, int] | None = None
+    knowledge: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,25 @@
-"""Predictions for lists of posts, from the text alone: entities, or the relation of two entities."""
+"""Predictions for lists of posts: entities, or the relation of two entities, from the text alone or with knowledge."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.data.views import ViewSettings, share_budget
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.inference.attention import PromptAttention, attention_over_words
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, run_batches, stretches
 from modeling_cotpd.inference.entities import EntityReader
+from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, special_affixes
 from modeling_cotpd.pipeline_cotpd import window
 
 SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+VIEWS = ("prompt", "knowledge")
 
 
 class Predictor:
@@ -25,6 +31,7 @@ class Predictor:
         settings (`BatchSettings`, *optional*): How much goes through the model at once.
         max_length (`int`, *optional*): The most pieces that are read at once, special tokens included. By default as
             many as the tokenizer's `model_max_length` says, or 512 where it says nothing.
+        knowledge (`ViewSettings`, *optional*): The columns that the knowledge view reads, and its length.
 
     Raises:
         SettingError: The tokenizer is a slow one, or `max_length` is more than the model reads or leaves no room.
@@ -36,11 +43,13 @@ class Predictor:
         tokenizer: PreTrainedTokenizerBase,
         settings: BatchSettings | None = None,
         max_length: int | None = None,
+        knowledge: ViewSettings | None = None,
     ):
         if not tokenizer.is_fast:
             raise SettingError(f"{type(tokenizer).__name__} is a slow tokenizer and knows no character offsets.")
         self.model, self.tokenizer = model, tokenizer
         self.settings = settings or BatchSettings()
+        self.knowledge = knowledge or ViewSettings(KNOWLEDGE_COLUMNS)
         self.label_names = [model.config.id2label[index] for index in range(model.config.num_labels)]
         self.prefix, self.suffix = special_affixes(tokenizer)
         limit = tokenizer.model_max_length
@@ -52,24 +61,113 @@ class Predictor:
         if self.room < 8:
             raise SettingError(f"max_length={self.max_length} leaves {self.room} pieces for text; it needs 8.")
 
-    def __call__(self, posts: Sequence[Post]) -> list[dict]:
-        """One result per post, in their order."""
+    def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
+        """One result per post, in their order.
+
+        Args:
+            posts (`Sequence[Post]`): The posts.
+            view (`str`, *optional*, defaults to `"prompt"`): Read the text alone, or with `"knowledge"` the posts'
+                knowledge too.
+        """
         raise NotImplementedError
 
     def _tokenize(self, posts: Sequence[Post]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
         """Pieces and their characters. A lone surrogate, which is no character, is read as U+FFFD: also one long."""
         if not posts:
             return [], []
-        encoded = self.tokenizer(
-            [post.text.translate(SURROGATES) if not post.text.isascii() else post.text for post in posts],
+        texts = {text: number for number, text in enumerate(dict.fromkeys(post.text for post in posts))}
+        encoded = self._pieces([readable(text) for text in texts], offsets=True)
+        numbers = [texts[post.text] for post in posts]
+        return [encoded["input_ids"][n] for n in numbers], [encoded["offset_mapping"][n] for n in numbers]
+
+    def _pieces(self, texts: list[str], offsets: bool = False) -> Any:
+        return self.tokenizer(
+            texts,
             add_special_tokens=False,
             return_attention_mask=False,
             return_token_type_ids=False,
-            return_offsets_mapping=True,
+            return_offsets_mapping=offsets,
             split_special_tokens=True,
             verbose=False,
         )
-        return encoded["input_ids"], encoded["offset_mapping"]
+
+    def _columns(self, posts: Sequence[Post], view: str) -> list[list[list[int]]] | None:
+        """Per post the pieces of each of its knowledge columns; `None` for the prompt view."""
+        if view == "prompt":
+            return None
+        if view not in VIEWS:
+            raise SettingError(f"There is no view {view!r}.", fix=f"Use {' or '.join(VIEWS)}.")
+        if isinstance(self.model, OnnxStudent):
+            raise SettingError("An exported model has the prompt view alone.", fix="Use the PyTorch model.")
+        names = self.knowledge.knowledge_columns
+        texts = [readable(post.knowledge.get(name, "")) for post in posts for name in names]
+        pieces = self._pieces(texts)["input_ids"] if texts else []
+        return [pieces[start : start + len(names)] for start in range(0, len(texts), len(names) or 1)]
+
+    def _views(
+        self, sequences: list[list[int]], owners: list[int], columns: list[list[list[int]]] | None
+    ) -> list[list[int]] | None:
+        """[x; I; c] of every sequence from the columns of the post that owns it, as `ViewBuilder` lays it out: the
+        text, then every column with the closing special tokens; `None` for the prompt view."""
+        if columns is None:
+            return None
+        views = []
+        for sequence, owner in zip(sequences, owners, strict=True):
+            limit = self._view_length() - len(sequence) - len(self.suffix) * sum(map(bool, columns[owner]))
+            given = share_budget([len(pieces) for pieces in columns[owner]], limit)
+            view = list(sequence)
+            for pieces, count in zip(columns[owner], given, strict=True):
+                if count:
+                    view += [*pieces[:count], *self.suffix]
+            views.append(view)
+        return views
+
+    def _view_length(self) -> int:
+        positions = self.model.get_base_model().max_positions
+        return min(self.knowledge.max_length, positions or self.knowledge.max_length)
+
+    def attention(self, post: Post) -> PromptAttention | None:
+        """Where the prompt's queries look in a post; of a post longer than the model reads, in what is read first.
+
+        Args:
+            post (`Post`): The post, for relations with its two entities.
+
+        Returns:
+            `None` for prompts that look nowhere (all but the conditional one), exported models, and empty posts.
+        """
+        (pieces,), (offsets,) = self._tokenize([post])
+        if isinstance(self.model, OnnxStudent) or self.model.config.prompt_type != "conditional" or not pieces:
+            return None
+        begin, sequence, places, extra = self._first_read(post, pieces, offsets)
+        inputs = {name: torch.tensor([row]).to(self.model.device) for name, row in extra.items()}
+        inputs["input_ids"] = torch.tensor([sequence]).to(self.model.device)
+        with torch.inference_mode():
+            shares = self.model(**inputs, output_prompt_attentions=True).prompt_attentions[0].float().cpu().numpy()
+        return attention_over_words(post.text, shares[:, places], offsets[begin : begin + len(places)])
+
+    def _first_read(
+        self, post: Post, pieces: list[int], offsets: list[tuple[int, int]]
+    ) -> tuple[int, list[int], list[int], dict[str, list[int]]]:
+        """The first piece that is read, the sequence, where the text's pieces stand in it, and further inputs."""
+        raise NotImplementedError
+
+    def _most(self, view: str) -> int:
+        """The most pieces of a text, without special tokens, that a view can hold."""
+        own = len(self.prefix) + len(self.suffix)
+        return self.room if view == "prompt" else min(self.room, self._view_length() - own)
+
+    def _reach(self, length: int, view: str) -> int:
+        """How many pieces of a text of `length` pieces are read at once.
+
+        Of a text that the knowledge view can not hold whole, half as many as it holds, so that knowledge has room.
+        """
+        most = self._most(view)
+        return most if view == "prompt" or length <= most else most // 2
+
+
+def readable(text: str) -> str:
+    """A text whose lone surrogates, which tokenizers refuse, are U+FFFD; as long as before."""
+    return text if text.isascii() else text.translate(SURROGATES)
 
 
 class EntityPredictor(Predictor):
@@ -90,18 +188,26 @@ class EntityPredictor(Predictor):
         tokenizer: PreTrainedTokenizerBase,
         settings: BatchSettings | None = None,
         max_length: int | None = None,
+        knowledge: ViewSettings | None = None,
     ):
-        super().__init__(model, tokenizer, settings, max_length)
+        super().__init__(model, tokenizer, settings, max_length, knowledge)
         self.reader = EntityReader(tokenizer, self.label_names)
 
-    def __call__(self, posts: Sequence[Post]) -> list[dict]:
+    def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
+        columns = self._columns(posts, view)
         pieces, offsets = self._tokenize(posts)
-        parts = [part for row, ids in enumerate(pieces) if ids for part in stretches(row, len(ids), self.room)]
+        parts = [
+            part
+            for row, ids in enumerate(pieces)
+            if ids
+            for part in stretches(row, len(ids), self._reach(len(ids), view))
+        ]
         sequences = [[*self.prefix, *pieces[part.row][part.begin : part.end], *self.suffix] for part in parts]
+        views = self._views(sequences, [part.row for part in parts], columns)
         labels = [np.zeros(len(ids), dtype=np.int64) for ids in pieces]
         scores = [np.zeros(len(ids), dtype=np.float32) for ids in pieces]
         for index, part_labels, part_scores in run_batches(
-            self.model, sequences, self.settings, self.tokenizer.pad_token_id
+            self.model, sequences, self.settings, self.tokenizer.pad_token_id, knowledge=views
         ):
             part = parts[index]
             shift = len(self.prefix) - part.begin
@@ -117,6 +223,13 @@ class EntityPredictor(Predictor):
             for row, post in enumerate(posts)
         ]
 
+    def _first_read(
+        self, post: Post, pieces: list[int], offsets: list[tuple[int, int]]
+    ) -> tuple[int, list[int], list[int], dict[str, list[int]]]:
+        count = min(len(pieces), self.room)
+        sequence = [*self.prefix, *pieces[:count], *self.suffix]
+        return 0, sequence, list(range(len(self.prefix), len(self.prefix) + count)), {}
+
 
 class RelationPredictor(Predictor):
     """The relation between two entities of each post. Of a post longer than the model reads, it reads the pieces
@@ -125,9 +238,9 @@ class RelationPredictor(Predictor):
     A post whose entities lie further apart than the model reads gets no relation but a `problem` that says so.
     """
 
-    def __call__(self, posts: Sequence[Post]) -> list[dict]:
+    def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
+        columns = self._columns(posts, view)
         pieces, offsets = self._tokenize(posts)
-        markers = marker_ids(self.tokenizer)
         results: list[dict[str, Any]] = []
         sequences: list[list[int]] = []
         positions: list[list[int]] = []
@@ -135,30 +248,55 @@ class RelationPredictor(Predictor):
         for row, post in enumerate(posts):
             result = {"id": post.id, "text": post.text, "head": post.head, "tail": post.tail, "relation": None}
             results.append(result | {"score": None})
-            if post.head is None or post.tail is None:
-                raise SettingError("A relation needs two entities.", place=post.place, fix="Read the posts for mre.")
-            head, tail = (pieces_of_span(offsets[row], *span) for span in (post.head, post.tail))
+            head, tail = (pieces_of_span(offsets[row], *span) for span in self._pair(post))
             try:
-                begin, end = window(
-                    len(pieces[row]), min(head[0], tail[0]), max(head[1], tail[1]), self.room - len(markers)
-                )
+                _, sequence, places = self._marked(pieces[row], head, tail, view)
             except ValueError as error:
                 results[row]["problem"] = str(error)
                 continue
-            marked, places = insert_markers(
-                pieces[row][begin:end],
-                (head[0] - begin, head[1] - begin),
-                (tail[0] - begin, tail[1] - begin),
-                markers,
-            )
             owners.append(row)
-            sequences.append([*self.prefix, *marked, *self.suffix])
-            positions.append([place + len(self.prefix) for place in places])
+            sequences.append(sequence)
+            positions.append(places)
+        views = self._views(sequences, owners, columns)
         for index, label, score in run_batches(
-            self.model, sequences, self.settings, self.tokenizer.pad_token_id, {"marker_positions": positions}
+            self.model, sequences, self.settings, self.tokenizer.pad_token_id, {"marker_positions": positions}, views
         ):
             results[owners[index]] |= {
                 "relation": self.label_names[int(label)],
                 "score": round(float(score), 6),
             }
         return results
+
+    def _marked(
+        self, pieces: list[int], head: tuple[int, int], tail: tuple[int, int], view: str
+    ) -> tuple[int, list[int], list[int]]:
+        """The first piece that is read around two entities, the sequence, and where its start markers stand.
+
+        Raises:
+            ValueError: The entities lie further apart than the model reads.
+        """
+        markers = marker_ids(self.tokenizer)
+        first, last = min(head[0], tail[0]), max(head[1], tail[1])
+        room = self._reach(len(pieces) + len(markers), view) - len(markers)
+        room = max(room, min(last - first, self._most(view) - len(markers)))
+        begin, end = window(len(pieces), first, last, room)
+        marked, places = insert_markers(
+            pieces[begin:end], (head[0] - begin, head[1] - begin), (tail[0] - begin, tail[1] - begin), markers
+        )
+        return begin, [*self.prefix, *marked, *self.suffix], [place + len(self.prefix) for place in places]
+
+    def _first_read(
+        self, post: Post, pieces: list[int], offsets: list[tuple[int, int]]
+    ) -> tuple[int, list[int], list[int], dict[str, list[int]]]:
+        head, tail = (pieces_of_span(offsets, *span) for span in self._pair(post))
+        begin, sequence, starts = self._marked(pieces, head, tail, "prompt")
+        markers = set(marker_ids(self.tokenizer))
+        places = [place for place, piece in enumerate(sequence) if piece not in markers]
+        own = places[len(self.prefix) : len(places) - len(self.suffix)]
+        return begin, sequence, own, {"marker_positions": starts}
+
+    @staticmethod
+    def _pair(post: Post) -> tuple[tuple[int, int], tuple[int, int]]:
+        if post.head is None or post.tail is None:
+            raise SettingError("A relation needs two entities.", place=post.place, fix="Read the posts for mre.")
+        return post.head, post.tail

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.posts import Post, PostFile, count_posts, read_posts
-from modeling_cotpd.inference.predictor import Predictor
 
 WINDOW_POSTS = 4096
 WINDOW_CHARACTERS = 1 << 20
@@ -104,7 +103,7 @@ def _stamp(path: Path) -> list:
 
 
 def predict_windows(
-    predictor: Predictor,
+    predictor: Callable[[Sequence[Post]], list[dict]],
     files: Sequence[PostFile],
     task: str,
     output: Path,

@@ -166,6 +166,27 @@ def shorten(text: str, max_words: int) -> str:
     return " ".join(text.split()[:max_words])
 
 
+def passage_index(passages: Passages, embedder: TextEmbedder, index: str = "Flat", cache: Path | None = None):
+    """A FAISS index of passages; their vectors are read from the cache, and made first where they are missing.
+
+    Args:
+        passages (`Passages`): From `train_passages` or `corpus_passages`.
+        embedder (`TextEmbedder`): Makes the vectors.
+        index (`str`, defaults to `Flat`): A FAISS factory string, see `build_index`.
+        cache (`Path`, *optional*): Where vectors are kept; below the user's cache folder by default.
+    """
+    folder = vector_folder(cache, passages.key, embedder.fingerprint)
+    vectors = stored_vectors(
+        folder,
+        lambda start, stop: embedder.passages(passages.keys[start:stop]),
+        len(passages.keys),
+        embedder.dimension,
+        64 * embedder.batch_size,
+        "passage",
+    )
+    return build_index(vectors, index, folder)
+
+
 def retrieve_texts(
     splits: Mapping[str, Dataset],
     passages: Passages,
@@ -196,16 +217,7 @@ def retrieve_texts(
         >>> found = retrieve_texts(splits, train_passages(splits), embedder)  # doctest: +SKIP
     """
     chunk = 64 * embedder.batch_size
-    folder = vector_folder(cache, passages.key, embedder.fingerprint)
-    vectors = stored_vectors(
-        folder,
-        lambda start, stop: embedder.passages(passages.keys[start:stop]),
-        len(passages.keys),
-        embedder.dimension,
-        chunk,
-        "passage",
-    )
-    built = build_index(vectors, index, folder)
+    built = passage_index(passages, embedder, index, cache)
     found = {}
     for name, split in splits.items():
         queries = row_texts(split)

@@ -8,29 +8,15 @@ from pathlib import Path
 
 import pytest
 import typer
-from tiny_models import LABELS, tiny_model, wordpiece_tokenizer
+from inference_models import saved
 from typer.testing import CliRunner
 
-from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd import CoTPDForRelationExtraction
 from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.markers_cotpd import add_entity_markers
 
 app = typer.Typer()
 app.command()(predict)
-
-
-def saved(folder: Path, kind: type = CoTPDForTokenClassification) -> Path:
-    """A tiny model on disk."""
-    tokenizer = wordpiece_tokenizer()
-    changes: dict = {"id2label": dict(enumerate(LABELS))}
-    if kind is CoTPDForRelationExtraction:
-        add_entity_markers(tokenizer)
-        changes = {"num_labels": 3, "id2label": {0: "None", 1: "/per/loc", 2: "/per/org"}}
-    tiny_model(kind, "bert", {"vocab_size": len(tokenizer)}, **changes).save_pretrained(folder)
-    tokenizer.model_max_length = 61
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def rows(path: Path) -> list[dict]:

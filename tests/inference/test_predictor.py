@@ -7,21 +7,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
+from inference_models import made
+from tiny_models import TOKENIZER_KINDS
 from transformers import pipeline
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
-from modeling_cotpd.encoders import unspell_special_tokens
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.entities import EntityReader
 from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
-from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
 
-FAMILY = {"wordpiece": "bert", "bpe": "roberta", "unigram": "xlm-roberta"}
-LONG = 2000  # positions, so that random posts fit
 WORDS = ["Mira", "Holt", "Tarn", "Bridge", "RT", "@", "#otters", "don't", "İstanbul", "ﬁne", "naïve", "𝔐ira", "[SEP]"]
 ODD = [
     "👩‍🎤",
@@ -44,21 +41,6 @@ post_texts = st.one_of(
     st.lists(st.sampled_from(WORDS + ODD), max_size=25).map(" ".join),
     st.lists(st.sampled_from([*WORDS, *ODD, " ", "  ", ""]), max_size=25).map("".join),
 )
-
-
-def made(kind: type, tokenizer_kind: str, positions: int = LONG, **changes):
-    """A tiny model and tokenizer that fit each other."""
-    tokenizer = unspell_special_tokens(TOKENIZER_KINDS[tokenizer_kind]())
-    tokenizer.split_special_tokens = True
-    if kind is CoTPDForRelationExtraction:
-        add_entity_markers(tokenizer)
-    else:
-        changes |= {"id2label": dict(enumerate(LABELS))}
-    encoder = {"vocab_size": len(tokenizer), "max_position_embeddings": positions + 8}
-    model = tiny_model(kind, FAMILY[tokenizer_kind], encoder, **changes)
-    tokenizer.model_max_length = positions
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]
-    return model, tokenizer
 
 
 @pytest.fixture(scope="module", params=sorted(TOKENIZER_KINDS))

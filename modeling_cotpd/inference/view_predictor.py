@@ -1,0 +1,257 @@
+"""One post at a time: from the text alone, with a picture or knowledge, or both ways with the difference."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.inference.attention import PromptAttention
+from modeling_cotpd.inference.changes import entity_changes, relation_changes
+from modeling_cotpd.inference.knowledge_source import KnowledgeSource, knowledge_columns_of
+from modeling_cotpd.inference.load import load_predictor
+from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.inference.predictor import Predictor, RelationPredictor
+from modeling_cotpd.inference.triples import TripleExtractor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from modeling_cotpd.inference.similar import SimilarPost, SimilarPosts
+
+CHOICES = ("auto", "prompt", "knowledge", "both")
+
+
+@dataclass(frozen=True)
+class ViewPrediction:
+    """What was predicted about one post.
+
+    Args:
+        text (`str`): The post as it was given; all offsets count its characters.
+        view (`str`): `"prompt"` (text alone) or `"knowledge"`: which view answers.
+        views (`dict[str, dict]`): Every view that was read. A view has `entities` (`start`, `end`, `type`, `score`,
+            `text`); with a model for relations also `relations` between them (`head`, `tail`, `relation`, `score`);
+            or, for one given pair, `head`, `tail`, `relation` and `score`.
+        knowledge (`dict[str, str]`): What the knowledge view read, by column; empty when it was not read.
+        changes (`dict[str, list[dict]]`): With both views, the differences of `entities` and `relations`, see
+            `modeling_cotpd.inference.changes`.
+        problems (`list[str]`): Why a part of the knowledge is missing.
+        attention (`PromptAttention`, *optional*): Where the prompt's queries look, when asked for.
+        similar (`list[SimilarPost]`): The most similar training posts, when asked for.
+    """
+
+    text: str
+    view: str
+    views: dict[str, dict]
+    knowledge: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, list[dict]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    attention: PromptAttention | None = None
+    similar: "list[SimilarPost]" = field(default_factory=list)
+
+    @property
+    def answer(self) -> dict:
+        """The prediction of the view that answers."""
+        return self.views[self.view]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for `json.dumps`."""
+        return asdict(self)
+
+
+class ViewPredictor:
+    """Predicts with or without knowledge, whatever is at hand.
+
+    Args:
+        predictor (`Predictor` or `TripleExtractor`): The model, or the two models of triples.
+        source (`KnowledgeSource`, *optional*): The captioner and the teacher to ask; by default nobody is asked.
+        similar (`SimilarPosts`, *optional*): Where similar training posts are looked up.
+
+    Example:
+
+    ```python
+    >>> predictor = ViewPredictor.from_folder("output/twitter2017")  # doctest: +SKIP
+    >>> predictor.predict("Maya Stone moved to Harlow").answer["entities"]  # doctest: +SKIP
+    >>> both = predictor.predict("go Otters", caption="players on a pitch", view="both")  # doctest: +SKIP
+    >>> both.changes["entities"]  # doctest: +SKIP
+    [{'kind': 'added', 'prompt': None, 'knowledge': {'start': 3, 'end': 9, 'type': 'ORG', ...}}]
+    ```
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor | TripleExtractor,
+        source: KnowledgeSource | None = None,
+        similar: "SimilarPosts | None" = None,
+    ):
+        self.predictor, self.similar = predictor, similar
+        self.source = source or KnowledgeSource()
+        readers = (predictor.finder, predictor.relater) if isinstance(predictor, TripleExtractor) else (predictor,)
+        columns = {name for reader in readers for name in reader.knowledge.knowledge_columns}
+        self.columns = tuple(name for name in KNOWLEDGE_COLUMNS if name in columns)
+
+    @classmethod
+    def from_folder(
+        cls,
+        name_or_path: str | os.PathLike,
+        *,
+        relations: str | os.PathLike | None = None,
+        dataset_dir: str | os.PathLike | None = None,
+        source: KnowledgeSource | None = None,
+        device: str | torch.device = "cpu",
+        dtype: str = "auto",
+        revision: str | None = None,
+        knowledge_columns: Sequence[str] | None = None,
+        **triples: Any,
+    ) -> "ViewPredictor":
+        """Load a trained model, or two for triples.
+
+        Args:
+            name_or_path (`str` or `os.PathLike`): A run's output folder, or a Hub repository.
+            relations (`str` or `os.PathLike`, *optional*): A model for relations, which makes the pair predict
+                triples; the first is then one for entities.
+            dataset_dir (`str` or `os.PathLike`, *optional*): The prepared folder it was trained on, for similar posts.
+            source (`KnowledgeSource`, *optional*): The captioner and the teacher to ask.
+            device, dtype, revision (of the first model), knowledge_columns (without `relations`): As for
+                `load_predictor`.
+            triples: `min_score`, `fit_types` and `nearest` of `TripleExtractor`.
+
+        Raises:
+            SettingError: There is no such model, or the two come in the wrong order.
+            DataError: The prepared folder has another task or no training split.
+        """
+        predictor: Predictor | TripleExtractor
+        if relations is None:
+            predictor, _ = load_predictor(
+                str(name_or_path), device=device, dtype=dtype, revision=revision, knowledge_columns=knowledge_columns
+            )
+        else:
+            predictor = TripleExtractor.from_folders(
+                name_or_path, relations, device=device, dtype=dtype, revision=revision, **triples
+            )
+        similar = None
+        if dataset_dir is not None:
+            from modeling_cotpd.inference.similar import SimilarPosts
+
+            similar = SimilarPosts.from_folder(dataset_dir)
+        return cls(predictor, source, similar)
+
+    @property
+    def task(self) -> str:
+        """`"mner"`, `"mre"` (one pair) or `"triples"`."""
+        if isinstance(self.predictor, TripleExtractor):
+            return "triples"
+        return "mre" if isinstance(self.predictor, RelationPredictor) else "mner"
+
+    def predict(
+        self,
+        text: str,
+        image: "str | os.PathLike | Image.Image | None" = None,
+        caption: str | None = None,
+        knowledge: Mapping[str, str] | str | None = None,
+        *,
+        head: tuple[int, int] | None = None,
+        tail: tuple[int, int] | None = None,
+        view: str = "auto",
+        attention: bool = False,
+        similar: int = 0,
+    ) -> ViewPrediction:
+        """Predict on one post.
+
+        Args:
+            text (`str`): The post, any characters.
+            image (`str`, `os.PathLike` or `PIL.Image.Image`, *optional*): Its picture, which the captioner turns into
+                a caption.
+            caption (`str`, *optional*): The picture in words, instead of a captioner's.
+            knowledge (`Mapping[str, str]` or `str`, *optional*): Explanations under `noun`, `sentence` and
+                `multimodality`, or one text. What is missing is asked from the teacher, if there is one.
+            head, tail (`tuple[int, int]`, *optional*): For a model for relations alone, the two entities: their first
+                character and the one behind the last.
+            view (`str`, *optional*, defaults to `"auto"`): `"prompt"` reads the text alone, `"knowledge"` also caption
+                and explanations, `"both"` reads both ways and tells the difference. `"auto"` takes the knowledge view
+                with an image, a caption or knowledge, the prompt view without.
+            attention (`bool`, *optional*, defaults to `False`): Tell where the prompt's queries look.
+            similar (`int`, *optional*, defaults to 0): How many similar training posts to look up.
+
+        Raises:
+            SettingError: The view is unknown or has nothing to read, a pair is missing, or a picture has no captioner.
+            KnowledgeError: The picture can not be read, or the teacher's endpoint declines.
+        """
+        if view not in CHOICES:
+            raise SettingError(f"There is no view {view!r}.", fix=f"Use {', '.join(CHOICES)}.")
+        if not isinstance(text, str):
+            raise SettingError(f"The post is a {type(text).__name__}, not a string.")
+        self._check_pair(text, head, tail)
+        given = {**({"caption": caption} if caption and caption.strip() else {}), **knowledge_columns_of(knowledge)}
+        if view == "auto":
+            view = "knowledge" if given or image is not None else "prompt"
+        known, problems = self._known(text, image, given) if view != "prompt" else ({}, [])
+        post = Post("post", text, "the post", head, tail, known)
+        names = ("prompt", "knowledge") if view == "both" else (view,)
+        views = {name: self._read(post, name) for name in names}
+        return ViewPrediction(
+            text,
+            names[-1],
+            views,
+            known,
+            _changes(views) if view == "both" else {},
+            problems,
+            self.predictor.attention(post) if attention else None,
+            self._similar(post, similar),
+        )
+
+    def _read(self, post: Post, view: str) -> dict:
+        (result,) = self.predictor([post], view)
+        return {name: value for name, value in result.items() if name not in ("id", "text")}
+
+    def _known(self, text: str, image: Any, given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+        """The columns that the knowledge view reads, captioner and teacher asked; and why some are missing."""
+        if not self.columns:
+            raise SettingError("The model was trained without knowledge.", fix='Use view="prompt".')
+        known, problems = dict(given), list[str]()
+        if image is not None and "caption" not in known:
+            known["caption"] = self.source.caption(image)
+        if self.source.plan is not None and any(name not in known for name in self.columns if name != "caption"):
+            explained, problems = self.source.explain(text, known.get("caption", ""))
+            known = {**explained, **known}
+        problems += [f"The model does not read {name}." for name in given if name not in self.columns]
+        known = {name: known[name] for name in self.columns if known.get(name)}
+        if not known and self.source.plan is None:
+            raise SettingError(
+                f"There is nothing for the knowledge view; it reads {', '.join(self.columns)}.",
+                fix='Give a caption or knowledge, configure a teacher, or use view="prompt".',
+            )
+        return known, problems
+
+    def _check_pair(self, text: str, head: tuple[int, int] | None, tail: tuple[int, int] | None) -> None:
+        if self.task != "mre":
+            if head is not None or tail is not None:
+                raise SettingError("This model finds the entities itself.", fix="Leave head and tail out.")
+            return
+        for name, span in (("head", head), ("tail", tail)):
+            if span is None:
+                raise SettingError(f"A relation needs two entities; {name} is missing.", fix=f"Give {name}=(0, 4).")
+            start, end = span
+            if not 0 <= start < end <= len(text) or not text[start:end].strip():
+                raise SettingError(
+                    f"The {name} span ({start}, {end}) holds no characters of the {len(text)} of the text.",
+                    fix="Spans count characters from 0 and exclude their end.",
+                )
+
+    def _similar(self, post: Post, count: int) -> "list[SimilarPost]":
+        if not count:
+            return []
+        if self.similar is None:
+            raise SettingError("There are no training posts to look in.", fix="Give dataset_dir=...")
+        return self.similar(post.text, count)
+
+
+def _changes(views: dict[str, dict]) -> dict[str, list[dict]]:
+    before, after = views["prompt"], views["knowledge"]
+    changes = {"entities": entity_changes(before["entities"], after["entities"])} if "entities" in before else {}
+    if "relation" in before or "relations" in before:
+        changes["relations"] = relation_changes(before, after)
+    return changes

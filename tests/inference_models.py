@@ -1,0 +1,42 @@
+"""Tiny models with tokenizers that fit them, in memory or on disk."""
+
+from pathlib import Path
+
+from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model, wordpiece_tokenizer
+
+from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.encoders import unspell_special_tokens
+from modeling_cotpd.markers_cotpd import add_entity_markers
+
+FAMILY = {"wordpiece": "bert", "bpe": "roberta", "unigram": "xlm-roberta"}
+LONG = 2000  # positions, so that random posts fit
+RELATIONS = {0: "None", 1: "/per/loc", 2: "/per/org"}
+
+
+def made(kind: type, tokenizer_kind: str, positions: int = LONG, **changes):
+    """A tiny model and tokenizer that fit each other."""
+    tokenizer = unspell_special_tokens(TOKENIZER_KINDS[tokenizer_kind]())
+    tokenizer.split_special_tokens = True
+    if kind is CoTPDForRelationExtraction:
+        add_entity_markers(tokenizer)
+    else:
+        changes = {"id2label": dict(enumerate(LABELS)), **changes}
+    encoder = {"vocab_size": len(tokenizer), "max_position_embeddings": positions + 8}
+    model = tiny_model(kind, FAMILY[tokenizer_kind], encoder, **changes)
+    tokenizer.model_max_length = positions
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return model, tokenizer
+
+
+def saved(folder: Path, kind: type = CoTPDForTokenClassification, **changes) -> Path:
+    """A tiny model on disk."""
+    tokenizer = wordpiece_tokenizer()
+    if kind is CoTPDForRelationExtraction:
+        add_entity_markers(tokenizer)
+        changes = {"num_labels": 3, "id2label": RELATIONS, **changes}
+    else:
+        changes = {"id2label": dict(enumerate(LABELS)), **changes}
+    tiny_model(kind, "bert", {"vocab_size": len(tokenizer)}, **changes).save_pretrained(folder)
+    tokenizer.model_max_length = 61
+    tokenizer.save_pretrained(folder)
+    return folder
