@@ -12,7 +12,7 @@ OUT ?= outputs/demo
 # Test processes
 JOBS ?= 2
 
-.PHONY: demo test test-slow style quality clean
+.PHONY: demo test test-slow style quality docs docs-serve dist clean
 
 $(BIN)/.torch:
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,15 @@ $(BIN)/.demo: $(BIN)/.torch setup.cfg pyproject.toml
 
 $(BIN)/.test: $(BIN)/.torch setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[test,quality]"
+	touch $@
+
+$(BIN)/.docs: $(BIN)/.torch setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	touch $@
+
+$(BIN)/.dist:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "build>=1.2,<2" "twine>=6.1,<8"
 	touch $@
 
 demo: $(BIN)/.demo
@@ -45,5 +54,16 @@ quality: $(BIN)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(BIN)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(BIN)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+dist: $(BIN)/.dist
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info outputs
+	rm -rf $(VENV) build dist *.egg-info outputs site
