@@ -4,6 +4,7 @@ The prompt view [x; p] is what inference reads; the knowledge view [x; I; c] run
 of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden size, C labels.
 """
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,18 @@ class CoTPDPreTrainedModel(PreTrainedModel):
             module.init_weights()
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, use_safetensors: bool = True, **kwargs):
+        """As `PreTrainedModel.from_pretrained`, but from safetensors alone.
+
+        Raises:
+            OSError: There are only other weights. A pickle can run code when it is loaded.
+        """
+        if not use_safetensors:
+            raise ValueError("Only safetensors are loaded: leave use_safetensors out.")
+        refuse_pickle(pretrained_model_name_or_path)
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, use_safetensors=True, **kwargs)
+
+    @classmethod
     def from_encoder(
         cls,
         name_or_path: str,
@@ -117,7 +130,8 @@ class CoTPDPreTrainedModel(PreTrainedModel):
         ... )  # doctest: +SKIP
         ```
         """
-        loading = {"dtype": torch.float32, **(encoder_kwargs or {})}
+        refuse_pickle(name_or_path)
+        loading = {"dtype": torch.float32, "trust_remote_code": False, **(encoder_kwargs or {})}
         encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **loading)
         attention = encoder.config._attn_implementation  # a composite configuration sets it back to the default
         if Path(name_or_path).is_dir():  # a path of this machine says nothing on another
@@ -414,6 +428,19 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
         markers = hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])).flatten(1)
         logits = self.classifier(self.dropout(markers))
         return logits, None if labels is None else row_nll(logits, labels)
+
+
+def refuse_pickle(name_or_path: str | os.PathLike | None) -> None:
+    """Raise an `OSError` that says why when a folder has weights, but none as safetensors."""
+    if name_or_path is None or not Path(name_or_path).is_dir():
+        return
+    names = [path.name for path in sorted(Path(name_or_path).iterdir())]
+    pickles = [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
+    if pickles and not any(name.endswith(".safetensors") for name in names):
+        raise OSError(
+            f"{name_or_path} has only a pickle checkpoint ({pickles[0]}), which can run code when it is loaded. "
+            "Convert it where you trust it: load it there and save it with save_pretrained, which writes safetensors."
+        )
 
 
 def row_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ def load_tokenizer(path: str | os.PathLike) -> PreTrainedTokenizerBase:
         SettingError: There is none.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise SettingError(
             f"No tokenizer could be loaded: {str(error).splitlines()[0]}",

@@ -94,7 +94,11 @@ class TextEmbedder:
             ) from None
         try:
             self._model = SentenceTransformer(
-                model, revision=revision, device=device, model_kwargs={"use_safetensors": True}
+                model,
+                revision=revision,
+                device=device,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError) as error:
             raise KnowledgeError(

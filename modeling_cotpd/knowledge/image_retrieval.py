@@ -47,10 +47,10 @@ class ImageEmbedder:
         device: str | None = None,
     ):
         try:
-            config = AutoConfig.from_pretrained(model, revision=revision)
+            config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
             if config.model_type != "clip":
                 raise ValueError(f"it is a {config.model_type} model.")
-            self._processor = AutoImageProcessor.from_pretrained(model, revision=revision)
+            self._processor = AutoImageProcessor.from_pretrained(model, revision=revision, trust_remote_code=False)
             self._model = CLIPModel.from_pretrained(model, revision=revision, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise KnowledgeError(

@@ -70,7 +70,7 @@ def count_with(tokenizer: str) -> Callable[[str], int]:
     from transformers import AutoTokenizer
 
     try:
-        loaded = AutoTokenizer.from_pretrained(tokenizer)
+        loaded = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise SettingError(f"This tokenizer can not be loaded: {error}", place="tokenizer") from None
     return lambda text: len(loaded(text, add_special_tokens=False, verbose=False)["input_ids"])
