@@ -32,15 +32,20 @@ def resolve_encoder(name_or_path: str) -> str:
     return str(Path(spec.origin).parent / "model")
 
 
-def load_tokenizer(name_or_path: str, max_length: int | None = None, **kwargs) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    name_or_path: str, max_length: int | None = None, trust_remote_code: bool = False, **kwargs
+) -> PreTrainedTokenizerBase:
     """A tokenizer that treats every text as text: characters that spell a special token stay characters.
 
     Args:
         name_or_path (`str`): An encoder on the Hub, a folder, or `embedded-minilm`.
         max_length (`int`, *optional*): The most pieces of a text; pipelines truncate to it.
-        kwargs: Passed to `AutoTokenizer.from_pretrained` (`revision`, `token`, `trust_remote_code`, ...).
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Run tokenizer code that comes with it.
+        kwargs: Passed to `AutoTokenizer.from_pretrained` (`revision`, `token`, ...).
     """
-    tokenizer = AutoTokenizer.from_pretrained(resolve_encoder(name_or_path), split_special_tokens=True, **kwargs)
+    tokenizer = AutoTokenizer.from_pretrained(
+        resolve_encoder(name_or_path), split_special_tokens=True, trust_remote_code=trust_remote_code, **kwargs
+    )
     # Segment ids are all 0, and the models do not read them
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     if tokenizer.is_fast:
@@ -65,9 +70,10 @@ def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedToke
     return tokenizer
 
 
-def is_cotpd_checkpoint(name_or_path: str, **kwargs) -> bool:
+def is_cotpd_checkpoint(name_or_path: str, trust_remote_code: bool = False, **kwargs) -> bool:
     """Whether a folder or Hub repository holds a CoTPD model rather than a plain encoder."""
-    return AutoConfig.from_pretrained(resolve_encoder(name_or_path), **kwargs).model_type == "cotpd"
+    source = resolve_encoder(name_or_path)
+    return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **kwargs).model_type == "cotpd"
 
 
 def load_finished_model(

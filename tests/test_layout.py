@@ -48,7 +48,8 @@ def within(module: str, areas: set[str]) -> bool:
 ALLOWED = [
     ({"errors", "version", "losses", "collator", "model_card"}, set()),
     ({"training_args"}, {"errors"}),
-    ({"trainer"}, {"losses", "training_args"}),
+    ({"hub"}, {"errors", "model_card"}),
+    ({"trainer"}, {"losses", "training_args", "hub"}),
     ({"metrics"}, {"errors", "metrics"}),
     ({"data.schema"}, {"errors"}),
     ({"data.splits"}, {"errors", "data", "arguments"}),
