@@ -1,0 +1,93 @@
+"""Time of many requests: the elicitation runner with its store against a bare `AsyncOpenAI` loop, on loopback."""
+
+import argparse
+import asyncio
+import itertools
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import psutil
+from bench import compare, machine
+
+from modeling_cotpd.knowledge.explanation import Plan, explanation_jobs
+from modeling_cotpd.knowledge.post import Post
+from modeling_cotpd.knowledge.prompt import load_prompts
+from modeling_cotpd.knowledge.runner import run_jobs
+from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.knowledge.teacher import TeacherSettings
+
+PROMPTS = load_prompts()
+NUMBERS = itertools.count()
+
+
+def posts(count: int) -> Iterator[Post]:
+    """Posts that have not been asked about before."""
+    for number in itertools.islice(NUMBERS, count):
+        text = f"post {number} : Varro Quill leaves Lindmere for the season finale tonight"
+        yield Post(str(number), text, "a man on a pier at dusk with two dogs")
+
+
+def bare(url: str, count: int, concurrency: int) -> None:
+    """A plain loop with the same messages."""
+
+    async def everything() -> None:
+        waiting = posts(count)
+
+        async def worker() -> None:
+            for post in waiting:
+                text = PROMPTS["post"].fill(text=post.text, caption=post.caption) + "\n\n" + PROMPTS["noun"].text
+                await client.chat.completions.create(
+                    model="fast", messages=[{"role": "user", "content": text}], temperature=0, max_tokens=512
+                )
+
+        async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
+            await asyncio.gather(*[worker() for _ in range(concurrency)])
+
+    asyncio.run(everything())
+
+
+def ours(url: str, count: int, concurrency: int, memory: list[float]) -> None:
+    """The runner with a store on disk; notes the resident memory in MB on the way."""
+    settings = TeacherSettings(model="fast", base_url=url)
+    plan = Plan(settings, PROMPTS, ("noun",), "independent")
+
+    def note(progress) -> None:
+        if progress.jobs % 5000 == 0:
+            memory.append(psutil.Process().memory_info().rss / 2**20)
+
+    with tempfile.TemporaryDirectory() as folder, ResponseStore(Path(folder) / "answers.sqlite") as store:
+        jobs = explanation_jobs(posts(count), plan)
+        done = run_jobs(jobs, settings, store, concurrency=concurrency, on_change=note)
+    if done.asked != {"answered": count}:
+        raise SystemExit(f"{count} requests were to be answered: {done.asked}")
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument("--requests", type=int, default=25_000, help="Of each side in each alternation.")
+    made.add_argument("--alternations", type=int, default=4, help="How often both sides are timed in turn.")
+    made.add_argument("--concurrency", type=int, default=32, help="Requests under way at once.")
+    asked = made.parse_args()
+    print(f"machine: {machine()}\noptions: {vars(asked)}")
+    endpoint = [sys.executable, str(Path(__file__).parent / "fast_endpoint.py")]
+    memory: list[float] = []
+    with subprocess.Popen(endpoint, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+            compare(
+                f"{asked.requests} requests",
+                lambda: ours(url, asked.requests, asked.concurrency, memory),
+                lambda: bare(url, asked.requests, asked.concurrency),
+                asked.alternations,
+            )
+        finally:
+            server.kill()
+    print(f"resident memory, MB: first {memory[0]:.0f}, highest {max(memory):.0f}, last {memory[-1]:.0f}")
+
+
+if __name__ == "__main__":
+    main()
