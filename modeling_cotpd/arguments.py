@@ -118,7 +118,7 @@ def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:
         raise SettingError("There is no such recipe.", place=str(path))
     try:
         recipe = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SettingError(f"This is not YAML: {error}", place=str(path)) from error
     if not isinstance(recipe, dict):
         raise SettingError("A recipe is a list of 'key: value' lines.", place=str(path))

@@ -65,21 +65,36 @@ def read_json_lines(path: str | os.PathLike) -> Iterator[tuple[int, dict]]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"The line is not JSON ({error.msg}, column {error.colno}).",
-                place=place(path, number),
-                fix="JSON Lines holds one object per line.",
-            ) from None
-        if not isinstance(value, dict):
-            raise DataError(
-                f"The line holds a {type(value).__name__}, not an object.",
-                place=place(path, number),
-                fix='One line is one object, such as {"id": "1", "tokens": ["Hello"]}.',
-            )
-        yield number, value
+        yield number, json_object(line, place(path, number))
+
+
+def json_object(line: str, spot: str) -> dict:
+    """The object of one line of JSON Lines.
+
+    Args:
+        line (`str`): The line.
+        spot (`str`): What messages call its place.
+
+    Raises:
+        DataError: It is not JSON, not an object, nested too deeply, or holds a number of thousands of digits.
+    """
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"The line is not JSON ({error.msg}, column {error.colno}).",
+            place=spot,
+            fix="JSON Lines holds one object per line.",
+        ) from None
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"The line is no sensible JSON ({error}).", place=spot, fix="Write it again.") from None
+    if not isinstance(value, dict):
+        raise DataError(
+            f"The line holds a {type(value).__name__}, not an object.",
+            place=spot,
+            fix='One line is one object, such as {"id": "1", "tokens": ["Hello"]}.',
+        )
+    return value
 
 
 def sha256_of(path: str | os.PathLike) -> str:

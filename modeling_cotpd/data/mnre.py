@@ -53,7 +53,7 @@ def _rows(path: str | os.PathLike) -> Iterator[dict]:
         spot = place(path, number)
         try:
             raw = ast.literal_eval(line.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise DataError(
                 "The line is not a Python literal.", place=spot, fix="MNRE's lines look like {'token': [...], ...}."
             ) from None
@@ -106,6 +106,8 @@ def read_relation_ids(path: str | os.PathLike) -> list[str]:
         ids = json.loads("\n".join(line for _, line in read_lines(path)))
     except json.JSONDecodeError as error:
         raise DataError(f"The file is not JSON ({error.msg}).", place=place(path, error.lineno)) from None
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"The file is no sensible JSON ({error}).", place=str(path)) from None
     if not isinstance(ids, dict) or sorted(ids.values(), key=str) != sorted(range(len(ids)), key=str):
         raise DataError(
             "The file does not map relation names to the ids 0, 1, 2, ...",

@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow.parquet
 from datasets import Features
 
 from modeling_cotpd.data.conll import read_own_conll
 from modeling_cotpd.data.files import find_split_file
+from modeling_cotpd.data.parquet import open_parquet
 from modeling_cotpd.data.records import (
     dataset_rows,
     declared_names,
@@ -67,10 +67,8 @@ def read_own(
 
 
 def _parquet_names(path: Path, task: str) -> list[str] | None:
-    try:
-        return declared_names(Features.from_arrow_schema(pyarrow.parquet.read_schema(path)), task)
-    except pyarrow.ArrowInvalid as error:
-        raise DataError("The file is not Parquet.", place=str(path), fix="Write it again.") from error
+    with open_parquet(path) as file:
+        return declared_names(Features.from_arrow_schema(file.schema_arrow), task)
 
 
 def _file_rows(path: Path, task: str, split: str, label_names: Sequence[str]) -> Iterator[dict]:

@@ -7,10 +7,10 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pyarrow
 from datasets import Dataset, DatasetDict
 from datasets.exceptions import DatasetGenerationError
 
+from modeling_cotpd.data.parquet import BROKEN
 from modeling_cotpd.data.schema import SPLITS, gold_hash, label_names_of, task_of
 from modeling_cotpd.errors import DataError
 
@@ -100,7 +100,7 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
         )
     try:
         info = DatasetInfo(**json.loads(metadata.read_text("utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"The file is not what cotpd prepare writes ({error}).",
             place=str(metadata),
@@ -115,7 +115,7 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
             raise DataError(f"{METADATA_FILE} names the split {name!r}, but its file is missing.", place=str(path))
         try:
             split = Dataset.from_parquet(str(path))
-        except (DatasetGenerationError, pyarrow.ArrowInvalid) as error:
+        except (DatasetGenerationError, *BROKEN) as error:
             raise DataError("The file is not Parquet.", place=str(path), fix="Prepare the folder again.") from error
         if task_of(split.features) != info.task or label_names_of(split.features) != info.label_names:
             raise DataError(

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import pyarrow.parquet
 from datasets import ClassLabel, Dataset, DatasetDict, Features, load_dataset, load_from_disk
 
 from modeling_cotpd.data.files import SPLIT_ALIASES, place, read_json_lines
+from modeling_cotpd.data.parquet import parquet_table
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, TASKS
 from modeling_cotpd.errors import DataError, SettingError
 
@@ -41,12 +41,11 @@ def read_parquet_records(path: str | os.PathLike, task: str, split: str) -> Iter
     Raises:
         DataError: The file is not Parquet, a column is missing or holds the wrong kind of value.
     """
+    table = parquet_table(path)
     try:
-        dataset = Dataset(pyarrow.parquet.read_table(path))
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(
-            f"The file is not Parquet ({str(error).splitlines()[0]}).", place=str(path), fix="Write it again."
-        ) from None
+        dataset = Dataset(table)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"The columns can not be used ({error}).", place=str(path), fix="Write it again.") from None
     return dataset_rows(dataset, task, split, str(path))
 
 

@@ -1,16 +1,13 @@
 """Posts to predict on, read one after another from files of any size."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-
 from modeling_cotpd.data.conll import CONTEXT_TAGS, CONTEXT_TOKEN, IMAGE_HEADER
-from modeling_cotpd.data.files import place
+from modeling_cotpd.data.files import json_object, place
+from modeling_cotpd.data.parquet import open_parquet, parquet_rows
 from modeling_cotpd.data.views import word_spans
 from modeling_cotpd.errors import DataError, SettingError
 
@@ -97,7 +94,8 @@ def count_posts(files: list[PostFile]) -> int | None:
         if file.format == "conll":
             return None
         if file.format == "parquet":
-            total += _open_parquet(file.path).metadata.num_rows
+            with open_parquet(file.path) as shard:
+                total += shard.metadata.num_rows
         else:
             with file.path.open("rb") as lines:
                 while chunk := lines.read(1 << 20):
@@ -166,36 +164,12 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict]]:
         if not line.strip():
             continue
         spot = place(path, number)
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"The line is not JSON ({error.msg}, column {error.colno}).",
-                place=spot,
-                fix="JSON Lines holds one object per line.",
-            ) from None
-        if not isinstance(row, dict):
-            raise DataError(
-                f"The line holds a {type(row).__name__}, not an object.", place=spot, fix='Write {"text": "Hello"}.'
-            )
-        yield spot, row
-
-
-def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise DataError("The file is not Parquet.", place=str(path), fix="Write it again.") from error
+        yield spot, json_object(line, spot)
 
 
 def _parquet_rows(path: Path, text_column: str) -> Iterator[tuple[str, dict]]:
-    with _open_parquet(path) as file:
-        columns = [name for name in ("id", text_column, "tokens", "head", "tail") if name in file.schema_arrow.names]
-        index = 0
-        for batch in file.iter_batches(batch_size=1024, columns=columns):
-            for row in batch.to_pylist():
-                yield f"{path}, row {index}", row
-                index += 1
+    for index, row in enumerate(parquet_rows(path, ("id", text_column, "tokens", "head", "tail"))):
+        yield f"{path}, row {index}", row
 
 
 def _conll_posts(path: Path, stem: str) -> Iterator[Post]:

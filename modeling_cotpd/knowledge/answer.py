@@ -76,8 +76,8 @@ def read_answer(body: str, attempts: int = 1) -> Answer:
     """
     try:
         completion = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise MalformedAnswer(f"the body is not JSON ({error.msg}): {body[:80]!r}") from None
+    except (ValueError, RecursionError) as error:
+        raise MalformedAnswer(f"the body is not JSON ({error}): {body[:80]!r}") from None
     try:
         choice = completion["choices"][0]
         message, finish_reason = choice["message"], choice.get("finish_reason") or ""

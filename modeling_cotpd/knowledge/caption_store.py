@@ -147,7 +147,7 @@ def read_parts(folder: Path) -> dict[str, Answer]:
                 answer = row["text"] if "text" in row else ImageProblem(row["reason"], row["detail"])
                 if isinstance(answer, str) or not isinstance(found.get(row["image"]), str):
                     found[row["image"]] = answer
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise KnowledgeError(
                     "This line is no answer.", place=f"{path}, line {number}", fix="Remove the line and run again."
                 ) from None
@@ -163,12 +163,12 @@ def read_caption_file(path: Path) -> dict[str, dict]:
     rows: dict[str, dict] = {}
     if not path.exists():
         return rows
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
                 rows[row["id"]] = row
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise KnowledgeError(
                     "This line is no JSON object with an id.",
                     place=f"{path}, line {number}",

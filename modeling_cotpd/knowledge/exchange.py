@@ -56,7 +56,7 @@ def _read_row(line: bytes, place: str) -> dict:
         row = json.loads(line)
         missing = [name for name in ROW_COLUMNS if name not in row]
         key = request_key(row["endpoint"], row["prompt"], row["request"]) if not missing else ""
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise KnowledgeError(f"The line is no stored answer: {error}.", place=place) from None
     if missing:
         raise KnowledgeError(f"The field {missing[0]!r} is missing.", place=place, fix="Export the answers again.")

@@ -1,19 +1,17 @@
 """Posts as the teacher sees them, read one after the other from prepared folders, Parquet shards or JSON Lines."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet as parquet
-
+from modeling_cotpd.data.files import json_object
+from modeling_cotpd.data.parquet import open_parquet, parquet_rows
 from modeling_cotpd.data.prepared import METADATA_FILE
 from modeling_cotpd.data.schema import COT_COLUMNS
 from modeling_cotpd.errors import DataError
 
 ENDINGS = (".jsonl", ".parquet")
-_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -50,21 +48,17 @@ class PostFile:
     def __len__(self) -> int:
         """Number of rows."""
         if self.path.suffix == ".parquet":
-            return parquet.read_metadata(self.path).num_rows
+            with open_parquet(self.path) as file:
+                return file.metadata.num_rows
         with self.path.open("rb") as lines:
             return sum(1 for line in lines if line.strip())
 
     def rows(self) -> Iterator[tuple[dict, str]]:
         """Rows with their places, a thousand in memory at a time."""
         if self.path.suffix == ".parquet":
-            with parquet.ParquetFile(self.path) as file:
-                wanted = {"id", "text", "tokens", "caption", "image", *COT_COLUMNS}
-                columns = [name for name in file.schema_arrow.names if name in wanted]
-                number = 0
-                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
-                    for row in batch.to_pylist():
-                        yield row, f"{self.path}, row {number}"
-                        number += 1
+            columns = ("id", "text", "tokens", "caption", "image", *COT_COLUMNS)
+            for number, row in enumerate(parquet_rows(self.path, columns)):
+                yield row, f"{self.path}, row {number}"
             return
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -72,18 +66,12 @@ class PostFile:
                     continue
                 place = f"{self.path}, line {number}"
                 try:
-                    row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     raise DataError(
                         f"Byte {error.start} is not UTF-8.", place=place, fix="Save the file as UTF-8."
                     ) from None
-                except json.JSONDecodeError as error:
-                    raise DataError(f"The line is not JSON: {error}.", place=place) from None
-                if not isinstance(row, dict):
-                    raise DataError(
-                        "The line is not a JSON object.", place=place, fix='Write {"id": ..., "text": ...}'
-                    )
-                yield row, place
+                yield json_object(text, place), place
 
     def posts(self, limit: int | None = None) -> Iterator[Post]:
         """The posts, the first `limit` of them when given.
@@ -135,7 +123,7 @@ def find_post_files(source: str | os.PathLike, splits: Iterable[str] = ()) -> li
     if source.is_file() and source.suffix in ENDINGS:
         files = [PostFile(source.stem, source)]
     elif (source / METADATA_FILE).is_file():
-        names = json.loads((source / METADATA_FILE).read_text("utf-8"))["splits"]
+        names = json_object((source / METADATA_FILE).read_text("utf-8"), str(source / METADATA_FILE)).get("splits", {})
         files = [PostFile(name, source / f"{name}.parquet") for name in names]
     elif source.is_dir():
         files = [PostFile(path.stem, path) for path in sorted(source.iterdir()) if path.suffix in ENDINGS]

@@ -72,6 +72,9 @@ def _read_relation(found: object, text: str, question: Question, empty: list[str
     return Prediction(named.pop(), parsed=True) if len(named) == 1 else Prediction(empty)
 
 
+_CUT_LIST = re.compile(r'\{\s*"entities"\s*:\s*\[')
+
+
 def find_json(text: str) -> object:
     """The first JSON object or array in a text, `None` when there is none.
 
@@ -85,10 +88,12 @@ def find_json(text: str) -> object:
     for match in re.finditer(r"[{\[]", text):
         try:
             return decoder.raw_decode(text, match.start())[0]
-        except json.JSONDecodeError:
-            cut = re.match(r'\{\s*"entities"\s*:\s*\[', text[match.start() :])
+        except ValueError:  # no JSON here, or a number of thousands of digits
+            cut = _CUT_LIST.match(text, match.start())
             if cut is not None:
-                return {"entities": _complete_elements(decoder, text, match.start() + cut.end())}
+                return {"entities": _complete_elements(decoder, text, cut.end())}
+        except RecursionError:  # thousands of brackets are no answer, and the later ones no better
+            return None
     return None
 
 
@@ -98,6 +103,6 @@ def _complete_elements(decoder: json.JSONDecoder, text: str, position: int) -> l
         gap = re.compile(r"[\s,]*").match(text, position)
         try:
             element, position = decoder.raw_decode(text, gap.end() if gap else position)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return elements
         elements.append(element)

@@ -65,7 +65,7 @@ def test_shards_come_in_order_and_can_be_chosen(tmp_path):
         ({"id": "1"}, "line 2: The post has no text"),
         ({"id": "1", "tokens": ["a", 2]}, "line 2: The post has no text"),
         ({"id": "1", "text": "x", "caption": 3}, "line 2: The column 'caption' is not a text"),
-        ("[1]", "line 2: The line is not a JSON object"),
+        ("[1]", "line 2: The line holds a list, not an object"),
         ("{", "line 2: The line is not JSON"),
     ],
 )

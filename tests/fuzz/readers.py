@@ -1,0 +1,248 @@
+"""Every reader of the package as a function of bytes. It may refuse them with a `CoTPDError` and raise nothing else.
+
+What a reader lets through is checked: tokens are not empty, spans lie within, and texts can be stored.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from modeling_cotpd.arguments import read_recipe
+from modeling_cotpd.augmentation.entity_list import read_names
+from modeling_cotpd.data.conll import read_own_conll, read_published_conll
+from modeling_cotpd.data.joins import read_provenance, read_texts
+from modeling_cotpd.data.mnre import read_mnre, read_relation_ids
+from modeling_cotpd.data.own import read_own
+from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
+from modeling_cotpd.data.records import read_json_records, read_parquet_records
+from modeling_cotpd.errors import CoTPDError
+from modeling_cotpd.experiments.sweep import read_sweep
+from modeling_cotpd.inference.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
+from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
+from modeling_cotpd.knowledge.batch import read_batch
+from modeling_cotpd.knowledge.caption_store import read_caption_file, read_parts
+from modeling_cotpd.knowledge.exchange import import_answers
+from modeling_cotpd.knowledge.images import ImageProblem, load_image, resolve_image
+from modeling_cotpd.knowledge.post import find_post_files as find_teacher_files
+from modeling_cotpd.knowledge.prediction import find_json
+from modeling_cotpd.knowledge.prompt import load_prompts
+from modeling_cotpd.knowledge.store import ResponseStore
+
+REFUSALS = (CoTPDError, MalformedAnswer)
+SCRATCH = Path(tempfile.mkdtemp(prefix="fuzz-"))
+
+
+def at(name: str, data: bytes) -> Path:
+    """The bytes as a file; each name has a folder of its own, since some readers read folders."""
+    path = SCRATCH / name.replace("/", "_") / name.split("/")[-1]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def check_rows(rows) -> None:
+    seen = set()
+    for row in rows:
+        assert row["id"] not in seen or "place" in row
+        seen.add(row["id"])
+        for token in row["tokens"]:
+            token.encode()
+        row["id"].encode()
+        if row.get("ner_tags") is not None and row["tokens"]:
+            assert isinstance(row["ner_tags"], list)
+
+
+def published(data: bytes) -> None:
+    check_rows(read_published_conll(at("published/train.txt", data)))
+
+
+def own_conll(data: bytes) -> None:
+    check_rows(read_own_conll(at("own/train.txt", data), "train"))
+
+
+def mnre(data: bytes) -> None:
+    for row in read_mnre(at("mnre/train.txt", data)):
+        for side in ("head", "tail"):
+            assert 0 <= row[side]["start"] < row[side]["end"] <= len(row["tokens"])
+
+
+def relation_ids(data: bytes) -> None:
+    names = read_relation_ids(at("relations/rel2id.json", data))
+    assert len(set(names)) == len(names)
+
+
+def records(data: bytes) -> None:
+    path = at("records/train.jsonl", data)
+    for task in ("mner", "mre"):
+        try:
+            check_rows(read_json_records(path, task, "train"))
+        except REFUSALS:
+            continue
+
+
+def own_folder(data: bytes) -> None:
+    for suffix in ("conll", "jsonl", "parquet"):
+        path = at(f"own-{suffix}/train.{suffix}", data)
+        try:
+            rows, _, _ = read_own(path.parent, "mner")
+            check_rows(rows["train"])
+        except REFUSALS:
+            continue
+
+
+def parquet_rows(data: bytes) -> None:
+    check_rows(read_parquet_records(at("parquet/train.parquet", data), "mner", "train"))
+
+
+def texts(data: bytes) -> None:
+    assert all(isinstance(key, str) for key in read_texts(at("texts/captions.train.jsonl", data)))
+
+
+def provenance(data: bytes) -> None:
+    assert isinstance(read_provenance(at("made/captions.provenance.json", data).parent, "captions"), dict)
+
+
+def prepared(data: bytes) -> None:
+    read_prepared(at(f"prepared/{METADATA_FILE}", data).parent)
+
+
+def recipe(data: bytes) -> None:
+    assert isinstance(read_recipe(at("recipe/r.yaml", data), ["seed", "alpha"]), dict)
+
+
+def sweep(data: bytes) -> None:
+    read_sweep(at("sweep/s.yaml", data))
+
+
+def posts(data: bytes) -> None:
+    """What `cotpd predict` reads, in every format."""
+    for suffix in FORMATS:
+        path = at(f"posts{suffix}/posts{suffix}", data)
+        for task in ("mner", "mre"):
+            try:
+                files = find_post_files(path)
+                count_posts(files)
+                for post in read_posts(PostFile(path, files[0].format), task):
+                    for span in (post.head, post.tail):
+                        assert span is None or 0 <= span[0] < span[1] <= len(post.text)
+            except REFUSALS:
+                continue
+
+
+def teacher_posts(data: bytes) -> None:
+    """What `cotpd elicit` reads."""
+    for suffix in (".jsonl", ".parquet"):
+        path = at(f"teacher{suffix}/posts{suffix}", data)
+        try:
+            for file in find_teacher_files(path):
+                len(file)
+                assert all(post.text.strip() and post.id for post in file.posts())
+        except REFUSALS:
+            continue
+
+
+def prompts(data: bytes) -> None:
+    load_prompts(at("prompts/noun.txt", data).parent)["noun"].fill(text="{text}", caption="")
+
+
+def answers(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    read_names(text)
+    find_json(text)
+    read_answer(text)
+
+
+def stored(data: bytes) -> None:
+    path = at("stored/answers.jsonl", data)
+    with ResponseStore(SCRATCH / "store.sqlite") as store:
+        read_batch([path], store)
+        import_answers(store, path)
+
+
+def captions(data: bytes) -> None:
+    path = at("captions/part-00000.jsonl", data)
+    for read in (lambda: read_parts(path.parent), lambda: read_caption_file(path)):
+        try:
+            read()
+        except REFUSALS:
+            continue
+
+
+def picture(data: bytes) -> None:
+    folder = at("pictures/x.jpg", data).parent.resolve()
+    image = load_image(resolve_image(folder, "x.jpg"), 1_000_000)
+    assert image.mode == "RGB" and image.width * image.height <= 1_000_000
+
+
+def picture_name(data: bytes) -> None:
+    """A name may lead nowhere but into its folder."""
+    folder = at("names/x.jpg", b"x").parent.resolve()
+    (SCRATCH / "outside.jpg").write_bytes(b"x")
+    name = data.decode("utf-8", "surrogateescape")
+    assert resolve_image(folder, name).is_relative_to(folder)
+
+
+READERS: dict[str, Callable[[bytes], None]] = {
+    reader.__name__: reader
+    for reader in (
+        published, own_conll, mnre, relation_ids, records, own_folder, parquet_rows, texts, provenance, prepared,
+        recipe, sweep, posts, teacher_posts, prompts, answers, stored, captions, picture, picture_name,
+    )
+}  # fmt: skip
+
+
+def read(name: str, data: bytes) -> bool:
+    """Run one reader; whether it took the bytes.
+
+    Raises:
+        Exception: What is not a refusal.
+    """
+    try:
+        READERS[name](data)
+    except (*REFUSALS, ImageProblem):
+        return False
+    return True
+
+
+def small_parquet() -> bytes:
+    """A valid file, for mutations to begin from."""
+    rows = [{"id": "1", "tokens": ["Mira", "sings"], "ner_tags": ["B-PER", "O"], "text": "Mira sings"}]
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_pylist(rows), sink)
+    return sink.getvalue().to_pybytes()
+
+
+SEEDS: dict[str, list[bytes]] = {
+    "published": [b"IMGID:1\nMira\tB-PER\nsings\tO\n\n", "IMGID:2\na\u00a0b\tO\n<EOS>\tX\nmore\tX\n".encode()],
+    "own_conll": [b"# id = 7\nMira B-PER\nsings O\n", b"-DOCSTART- O\n\nMira\tB-PER\n"],
+    "mnre": [
+        b"{'token': ['Mira', 'left'], 'h': {'name': 'Mira', 'pos': [0, 1]}, 't': {'name': 'left', 'pos': [1, 2]}, "
+        b"'img_id': '1.jpg', 'relation': 'None'}"
+    ],
+    "relation_ids": [b'{"None": 0, "/per/per/peer": 1}'],
+    "records": [
+        b'{"id": 1, "tokens": ["Mira"], "ner_tags": ["B-PER"]}',
+        b'{"tokens": ["a", "b"], "head": [0, 1], "tail": {"start": 1, "end": 2}, "relation": "knows"}',
+    ],
+    "own_folder": [b"Mira B-PER\n", b'{"tokens": ["Mira"], "ner_tags": [1]}', small_parquet()],
+    "parquet_rows": [small_parquet()],
+    "texts": [b'{"id": "1", "blip2": "a dog"}\n'],
+    "provenance": [b'{"blip2": {"settings": {"model": "m"}}}'],
+    "prepared": [b'{"name": "x", "task": "mner", "label_names": ["O"], "splits": {}}'],
+    "recipe": [b"seed: 1\nalpha: 1.0\n"],
+    "sweep": [b"name: x\n", b"name: x\ndata: [a]\nrows: []\n"],
+    "posts": [
+        b'{"id": "1", "text": "Maya moved", "head": [0, 4], "tail": [5, 10]}', b"IMGID:1\nMira\tO\n", small_parquet()
+    ],
+    "teacher_posts": [b'{"id": "1", "text": "Maya moved", "caption": "a dog"}', small_parquet()],
+    "prompts": [b"---\nversion: 1\n---\nWhat is {text}?"],
+    "answers": [b'{"choices": [{"message": {"content": "1. Mira"}}], "usage": {"prompt_tokens": 3}}'],
+    "stored": [b'{"custom_id": "x", "response": {"status_code": 200, "body": {}}, "error": null}'],
+    "captions": [b'{"image": "1.jpg", "text": "a dog"}\n', b'{"id": "1", "blip2": "a dog"}\n'],
+    "picture": [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a\x01\x00\x01\x00", b"BM", b"II*\x00", b"RIFF"],
+    "picture_name": [b"x.jpg", b"../outside.jpg", b"a/../../outside.jpg", b"/etc/passwd", b"x.jpg\x00"],
+}  # fmt: skip
+"""Per reader, inputs that mutations begin from."""
