@@ -1,4 +1,4 @@
-"""The data of a sweep: folders that the command line gives, and folders that `cotpd prepare` makes once."""
+"""The data of a sweep: folders that the command line gives, and those that `cotpd prepare` or `augment` makes once."""
 
 import shlex
 import subprocess
@@ -31,12 +31,20 @@ def folder_of(preparation: Preparation, given: Mapping[str, Path], root: Path) -
     return root / "data" / f"{slug(preparation.name)}-{digest(preparation.declaration())[:8]}"
 
 
-def prepare_command(preparation: Preparation, folder: Path, source: Path | None) -> list[str]:
-    """The `cotpd prepare` command line of a preparation, without the interpreter.
+def prepare_command(preparation: Preparation, folder: Path, source: Path | None, base: Path | None) -> list[str]:
+    """The `cotpd prepare` or `cotpd augment` command line of a preparation, without the interpreter.
+
+    Args:
+        preparation (`Preparation`): What is made.
+        folder (`Path`): Where.
+        source (`Path`, *optional*): Folder of the published files.
+        base (`Path`, *optional*): Folder of the preparation that it augments.
 
     Raises:
         SettingError: It needs a source folder and none is given.
     """
+    if base is not None:
+        return ["augment", str(base), "--out", str(folder), *preparation.options]
     command = ["prepare", preparation.prepare, "--out", str(folder)]
     if preparation.source:
         if source is None:
@@ -70,19 +78,26 @@ def prepare_all(
     """
     folders: dict[str, Path] = {}
     for name in dict.fromkeys(names):
-        folder = folder_of(sweep.data[name], given, root)
-        if folder is None:
+        preparation = sweep.data[name]
+        base = preparation.augment
+        if base and base.name not in folders and name not in given:
+            folders |= prepare_all(sweep, [base.name], given, root, source)
+        folder = folder_of(preparation, given, root)
+        if folder is None or (base and name not in given and base.name not in folders):
             continue
         if not (folder / "dataset.json").is_file():
-            command = prepare_command(sweep.data[name], folder, source)
-            print(f"cotpd {shlex.join(command)}", flush=True)
-            code = "from modeling_cotpd.cli.main import main; main()"
-            done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise DataError(
-                    f"{name} can not be prepared: {done.stderr.strip().splitlines()[-1] if done.stderr else ''}",
-                    place=f"cotpd {shlex.join(command)}",
-                )
-            folder.with_name(folder.name + ".log").write_text(done.stdout + done.stderr, "utf-8")
+            _make(preparation, folder, prepare_command(preparation, folder, source, base and folders[base.name]))
         folders[name] = folder
     return folders
+
+
+def _make(preparation: Preparation, folder: Path, command: list[str]) -> None:
+    print(f"cotpd {shlex.join(command)}", flush=True)
+    started = [sys.executable, "-m", "cotpd_command", *command]
+    done = subprocess.run(started, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DataError(
+            f"{preparation.name} can not be prepared: {done.stderr.strip().splitlines()[-1] if done.stderr else ''}",
+            place=f"cotpd {shlex.join(command)}",
+        )
+    folder.with_name(folder.name + ".log").write_text(done.stdout + done.stderr, "utf-8")

@@ -25,7 +25,8 @@ class Preparation:
         name (`str`): What the sweep calls it.
         prepare (`str`): The data set as `cotpd prepare` names it; empty for a folder given on the command line.
         source (`str`): Its folder below the source folder given on the command line; empty for the sample corpora.
-        options (`tuple[str, ...]`): More of the `cotpd prepare` command.
+        options (`tuple[str, ...]`): More of the `cotpd prepare` or `cotpd augment` command.
+        augment (`Preparation`, *optional*): The preparation that `cotpd augment` makes it from.
         given (`str`): How to make a folder that the command line has to give; empty when it is prepared here.
     """
 
@@ -33,12 +34,15 @@ class Preparation:
     prepare: str = ""
     source: str = ""
     options: tuple[str, ...] = ()
+    augment: "Preparation | None" = None
     given: str = ""
 
     def declaration(self) -> dict[str, Any]:
         """What enters the identity of a run."""
         if self.given:
             return {"given": self.name}
+        if self.augment:
+            return {"augment": self.augment.declaration(), "options": list(self.options)}
         return {"prepare": self.prepare, "source": self.source, "options": list(self.options)}
 
 
@@ -169,7 +173,7 @@ def read_sweep(path: str | Path) -> Sweep:
         encoders={name: dict(value or {}) for name, value in (raw.get("encoders") or {"MiniLM": {}}).items()},
         rows=rows,
         seeds=tuple(int(seed) for seed in raw.get("seeds") or (0,)),
-        data={name: _preparation(name, value, place) for name, value in raw["data"].items()},
+        data=_data(raw["data"], place),
         settings=dict(raw.get("settings") or {}),
         baseline=str(raw.get("baseline") or rows[0].name),
         caption_row=str(retention.get("caption", "")),
@@ -189,7 +193,7 @@ def _load(path: Path) -> dict:
         raise SettingError("There is no such file.", place=str(path), fix="Sweeps are in configuration/experiments.")
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SettingError(f"This is not YAML: {error}", place=str(path)) from error
     if not isinstance(raw, dict):
         raise SettingError("The file holds no 'key: value' lines.", place=str(path))
@@ -221,13 +225,28 @@ def _column(name: str, raw: Any, sweep_path: Path) -> Column:
     return Column(name, raw["task"], raw["data"], raw.get("evaluate_on") or "", settings)
 
 
-def _preparation(name: str, raw: Any, sweep_place: str) -> Preparation:
-    place = f"{sweep_place}, data {name}"
-    raw = _known(raw, ("prepare", "source", "options", "given"), place)
-    if bool(raw.get("prepare")) == bool(raw.get("given")):
-        raise SettingError("Name either 'prepare' (a data set) or 'given' (how to make the folder).", place=place)
-    options = tuple(str(option) for option in raw.get("options") or ())
-    return Preparation(name, raw.get("prepare") or "", raw.get("source") or "", options, raw.get("given") or "")
+def _data(raw: Any, sweep_place: str) -> dict[str, Preparation]:
+    """The preparations; one that augments another follows it."""
+    data: dict[str, Preparation] = {}
+    for name, value in raw.items():
+        place = f"{sweep_place}, data {name}"
+        value = _known(value, ("prepare", "source", "augment", "options", "given"), place)
+        if sum(bool(value.get(key)) for key in ("prepare", "augment", "given")) != 1:
+            fix = "Name one of 'prepare' (a data set), 'augment' (data above it) and 'given' (how to make the folder)."
+            raise SettingError("It is not said where this comes from.", place=place, fix=fix)
+        if value.get("augment") and value["augment"] not in data:
+            raise SettingError(
+                f"There is no data {value['augment']!r} above it.", place=place, fix=f"Known: {', '.join(data)}."
+            )
+        data[name] = Preparation(
+            name=name,
+            prepare=value.get("prepare") or "",
+            source=value.get("source") or "",
+            options=tuple(str(option) for option in value.get("options") or ()),
+            augment=data.get(value.get("augment") or ""),
+            given=value.get("given") or "",
+        )
+    return data
 
 
 def _search(raw: Any, sweep_place: str) -> Search:

@@ -9,6 +9,7 @@ from experiments.small_sweep import SWEEP, write_fictional, write_sweep
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.experiments.plan import Plan
+from modeling_cotpd.experiments.runner import Runner
 from modeling_cotpd.experiments.sweep import Search, read_sweep
 
 
@@ -69,6 +70,23 @@ def test_a_row_may_take_the_model_of_another(tmp_path: Path):
     circle = {"name": "CPD", "view": "prompt", "settings": {"model_name_or_path": {"run": "from CPD"}}}
     with pytest.raises(SettingError, match="its own model"):
         plan_of(tmp_path, rows=[*SWEEP["rows"][:3], circle, row])
+
+
+def test_a_row_may_take_the_models_of_several_seeds(tmp_path: Path):
+    row = {"name": "student", "view": "prompt", "settings": {"distill_from": {"run": "CPD", "seeds": [0, 1]}}}
+    plan = plan_of(tmp_path, rows=[*SWEEP["rows"], row])
+    for seed in (0, 1):
+        needs = plan.cell("Otters", "tiny", "student", seed).needs["distill_from"]
+        assert [(need.row, need.seed) for need in needs] == [("CPD", 0), ("CPD", 1)]
+    one = plan_of(tmp_path, rows=[*SWEEP["rows"], {**row, "settings": {"distill_from": {"run": "CPD"}}}])
+    student = one.cell("Otters", "tiny", "student", 0)
+    assert [need.seed for need in student.needs["distill_from"]] == [0]
+    assert student.declared != plan.cell("Otters", "tiny", "student", 0).declared
+    folders = {"otters": tmp_path / "otters"}
+    write_fictional(folders["otters"])
+    recipe = Runner(plan, folders, tmp_path / "out").recipe(plan.cell("Otters", "tiny", "student", 1))
+    assert len(set(recipe["distill_from"])) == 2 and all(path.endswith("output") for path in recipe["distill_from"])
+    assert isinstance(Runner(one, folders, tmp_path / "out").recipe(student)["distill_from"], str)
 
 
 def test_a_search_is_shared_by_seeds_and_replaces_the_learning_rate(tmp_path: Path, otters: Path):

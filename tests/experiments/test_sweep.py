@@ -58,6 +58,9 @@ def test_a_row_stands_for_every_point_of_each(tmp_path: Path):
         ({"reading": "loose"}, "no reading 'loose'"),
         ({"search": {"trials": 1, "low": 2.0, "high": 1.0}}, "low < high"),
         ({"data": {"otters": {}}}, "'prepare'"),
+        ({"data": {"otters": {"given": "a", "prepare": "sample"}}}, "'prepare'"),
+        ({"data": {"more": {"augment": "otters"}, "otters": {"given": "a"}}}, "no data 'otters' above it"),
+        ({"rows": [{"name": "a", "view": "prompt", "settings": {"distill_from": {"runs": "a"}}}]}, "key 'runs'"),
     ],
 )
 def test_a_faulty_sweep_is_refused(tmp_path: Path, changes: dict, message: str):
