@@ -6,6 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 ENTITY_MARKERS = ("[E1]", "[/E1]", "[E2]", "[/E2]")
 """Start and end of the head, start and end of the tail (entity markers of arXiv 1906.03158)."""
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 def add_entity_markers(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -29,6 +30,11 @@ def marker_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
             f"The tokenizer lacks the entity markers {missing}. Add them with add_entity_markers(tokenizer)."
         )
     return [vocabulary[marker] for marker in ENTITY_MARKERS]
+
+
+def readable(text: str) -> str:
+    """A text whose lone surrogates, which tokenizers refuse, are U+FFFD; as long as before."""
+    return text if text.isascii() else text.translate(_SURROGATES)
 
 
 def special_affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -85,4 +91,7 @@ def insert_markers(
     return marked, [marked.index(head_start), marked.index(tail_start)]
 
 
-__all__ = ["ENTITY_MARKERS", "add_entity_markers", "insert_markers", "marker_ids", "pieces_of_span", "special_affixes"]
+__all__ = [
+    "ENTITY_MARKERS", "add_entity_markers", "insert_markers", "marker_ids", "pieces_of_span", "readable",
+    "special_affixes",
+]  # fmt: skip

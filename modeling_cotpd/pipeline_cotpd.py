@@ -6,7 +6,7 @@ import torch
 from transformers import Pipeline
 from transformers.pipelines.base import GenericTensor
 
-from .markers_cotpd import insert_markers, marker_ids, pieces_of_span, special_affixes
+from .markers_cotpd import insert_markers, marker_ids, pieces_of_span, readable, special_affixes
 
 RELATION_PIPELINE = {
     "relation-extraction": {
@@ -29,7 +29,8 @@ class RelationExtractionPipeline(Pipeline):
             `dict` with `label` and `score`; else a list of such.
         batch_size (`int`, *optional*, defaults to 1): As for every pipeline.
 
-    A text longer than the model reads is cut to the pieces around the two entities.
+    A text longer than the model reads is cut to the pieces around the two entities. A lone surrogate, which is no
+    character, is read as U+FFFD.
 
     Raises:
         ValueError: A span is empty or lies outside the text, or the entities are further apart than the model reads.
@@ -68,7 +69,11 @@ class RelationExtractionPipeline(Pipeline):
                     f"The {side} span ({start}, {end}) must hold characters of the text of length {len(text)}."
                 )
         encoded = self.tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
+            readable(text),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            split_special_tokens=True,
+            verbose=False,
         )
         offsets = encoded["offset_mapping"]
         head, tail = (pieces_of_span(offsets, *inputs[side]) for side in ("head", "tail"))

@@ -15,6 +15,8 @@ from modeling_cotpd.errors import DataError, SettingError
 logger = logging.getLogger(__name__)
 
 GOLD_COLUMNS = {"mner": ("tokens", "ner_tags"), "mre": ("tokens", "head", "tail", "relation")}
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".lzma", ".zst", ".lz4", ".7z", ".rar")
+"""What `datasets` would unpack when it finds it in a folder."""
 LABEL_COLUMN = {"mner": "ner_tags", "mre": "relation"}
 
 
@@ -78,6 +80,13 @@ def load_splits(source: str) -> dict[str, Dataset]:
         DataError: `datasets` can not load it, or none of its splits has a known name.
     """
     folder = Path(source)
+    packed = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ARCHIVES) if folder.is_dir() else []
+    if packed:
+        raise DataError(
+            "Archives are not unpacked: nothing tells how much is in one, or where it would go.",
+            place=str(packed[0]),
+            fix="Unpack it by hand, and move it out of the folder.",
+        )
     try:
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
             loaded = load_from_disk(source)

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from modeling_cotpd.data.conll import IMAGE_HEADER
-from modeling_cotpd.inference.predictor import readable
+from modeling_cotpd.markers_cotpd import readable
 
 HEADERS = (IMAGE_HEADER, "-DOCSTART-")
 """What a reader would take for the head of a post; a token that begins so is cut behind its first character."""

@@ -15,10 +15,9 @@ from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, ru
 from modeling_cotpd.inference.entities import EntityReader
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.inference.posts import Post
-from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, special_affixes
+from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, readable, special_affixes
 from modeling_cotpd.pipeline_cotpd import window
 
-SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 VIEWS = ("prompt", "knowledge")
 
 
@@ -163,11 +162,6 @@ class Predictor:
         """
         most = self._most(view)
         return most if view == "prompt" or length <= most else most // 2
-
-
-def readable(text: str) -> str:
-    """A text whose lone surrogates, which tokenizers refuse, are U+FFFD; as long as before."""
-    return text if text.isascii() else text.translate(SURROGATES)
 
 
 class EntityPredictor(Predictor):

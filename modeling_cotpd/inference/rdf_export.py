@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.predictor import readable
+from modeling_cotpd.markers_cotpd import readable
 
 BASE = "urn:cotpd:"
 """Ours: names posts, types and relations where the user has no namespace; such IRIs lead nowhere."""

@@ -1,11 +1,13 @@
 """A user's own records: JSON Lines, Parquet and datasets."""
 
 import json
+import zipfile
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from modeling_cotpd.data.own import read_own
+from modeling_cotpd.data.records import load_splits
 from modeling_cotpd.errors import DataError
 
 MNER = {"tokens": ["Ada", "runs"], "ner_tags": ["B-PER", "O"]}
@@ -104,3 +106,12 @@ def test_splits_that_declare_different_labels(tmp_path):
         )
     with pytest.raises(DataError, match="declare different labels"):
         read_own(tmp_path, "mner")
+
+
+def test_archives_are_not_unpacked(tmp_path):
+    """`datasets` would: here one whose member leads out of the folder."""
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.writestr("../escaped.jsonl", '{"tokens": ["a"], "ner_tags": ["O"]}')
+    with pytest.raises(DataError, match=r"train\.zip: Archives are not unpacked"):
+        load_splits(str(tmp_path))
+    assert not (tmp_path.parent / "escaped.jsonl").exists()
