@@ -11,9 +11,9 @@ from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of
 from modeling_cotpd.data.views import word_spans
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.markers_cotpd import readable
 from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model, search
 from modeling_cotpd.knowledge.retrieval import normalized, passage_index, train_passages
+from modeling_cotpd.markers_cotpd import readable
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
 
