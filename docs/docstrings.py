@@ -8,7 +8,7 @@ ARGUMENT = re.compile(r"^(?P<name>[ ]+[\w, ()`*]+?) \((?P<kind>`.*?)\):(?=\s)", 
 
 
 class HuggingFaceDocstrings(Extension):
-    """Turns `` name (`int`, *optional*, defaults to 8): `` into what griffe reads, and `Example:` into its `Examples:`."""
+    """Turns `` name (`int`, *optional*): `` into what griffe reads, and `Example:` into its `Examples:`."""
 
     def on_object(self, *, obj: Object, **context: object) -> None:
         if obj.docstring is not None:

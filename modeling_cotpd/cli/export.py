@@ -20,7 +20,7 @@ def export(
 
     Example:
 
-        cotpd export output/twitter2017 --out exported --int8
+        cotpd export outputs/twitter2017_minilm --out exported --int8
     """
     from modeling_cotpd.encoders import load_tokenizer
     from modeling_cotpd.inference.load import load_model, task_of_model

@@ -34,7 +34,7 @@ def predict(
 
     Example:
 
-        cotpd predict output/twitter2017 --input posts.jsonl --output entities.jsonl
+        cotpd predict outputs/twitter2017_minilm --input posts.jsonl --output entities.jsonl
     """
     from modeling_cotpd.inference.batches import BatchSettings
     from modeling_cotpd.inference.load import load_predictor
