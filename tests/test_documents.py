@@ -77,6 +77,7 @@ OTHER_OPTIONS = {
     "--num-processes",
     "--nproc-per-node",  # torchrun
     "--no-deps",  # pip
+    "--use_prompt",  # HVPNeT
 }
 """Options that the prose names and that belong to all commands, or to another program."""
 
