@@ -1,9 +1,10 @@
 """What a sweep will cost, judged by the runs that are finished."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modeling_cotpd.experiments.launch import OUTPUT, is_finished, read_spec
 from modeling_cotpd.experiments.plan import Run
@@ -12,7 +13,7 @@ from modeling_cotpd.results import RESULTS_FILE
 
 @dataclass(frozen=True)
 class Finished:
-    """How long a finished run took: its seconds, and the rows it read (training rows x epochs)."""
+    """How long a finished run took: its seconds, and the rows it read in training."""
 
     row: str
     encoder: str
@@ -28,18 +29,24 @@ def finished_runs(root: Path) -> list[Finished]:
         if not is_finished(folder) or not spec.get("seconds"):
             continue
         results = json.loads((folder / OUTPUT / RESULTS_FILE).read_text("utf-8"))
-        work = results["train_rows"] * results["settings"]["num_train_epochs"]
+        work = rows_read(results["train_rows"], results["settings"])
         found.append(Finished(spec["row"], spec["encoder"], work, spec["seconds"]))
     return found
+
+
+def rows_read(train_rows: int, settings: Mapping[str, Any]) -> float:
+    """Training rows that a run reads, each as often as it does; `max_steps` wins over epochs, as in the Trainer."""
+    if (settings.get("max_steps") or -1) > 0:
+        return settings["max_steps"] * settings.get("per_device_train_batch_size", 8) if train_rows else 0
+    return train_rows * settings.get("num_train_epochs", 3)
 
 
 def estimate(run: Run, train_rows: int | None, finished: Iterable[Finished]) -> float | None:
     """Seconds that a run will take, or `None` where no finished run tells.
 
     Finished runs of the same row and encoder count first, then those of the encoder; their seconds are scaled by
-    training rows times epochs.
+    the training rows that are read.
     """
-    epochs = run.settings.get("num_train_epochs", 3)
     rows = min(train_rows, run.settings.get("max_train_samples") or train_rows) if train_rows else None
     of_encoder = [other for other in finished if other.encoder == run.encoder and bool(other.work) == run.trains]
     for likes in ([other for other in of_encoder if other.row == run.row], of_encoder):
@@ -48,7 +55,7 @@ def estimate(run: Run, train_rows: int | None, finished: Iterable[Finished]) -> 
         seconds = sum(other.seconds for other in likes)
         work = sum(other.work for other in likes)
         if run.trains and rows and work:
-            return seconds / work * rows * epochs
+            return seconds / work * rows_read(rows, run.settings)
         return seconds / len(likes)
     return None
 
