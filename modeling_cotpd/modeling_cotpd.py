@@ -208,7 +208,7 @@ class CoTPDModel(CoTPDPreTrainedModel):
         """Run the prompt view, and the knowledge view when `knowledge_input_ids` is given. The heads give shapes."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds of the text, and not both.")
-        text = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        text, knowledge = self._embed(input_ids, inputs_embeds, knowledge_input_ids)
         if attention_mask is None:
             attention_mask = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
         hidden, prompt_attentions, encoded = self._prompt_view(
@@ -218,19 +218,19 @@ class CoTPDModel(CoTPDPreTrainedModel):
             self.config.output_hidden_states if output_hidden_states is None else output_hidden_states,
         )
         knowledge_hidden = None
-        if knowledge_input_ids is not None:
-            if knowledge_input_ids.shape[1] < text.shape[1]:
+        if knowledge is not None:
+            if knowledge.shape[1] < text.shape[1]:
                 raise ValueError(
                     "knowledge_input_ids must begin with the text's own pieces: expected at least "
-                    f"{text.shape[1]} pieces, got {knowledge_input_ids.shape[1]}."
+                    f"{text.shape[1]} pieces, got {knowledge.shape[1]}."
                 )
-            if self.max_positions is not None and knowledge_input_ids.shape[1] > self.max_positions:
+            if self.max_positions is not None and knowledge.shape[1] > self.max_positions:
                 raise ValueError(
-                    f"The knowledge view has {knowledge_input_ids.shape[1]} pieces, but the encoder reads at most "
+                    f"The knowledge view has {knowledge.shape[1]} pieces, but the encoder reads at most "
                     f"{self.max_positions}. Build it with ViewSettings(max_length={self.max_positions})."
                 )
-            knowledge = self.encoder(input_ids=knowledge_input_ids, attention_mask=knowledge_attention_mask)
-            knowledge_hidden = knowledge.last_hidden_state[:, : text.shape[1]]
+            read = self.encoder(inputs_embeds=knowledge, attention_mask=knowledge_attention_mask)
+            knowledge_hidden = read.last_hidden_state[:, : text.shape[1]]
         return CoTPDModelOutput(
             last_hidden_state=hidden,
             knowledge_last_hidden_state=knowledge_hidden,
@@ -238,6 +238,24 @@ class CoTPDModel(CoTPDPreTrainedModel):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+
+    def _embed(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        knowledge_input_ids: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Embeddings of text `(B, n, d)` and knowledge view `(B, n+l, d)`.
+
+        Both come from one look-up, because each look-up has a gradient as large as the whole vocabulary.
+        """
+        embed = self.get_input_embeddings()
+        if inputs_embeds is not None:
+            return inputs_embeds, None if knowledge_input_ids is None else embed(knowledge_input_ids)
+        if knowledge_input_ids is None:
+            return embed(input_ids), None
+        both = embed(torch.cat([input_ids, knowledge_input_ids], 1))
+        return both[:, : input_ids.shape[1]], both[:, input_ids.shape[1] :]
 
     def _prompt_view(
         self, text: torch.Tensor, mask: torch.Tensor, output_attentions: bool, output_hidden_states: bool
