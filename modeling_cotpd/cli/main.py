@@ -8,8 +8,10 @@ from modeling_cotpd.cli import (
     augment,
     caption,
     check,
+    demo,
     elicit,
     experiment,
+    explain,
     export,
     knowledge,
     llm_baseline,
@@ -18,6 +20,7 @@ from modeling_cotpd.cli import (
     push,
     retrieve,
     teacher,
+    triples,
 )
 from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.version import __version__
@@ -35,7 +38,7 @@ app = typer.Typer(
 for panel, commands in {
     DATA: (prepare.prepare, check.check, augment.augment),
     KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
-    USE: (predict.predict, export.export, push.push),
+    USE: (predict.predict, triples.triples, explain.explain, demo.demo, export.export, push.push),
     RESEARCH: (experiment.experiment, experiment.cases, llm_baseline.llm_baseline),
 }.items():
     for command in commands:

@@ -17,8 +17,9 @@ def triples(
     base: Annotated[str, typer.Option(help="What the IRIs of an .nt file begin with.")] = "urn:cotpd:",
     min_score: Annotated[float, typer.Option(help="Leave out relations that are less probable.")] = 0.0,
     fit_types: Annotated[
-        bool, typer.Option("--fit-types", help="Leave out relations that name other types than their entities have.")
-    ] = False,
+        bool,
+        typer.Option("--fit-types/--any-types", help="Leave out relations that name other types than their entities."),
+    ] = True,
     nearest: Annotated[int, typer.Option(help="Pair each entity with this many behind it.")] = 20,
     format: Annotated[str, typer.Option(help="auto, jsonl, text (a post per line), conll or parquet.")] = "auto",
     text_column: Annotated[str, typer.Option(help="Where rows hold the text; else they need tokens.")] = "text",
@@ -38,7 +39,8 @@ def triples(
 
     Example:
 
-        cotpd triples output/twitter2017 output/mnre --input posts.txt --output triples.jsonl --also triples.nt
+        cotpd triples outputs/twitter2017_minilm outputs/mnre_minilm --input posts.txt --output triples.jsonl \
+--also triples.nt
     """
     from modeling_cotpd.inference.batches import BatchSettings
     from modeling_cotpd.inference.exports import export, export_format

@@ -26,8 +26,9 @@ class TripleExtractor:
         finder (`Predictor`): Finds entities.
         relater (`Predictor`): Tells the relation of two entities.
         min_score (`float`, *optional*, defaults to 0): Triples whose relation is less probable are left out.
-        fit_types (`bool`, *optional*, defaults to `False`): Leave out a relation that names other types than its
-            entities have, such as `/per/loc/place_of_birth` between two `ORG`.
+        fit_types (`bool`, *optional*, defaults to `True`): Leave out a relation that names other types than its
+            entities have, such as `/per/loc/place_of_birth` between two `ORG`. Relations whose names say no types,
+            other than MNRE's, are not concerned.
         nearest (`int`, *optional*, defaults to 20): Each entity is paired with this many entities behind it, and they
             with it.
 
@@ -50,7 +51,7 @@ class TripleExtractor:
         relater: Predictor,
         *,
         min_score: float = 0.0,
-        fit_types: bool = False,
+        fit_types: bool = True,
         nearest: int = NEAREST,
     ):
         if not 0 <= min_score <= 1:

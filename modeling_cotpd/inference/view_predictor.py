@@ -146,6 +146,10 @@ class ViewPredictor:
             return "triples"
         return "mre" if isinstance(self.predictor, RelationPredictor) else "mner"
 
+    def without_teacher(self) -> "ViewPredictor":
+        """The same predictor, which asks no teacher."""
+        return ViewPredictor(self.predictor, KnowledgeSource(self.source.captioner), self.similar)
+
     def predict(
         self,
         text: str,

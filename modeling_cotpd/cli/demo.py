@@ -1,0 +1,37 @@
+"""`cotpd demo`: a page in the browser to try a trained model."""
+
+from typing import Annotated
+
+import typer
+
+from modeling_cotpd.cli.teacher_options import with_teacher_options
+from modeling_cotpd.cli.view_options import Model, ViewOptions
+
+
+@with_teacher_options
+def demo(
+    model: Model,
+    teacher: ViewOptions,
+    host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 shows it to the network.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="The port; default: the first free one from 7860.")] = None,
+) -> None:
+    """Serve a page on this machine that reads posts with a trained model.
+
+    It shows the entities, or with --relations also the relations between them, from the text alone and with knowledge,
+    their confidence, what the knowledge changes, and where the prompt looks. A picture can be given when there is a
+    captioner, and a teacher explains a post when asked to. Nothing is sent anywhere else. Ctrl-C ends it. Needs:
+    pip install 'modeling_cotpd[demo]'
+
+    Example:
+
+        cotpd demo outputs/twitter2017_minilm
+
+        cotpd demo outputs/twitter2017_minilm --relations outputs/mnre_minilm --dataset-dir data/twitter2017
+    """
+    from modeling_cotpd.demo.app import build_app, import_gradio, launch
+    from modeling_cotpd.knowledge.embedding import model_label
+
+    import_gradio()
+    predictor = teacher.predictor(model)
+    title = " + ".join(model_label(name) for name in (model, teacher.relations) if name)
+    launch(build_app(predictor, title), host, port)

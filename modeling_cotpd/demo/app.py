@@ -1,0 +1,273 @@
+"""The demo as a Gradio app: it runs on this machine, and tells nobody about it."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from modeling_cotpd.demo.markup import plain
+from modeling_cotpd.demo.page import COLUMN_NAMES, notice, render, types_of
+from modeling_cotpd.demo.style import STYLE
+from modeling_cotpd.errors import CoTPDError, SettingError
+from modeling_cotpd.inference.triples import TripleExtractor
+from modeling_cotpd.inference.view_predictor import ViewPredictor
+
+if TYPE_CHECKING:
+    import gradio
+
+MOST_CHARACTERS = 5_000
+"""Ours: a dozen long posts; a page is no place for a book."""
+EXAMPLES = (
+    {
+        "text": "Maya Stone moved to Harlow to play for Lindmere Athletic",
+        "head": "Maya Stone",
+        "tail": "Harlow",
+        "caption": "a woman in a football shirt in front of a stadium",
+    },
+    {
+        "text": "RT @nightbus : Osk Harbour sold out the Tallow Rooms again",
+        "head": "Osk Harbour",
+        "tail": "Tallow Rooms",
+        "caption": "a band on a stage in front of a crowd",
+    },
+    {
+        "text": "So proud of the Fenwick Otters, see you in Brightwater !",
+        "head": "Fenwick Otters",
+        "tail": "Brightwater",
+        "caption": "players in green shirts lift a cup",
+    },
+)
+"""Fictional posts with the words of a picture."""
+
+
+class DemoReader:
+    """Answers what the page asks, as HTML.
+
+    Args:
+        predictor (`ViewPredictor`): The model or models.
+        similar (`int`, *optional*, defaults to 3): How many similar training posts to show, where there are any.
+    """
+
+    def __init__(self, predictor: ViewPredictor, similar: int = 3):
+        self.predictor = predictor
+        self.similar = similar if predictor.similar is not None else 0
+        finder = (
+            predictor.predictor.finder if isinstance(predictor.predictor, TripleExtractor) else predictor.predictor
+        )
+        self.kinds = types_of(finder.label_names)
+
+    def __call__(
+        self,
+        text: str,
+        image: str | None = None,
+        ask: bool = False,
+        head: str = "",
+        tail: str = "",
+        **columns: str,
+    ) -> str:
+        """The answer to one post; what is wrong with the input stands in it as a notice.
+
+        Args:
+            text (`str`): The post.
+            image (`str`, *optional*): The file of its picture.
+            ask (`bool`, *optional*, defaults to `False`): Ask the teacher for explanations.
+            head, tail (`str`): The two entities, for a model for relations alone.
+            columns (`str`): Caption and explanations by column; an empty one is none.
+        """
+        try:
+            body = self._answer(text or "", image, ask, head or "", tail or "", columns)
+        except CoTPDError as error:
+            body = notice(f"<p>{plain(str(error))}</p>")
+        return f'<div class="cotpd">{body}</div>'
+
+    def _answer(self, text: str, image: str | None, ask: bool, head: str, tail: str, columns: dict[str, str]) -> str:
+        if not text.strip():
+            return notice("<p>Write a post, or take one of the examples.</p>")
+        if len(text) > MOST_CHARACTERS:
+            raise SettingError(
+                f"The post has {len(text):,} characters, this page takes {MOST_CHARACTERS:,}.",
+                fix="For longer ones there is cotpd predict.",
+            )
+        given = {name: value for name, value in columns.items() if value and value.strip()}
+        caption = given.pop("caption", None)
+        spans: dict[str, Any] = {}
+        if self.predictor.task == "mre":
+            spans = {"head": span_of(head, text, "head"), "tail": span_of(tail, text, "tail")}
+        known = bool(given or caption or image or ask)
+        source = self.predictor.source
+        predictor = self.predictor if ask or source.plan is None else self.predictor.without_teacher()
+        prediction = predictor.predict(
+            text,
+            image,
+            caption,
+            given,
+            view="both" if known else "prompt",
+            attention=True,
+            similar=self.similar,
+            **spans,
+        )
+        return render(prediction, self.kinds)
+
+
+def span_of(mention: str, text: str, name: str) -> tuple[int, int]:
+    """Where a mention stands in a post, the first time.
+
+    Raises:
+        SettingError: It is empty, or does not occur.
+    """
+    mention = mention.strip()
+    start = text.find(mention)
+    if not mention or start < 0:
+        raise SettingError(
+            f"The {name} {mention!r} does not occur in the post." if mention else f"The {name} is empty.",
+            fix="Write the entity as it stands in the post.",
+        )
+    return start, start + len(mention)
+
+
+def import_gradio() -> Any:
+    """Gradio, told before it is imported to report nothing.
+
+    Raises:
+        SettingError: It is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        import gradio
+    except ImportError:
+        raise SettingError("The demo needs Gradio.", fix="Run: pip install 'modeling_cotpd[demo]'") from None
+    return gradio
+
+
+def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
+    """The page.
+
+    Args:
+        predictor (`ViewPredictor`): The model or models, with captioner, teacher and training posts where wanted.
+        title (`str`): What the page calls the model.
+
+    Raises:
+        SettingError: Gradio is not installed.
+    """
+    gr = import_gradio()
+    reader = DemoReader(predictor)
+    what = {"mner": "Entities", "mre": "The relation of two entities", "triples": "Entities and relations"}
+    about = f"{what[predictor.task]} of a post, from the text alone"
+    about += ", or with what a picture and explanations tell." if predictor.columns else "."
+    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as app:
+        gr.HTML(f'<div class="cotpd-title"><h1>CoTPD demo</h1><p>{about} Model: <code>{plain(title)}</code></p></div>')
+        with gr.Row(equal_height=False, elem_id="halves"):
+            with gr.Column(scale=4, min_width=300):
+                fields = _inputs(gr, predictor)
+            with gr.Column(scale=8, min_width=300):
+                answer = gr.HTML(elem_id="answer", js_on_load=None)
+        names = [name for name in fields if not name.startswith("_")]
+
+        def read(*values: Any) -> str:
+            return reader(**dict(zip(names, values, strict=True)))
+
+        inputs = [fields[name] for name in names]
+        shown: dict[str, Any] = {"fn": read, "inputs": inputs, "outputs": answer, "api_visibility": "private"}
+        fields["_read"].click(**shown)
+        fields["text"].submit(**shown)
+        app.load(**shown)
+        fields["_clear"].click(
+            lambda: [*(False if name == "ask" else None for name in names), ""],
+            outputs=[*inputs, answer],
+            api_visibility="private",
+        )
+        fields["_examples"].load_input_event.then(**shown)
+    return app
+
+
+def _inputs(gr: Any, predictor: ViewPredictor) -> dict[str, Any]:
+    """The left column: input components by the name of the argument that they fill; buttons begin with `_`."""
+    fields: dict[str, Any] = {}
+    fields["text"] = gr.Textbox(
+        EXAMPLES[0]["text"], label="Post", lines=3, max_lines=8, max_length=MOST_CHARACTERS, elem_id="post"
+    )
+    if predictor.task == "mre":
+        with gr.Row():
+            fields["head"] = gr.Textbox(EXAMPLES[0]["head"], label="Head", max_length=200, min_width=120)
+            fields["tail"] = gr.Textbox(EXAMPLES[0]["tail"], label="Tail", max_length=200, min_width=120)
+    with gr.Row():
+        fields["_clear"] = gr.Button("Clear", min_width=80)
+        fields["_read"] = gr.Button("Read", variant="primary", min_width=80, elem_id="read")
+    if predictor.source.plan is not None:
+        fields["ask"] = gr.Checkbox(label="Ask the teacher for explanations")
+    if predictor.source.captioner is not None:
+        fields["image"] = gr.Image(
+            label="Picture",
+            type="filepath",
+            image_mode=None,
+            sources=["upload", "clipboard"],
+            height=170,
+            elem_id="picture",
+        )
+    if predictor.columns:
+        with gr.Accordion("Knowledge (optional)", open=False):
+            for name in predictor.columns:
+                fields[name] = gr.Textbox(
+                    label=COLUMN_NAMES[name], lines=1, max_lines=4, max_length=MOST_CHARACTERS, elem_id=name
+                )
+    filled = [name for name in ("text", "head", "tail", "caption") if name in fields]
+    fields["_examples"] = gr.Examples(
+        [[example[name] for name in filled] for example in EXAMPLES],
+        [fields[name] for name in filled],
+        label="Examples",
+        example_labels=[example["text"] for example in EXAMPLES],
+        api_visibility="private",
+        elem_id="examples",
+    )
+    return fields
+
+
+def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = None, wait: bool = True) -> str:
+    """Serve the page until Ctrl-C.
+
+    Nothing leaves the machine: no public link, no analytics, no run history, system fonts.
+
+    Args:
+        app (`gradio.Blocks`): From `build_app`.
+        host (`str`, *optional*, defaults to `"127.0.0.1"`): The address to serve on.
+        port (`int`, *optional*): The port; the first free one from 7860 by default.
+        wait (`bool`, *optional*, defaults to `True`): Return only when the page is closed down.
+
+    Returns:
+        The page's address.
+
+    Raises:
+        SettingError: The port is taken.
+    """
+    gr = import_gradio()
+    theme = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        radius_size="md",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "Consolas", "monospace"],
+    )
+    try:
+        _, url, _ = app.launch(
+            share=False,
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            max_file_size="20mb",
+            theme=theme,
+            css=STYLE,
+        )
+    except OSError as error:
+        raise SettingError(
+            str(error).strip().splitlines()[0], place="--port", fix="Name a free one, or leave it out."
+        ) from None
+    if wait:
+        print(f"The demo is at {url} (Ctrl-C ends it)", flush=True)
+        app.block_thread()
+    return url

@@ -1,0 +1,73 @@
+"""Small pieces of HTML: escaped text, marked entities, bars, shades. Nothing of a post or model enters as it is."""
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+
+COLOURS = {"PER": "blue", "LOC": "green", "ORG": "amber", "MISC": "violet", "OTHER": "violet"}
+"""The types of the benchmark data sets; others take the rest of `SPARE` in turn, head and tail the first two."""
+SPARE = ("blue", "amber", "green", "violet", "rose", "teal")
+# Gradio fills an HTML component in as a template, in which these would be read as code
+_TEMPLATE = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;"})
+# What HTML or UTF-8 can not hold, and the marks that turn the direction of all text behind them
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
+
+def plain(text: str) -> str:
+    """A text as HTML that shows it, whatever it holds.
+
+    Example:
+        >>> plain("<b>${x}")
+        '&lt;b&gt;&#36;&#123;x&#125;'
+    """
+    return escape(_UNPRINTABLE.sub("\ufffd", text)).translate(_TEMPLATE)
+
+
+def colour_of(kind: str, kinds: Iterable[str]) -> str:
+    """The name of a type's colour, the same on the whole page.
+
+    Args:
+        kind (`str`): The type.
+        kinds (`Iterable[str]`): All types that the model knows.
+    """
+    if kind in COLOURS:
+        return COLOURS[kind]
+    others = sorted(name for name in {*kinds, kind} if name not in COLOURS)
+    return SPARE[others.index(kind) % len(SPARE)]
+
+
+def marked(text: str, entities: Sequence[dict], kinds: Iterable[str]) -> str:
+    """A post with its entities marked.
+
+    Args:
+        text (`str`): The post.
+        entities (`Sequence[dict]`): With `start`, `end` and `type`. Of two that overlap the first is marked.
+        kinds (`Iterable[str]`): All types that the model knows.
+    """
+    parts, done = [], 0
+    for entity in sorted(entities, key=lambda entity: (entity["start"], -entity["end"])):
+        if entity["start"] < done:
+            continue
+        parts.append(plain(text[done : entity["start"]]))
+        parts.append(chip(text[entity["start"] : entity["end"]], entity["type"], kinds))
+        done = entity["end"]
+    return f'<p class="post" dir="auto">{"".join(parts)}{plain(text[done:])}</p>'
+
+
+def chip(mention: str, kind: str, kinds: Iterable[str]) -> str:
+    """An entity with its type."""
+    return f'<mark class="{colour_of(kind, kinds)}"><bdi>{plain(mention)}</bdi><small>{plain(kind)}</small></mark>'
+
+
+def bar(share: float) -> str:
+    """A share between 0 and 1 as a bar with its percentage."""
+    share = min(max(share, 0.0), 1.0)
+    # Rounded, a probability would look like certainty
+    percent = "&gt;&#8239;99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
+    return f'<span class="bar"><i style="width:{100 * share:.0f}%"></i></span><b class="percent">{percent}&#8239;%</b>'
+
+
+def shade(share: float, most: float) -> str:
+    """The style of a cell as dark as its share of the largest; its text stays readable."""
+    depth = share / most if most > 0 else 0.0
+    return f"background:rgba(37,99,235,{0.9 * depth:.2f});color:{'#fff' if depth > 0.7 else 'inherit'}"

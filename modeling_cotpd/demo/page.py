@@ -1,0 +1,199 @@
+"""What the demo shows of a prediction, as HTML."""
+
+from collections.abc import Sequence
+
+from modeling_cotpd.demo.markup import bar, chip, marked, plain, shade
+from modeling_cotpd.inference.attention import PromptAttention
+from modeling_cotpd.inference.similar import SimilarPost
+from modeling_cotpd.inference.view_predictor import ViewPrediction
+
+VIEW_NAMES = {"prompt": "From the text alone", "knowledge": "With knowledge"}
+COLUMN_NAMES = {
+    "caption": "The picture in words",
+    "cot_noun": "Nouns",
+    "cot_sentence": "The sentence",
+    "cot_multimodality": "Text and picture",
+}
+KIND_NAMES = {
+    "added": "only with knowledge",
+    "removed": "only from the text",
+    "type": "another type",
+    "span": "another span",
+    "relation": "another relation",
+}
+BEST = 8
+"""Ours: so many relations, the most probable ones, stand open; further ones can be unfolded."""
+MOST_WORDS = 80
+"""Ours: the heat map shows the first words of a longer post; more columns would only slow the browser down."""
+
+
+def render(prediction: ViewPrediction, kinds: Sequence[str]) -> str:
+    """The whole answer.
+
+    Args:
+        prediction (`ViewPrediction`): What was predicted.
+        kinds (`Sequence[str]`): All entity types that the model knows.
+    """
+    views = "".join(_view(prediction, name, kinds) for name in prediction.views)
+    parts = [f'<div class="views">{views}</div>']
+    if prediction.problems:
+        parts.append(notice("".join(f"<p>{plain(problem)}</p>" for problem in prediction.problems)))
+    if len(prediction.views) > 1:
+        parts.append(_changes(prediction, kinds))
+    if prediction.attention is not None:
+        parts.append(_attention(prediction.attention, prediction.text))
+    if prediction.knowledge:
+        parts.append(_knowledge(prediction.knowledge))
+    if prediction.similar:
+        parts.append(_similar(prediction.similar, kinds))
+    return "".join(parts)
+
+
+def notice(html: str) -> str:
+    """A framed notice; takes HTML."""
+    return f'<section class="card notice" role="alert">{html}</section>'
+
+
+def types_of(label_names: Sequence[str]) -> list[str]:
+    """The entity types of a tag set.
+
+    Example:
+        >>> types_of(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"])
+        ['LOC', 'PER']
+    """
+    return sorted({name[2:] for name in label_names if name[:2] in ("B-", "I-")})
+
+
+def _card(title: str, body: str, kind: str = "", hint: str = "") -> str:
+    more = f'<p class="hint">{hint}</p>' if hint else ""
+    return f'<section class="card {kind}"><h3>{title}</h3>{more}{body}</section>'
+
+
+def _view(prediction: ViewPrediction, name: str, kinds: Sequence[str]) -> str:
+    view = prediction.views[name]
+    if "relation" in view:
+        pair = [
+            {"start": start, "end": end, "type": side}
+            for side, (start, end) in (("head", view["head"]), ("tail", view["tail"]))
+        ]
+        body = marked(prediction.text, pair, ("head", "tail")) + _relation_of_pair(view)
+        return _card(VIEW_NAMES[name], body, f"view {name}")
+    body = marked(prediction.text, view["entities"], kinds) if prediction.text.strip() else ""
+    rows = "".join(
+        f"<tr><td>{chip(entity['text'], entity['type'], kinds)}</td><td>{bar(entity['score'])}</td></tr>"
+        for entity in view["entities"]
+    )
+    body += f'<table class="scores">{rows}</table>' if rows else '<p class="none">No entities found.</p>'
+    if "relations" in view:
+        body += "<h4>Relations</h4>" + _triples(view, kinds)
+    return _card(VIEW_NAMES[name], body, f"view {name}")
+
+
+def _relation_of_pair(view: dict) -> str:
+    if view["relation"] is None:
+        return f'<p class="none">{plain(view["problem"])}</p>'
+    return (
+        f'<table class="scores"><tr><td><span class="relation">{plain(view["relation"])}</span></td>'
+        f"<td>{bar(view['score'])}</td></tr></table>"
+    )
+
+
+def _triples(view: dict, kinds: Sequence[str]) -> str:
+    rows = []
+    for relation in sorted(view["relations"], key=lambda relation: -relation["score"]):
+        head, tail = (view["entities"][relation[side]] for side in ("head", "tail"))
+        rows.append(
+            f'<tr><td class="triple">{chip(head["text"], head["type"], kinds)}'
+            f'<span class="relation">{plain(relation["relation"])}</span>'
+            f"{chip(tail['text'], tail['type'], kinds)}</td><td>{bar(relation['score'])}</td></tr>"
+        )
+    unread = view.get("unread_pairs", 0)
+    note = f'<p class="none">{unread} pairs lie too far apart to be read.</p>' if unread else ""
+    if not rows:
+        return '<p class="none">None between these.</p>' + note
+    html = f'<table class="scores">{"".join(rows[:BEST])}</table>'
+    if rows[BEST:]:
+        more = f'<table class="scores">{"".join(rows[BEST:])}</table>'
+        html += f"<details><summary>{len(rows) - BEST} less probable ones</summary>{more}</details>"
+    return html + note
+
+
+def _changes(prediction: ViewPrediction, kinds: Sequence[str]) -> str:
+    rows = ""
+    for change in prediction.changes.get("entities", ()):
+        sides = [
+            entity and chip(entity["text"], entity["type"], kinds)
+            for entity in (change["prompt"], change["knowledge"])
+        ]
+        rows += _change(change["kind"], sides)
+    for change in prediction.changes.get("relations", ()):
+        sides = [
+            relation and _relation(prediction.text, relation) for relation in (change["prompt"], change["knowledge"])
+        ]
+        rows += _change(change["kind"], sides)
+    if not rows:
+        return _card("What the knowledge changes", '<p class="none">Nothing: both views agree.</p>', "changes")
+    return _card("What the knowledge changes", f'<table class="changes">{rows}</table>', "changes")
+
+
+def _change(kind: str, sides: list[str | None]) -> str:
+    shown = '<span class="arrow">→</span>'.join(side for side in sides if side)
+    return f'<tr><td><span class="kind {kind}">{KIND_NAMES[kind]}</span></td><td>{shown}</td></tr>'
+
+
+def _relation(text: str, relation: dict) -> str:
+    name = f'<span class="relation">{plain(relation["relation"])}</span>'
+    if "head" not in relation:
+        return name
+    head, tail = (plain(text[slice(*relation[side])]) for side in ("head", "tail"))
+    return f"<bdi>{head}</bdi>{name}<bdi>{tail}</bdi>"
+
+
+def _attention(attention: PromptAttention, text: str) -> str:
+    words = [plain(text[start:end]) for start, end in attention.spans]
+    mean = attention.mean
+    most = max(mean)
+    line = " ".join(
+        f'<span style="{shade(share, most)}" title="{share:.3f}">{word}</span>'
+        for word, share in zip(words, mean, strict=True)
+    )
+    top = max(map(max, attention.shares))
+    head = "".join(f'<th scope="col"><span><bdi>{word}</bdi></span></th>' for word in words[:MOST_WORDS])
+    rows = "".join(
+        f'<tr><th scope="row">{number}</th>'
+        + "".join(f'<td style="{shade(share, top)}" title="{share:.3f}"></td>' for share in query[:MOST_WORDS])
+        + f'<td class="rest">{100 * max(0.0, 1 - sum(query)):.0f}</td></tr>'
+        for number, query in enumerate(attention.shares, start=1)
+    )
+    rest = '<th scope="col" class="rest"><span>elsewhere, %</span></th>'
+    cut = f"<p>The first {MOST_WORDS} words.</p>" if len(words) > MOST_WORDS else ""
+    table = (
+        f'<div class="scroll" tabindex="0"><table class="heat"><tr><th>query</th>{head}{rest}</tr>{rows}</table></div>'
+    )
+    hint = "The mean over the queries, then each query. Elsewhere: special tokens and entity markers."
+    return _card(
+        "Where the prompt looks", f'<p class="post look" dir="auto">{line}</p>{table}{cut}', "attention", hint
+    )
+
+
+def _knowledge(knowledge: dict[str, str]) -> str:
+    rows = "".join(
+        f'<dt>{COLUMN_NAMES[name]}</dt><dd dir="auto">{plain(text)}</dd>' for name, text in knowledge.items()
+    )
+    return _card("Knowledge that was read", f"<dl>{rows}</dl>", "knowledge-card")
+
+
+def _similar(posts: Sequence[SimilarPost], kinds: Sequence[str]) -> str:
+    items = ""
+    for post in posts:
+        relation = f'<p>Relation: <span class="relation">{plain(post.relation)}</span></p>' if post.relation else ""
+        known = "".join(
+            f'<dt>{COLUMN_NAMES[name]}</dt><dd dir="auto">{plain(text)}</dd>' for name, text in post.knowledge.items()
+        )
+        details = f"<details><summary>Explanation</summary><dl>{known}</dl></details>" if known else ""
+        items += (
+            f'<li><div class="head"><code>{plain(post.id)}</code>{bar(post.similarity)}</div>'
+            f"{marked(post.text, post.entities, kinds)}{relation}{details}</li>"
+        )
+    hint = "Posts that the model was trained on, with their gold labels; the bar is the cosine of sentence vectors."
+    return _card("Similar training posts", f'<ol class="similar">{items}</ol>', "similar-card", hint)
