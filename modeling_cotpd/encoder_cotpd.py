@@ -1,5 +1,8 @@
 """What the models need to know about any encoder: its layers, its positions, and where a prompt can stand."""
 
+import os
+from pathlib import Path
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -60,4 +63,17 @@ def max_positions(encoder: PreTrainedModel) -> int | None:
     return encoder.config.max_position_embeddings
 
 
-__all__ = ["encoder_layers", "max_positions", "prompt_view_layout", "without_pooler"]
+def refuse_pickle(name_or_path: str | os.PathLike | None) -> None:
+    """Raise an `OSError` that says why when a folder has weights, but none as safetensors."""
+    if name_or_path is None or not Path(name_or_path).is_dir():
+        return
+    names = [path.name for path in sorted(Path(name_or_path).iterdir())]
+    pickles = [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
+    if pickles and not any(name.endswith(".safetensors") for name in names):
+        raise OSError(
+            f"{name_or_path} has only a pickle checkpoint ({pickles[0]}), which can run code when it is loaded. "
+            "Convert it where you trust it: load it there and save it with save_pretrained, which writes safetensors."
+        )
+
+
+__all__ = ["encoder_layers", "max_positions", "prompt_view_layout", "refuse_pickle", "without_pooler"]

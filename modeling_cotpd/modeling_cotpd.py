@@ -4,7 +4,6 @@ The prompt view [x; p] is what inference reads; the knowledge view [x; I; c] run
 of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden size, C labels.
 """
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_cotpd import CoTPDConfig
 from .crf_cotpd import LinearChainCRF
-from .encoder_cotpd import encoder_layers, max_positions, prompt_view_layout, without_pooler
+from .encoder_cotpd import encoder_layers, max_positions, prompt_view_layout, refuse_pickle, without_pooler
 from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt, init_prompt_weights
 
 
@@ -446,19 +445,6 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
         markers = hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])).flatten(1)
         logits = self.classifier(self.dropout(markers))
         return logits, None if labels is None else row_nll(logits, labels)
-
-
-def refuse_pickle(name_or_path: str | os.PathLike | None) -> None:
-    """Raise an `OSError` that says why when a folder has weights, but none as safetensors."""
-    if name_or_path is None or not Path(name_or_path).is_dir():
-        return
-    names = [path.name for path in sorted(Path(name_or_path).iterdir())]
-    pickles = [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
-    if pickles and not any(name.endswith(".safetensors") for name in names):
-        raise OSError(
-            f"{name_or_path} has only a pickle checkpoint ({pickles[0]}), which can run code when it is loaded. "
-            "Convert it where you trust it: load it there and save it with save_pretrained, which writes safetensors."
-        )
 
 
 def row_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """The Trainer of CoTPD: the two-view loss, its parts in the log, two learning rates, evaluation per view."""
 
+import os
+import shutil
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,16 @@ from peft import PeftModel
 from torch import nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from modeling_cotpd.hub import collect, push
 from modeling_cotpd.losses import distillation_kl
+from modeling_cotpd.saving import staged
 from modeling_cotpd.training_args import CoTPDTrainingArguments
+
+STAGING_CHECKPOINT = ".saving-checkpoint"
+"""Where a checkpoint lies while it is written, within the output folder."""
 
 NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
 """What a batch holds for the loss alone."""
@@ -35,6 +43,7 @@ class CoTPDTrainer(Trainer):
     - Prompt and head may have their own learning rate.
     - Evaluation reads the views that `args.eval_views` names; the collator must provide `distillation_mask`.
     - Evaluation keeps the order of the rows, also when training groups them by length.
+    - Model files and checkpoints appear under their names when they are complete.
     - `push_to_hub` publishes the finished model with its code, card and results, and nothing else; checkpoints,
       optimizer states and `training_args.bin` are never uploaded, whatever `hub_strategy` says.
 
@@ -59,6 +68,7 @@ class CoTPDTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._part_sums: dict[str, torch.Tensor] = {}
         self._part_step = 0
+        self._is_saving = False
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
         """Labelled and compared positions of an optimizer step, over all its batches and processes, `(2,)`."""
@@ -142,8 +152,38 @@ class CoTPDTrainer(Trainer):
         return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the parent, but without a push: what is published is complete, results and card included."""
-        super().save_model(output_dir, _internal_call=True)
+        """As the parent, but every file appears complete or not at all, and nothing is pushed: what is published has
+        results and card."""
+        with staged(output_dir or self.args.output_dir, self.args.should_save) as staging:
+            super().save_model(str(staging), _internal_call=True)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return os.path.join(folder, STAGING_CHECKPOINT) if self._is_saving else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """A checkpoint takes its name when all of it is written, so that a killed run resumes from a whole one."""
+        folder, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        staging = folder / STAGING_CHECKPOINT
+        if self.args.should_save:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._is_saving = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._is_saving = False
+        if self.state.best_global_step == self.state.global_step:
+            self.state.best_model_checkpoint = str(folder / name)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
+            shutil.rmtree(folder / name, ignore_errors=True)
+            os.replace(staging / name, folder / name)
+            shutil.rmtree(staging)
+            rotate_checkpoints(
+                str(folder), self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True
+            )
 
     def push_to_hub(
         self,

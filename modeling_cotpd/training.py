@@ -28,6 +28,7 @@ from modeling_cotpd.model_card import encoder_label, write_model_card
 from modeling_cotpd.modeling_cotpd import CoTPDForRelationExtraction, CoTPDPreTrainedModel
 from modeling_cotpd.pipeline_cotpd import RELATION_PIPELINE, RelationExtractionPipeline
 from modeling_cotpd.results import RESULTS_FILE, claim_output_dir, environment, write_json, write_predictions
+from modeling_cotpd.saving import staged
 from modeling_cotpd.trainer import CoTPDTrainer
 from modeling_cotpd.training_args import CoTPDTrainingArguments
 
@@ -106,7 +107,7 @@ def run(
         "task": task,
         "encoder": encoder_label(model_args.model_name_or_path),
         "dataset": vars(info),
-        "knowledge_columns": data_args.knowledge_columns,
+        "knowledge_columns": list(views.knowledge_columns),
         "train_rows": len(splits["train"]) if args.do_train else 0,
         "seed": args.seed,
         "splits": scored,
@@ -276,16 +277,19 @@ def train(trainer: CoTPDTrainer, args: CoTPDTrainingArguments) -> dict:
     adapted = trainer.accelerator.unwrap_model(trainer.model)
     if isinstance(adapted, PeftModel):
         if args.process_index == 0:
-            adapted.save_pretrained(str(Path(args.output_dir) / "adapter"))
+            with staged(Path(args.output_dir) / "adapter") as staging:
+                adapted.save_pretrained(str(staging))
             adapted = adapted.merge_and_unload()
-            adapted.save_pretrained(args.output_dir)
-            trainer.processing_class.save_pretrained(args.output_dir)
+            with staged(args.output_dir) as staging:
+                adapted.save_pretrained(staging)
+                trainer.processing_class.save_pretrained(staging)
     else:
         trainer.save_model()
     if isinstance(adapted, CoTPDForRelationExtraction) and args.process_index == 0:
         # With it, pipeline("relation-extraction", folder) works on machines without this package
         pipeline = RelationExtractionPipeline(model=adapted, tokenizer=trainer.processing_class)
-        custom_object_save(pipeline, args.output_dir)
+        with staged(args.output_dir) as staging:
+            custom_object_save(pipeline, staging)
     return metrics
 
 

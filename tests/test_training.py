@@ -210,8 +210,10 @@ class TestWhatARunLeaves:
             (entry,) = card.data.to_dict()["model-index"]
             (result,) = entry["results"]
             assert result["dataset"]["name"] == "fiction"
-            found = {metric["name"].split(", ")[1]: metric["value"] for metric in result["metrics"]}
-            assert found == {f"{view} view": round(results[view]["f1"], 4) for view in results}
+            found = {metric["name"]: metric["value"] for metric in result["metrics"]}
+            name = "Entity F1" if "Entity F1, prompt view" in found else "Micro F1 without None"
+            for view in ("prompt", "knowledge"):
+                assert found[f"{name}, {view} view"] == round(results[view]["f1"], 4)
             assert card.data.library_name == "transformers" and "cotpd" in card.data.tags
             assert f"{results['prompt']['f1']:.4f}" in card.text and "conditional, N = 3" in card.text
             assert places["root"] not in card.content and "| encoder | encoder |" in card.text
@@ -448,7 +450,10 @@ class TestFrozenTeachers:
             task, places, tmp_path / "out", {"distill_from": [teacher, teacher]}, {"max_labelled_samples": 4}, **LEARNS
         )
         assert set(results["splits"]["test"]) == {"prompt"}, "the student reads the text alone"
-        assert results["settings"]["distill_from"] == [teacher, teacher]
+        assert results["settings"]["distill_from"] == [teacher, teacher] and results["knowledge_columns"] == []
+        card = (tmp_path / "out" / "README.md").read_text("utf-8")
+        assert "| knowledge view | none |" in card
+        assert "| frozen teachers | 2, which read the post, caption, cot_noun" in card
 
     def test_settings_that_leave_them_without_effect(self, places, finished, tmp_path):
         teachers = {"distill_from": [str(finished["mner"])]}
