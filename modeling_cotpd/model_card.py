@@ -25,6 +25,7 @@ TEMPLATE = """---
 | encoder | {{ encoder }} |
 | prompt | {{ prompt }} |
 | knowledge view | {{ columns }} |
+| frozen teachers | {{ frozen_teachers }} |
 | captions | {{ captions }} |
 | explanations | {{ explanations }} |
 | teacher | {{ teacher }} |
@@ -149,6 +150,7 @@ def model_card(results: dict, name: str) -> str:
         what="Named entity recognition" if task == "mner" else "Relation extraction",
         encoder=encoder,
         prompt=prompt,
+        frozen_teachers=_frozen_teachers(settings),
         columns=", ".join(results["knowledge_columns"]) or "none" if "knowledge_columns" in results else NOT_RECORDED,
         captions=_captions(dataset),
         explanations=_plain(dataset.get("knowledge", NOT_RECORDED)) or "none",
@@ -194,6 +196,15 @@ def _rows(results: dict) -> str:
     rows = results.get("train_rows", NOT_RECORDED)
     labelled = results.get("settings", {}).get("max_labelled_samples")
     return f"{rows}, at most {labelled} of them with labels" if labelled else str(rows)
+
+
+def _frozen_teachers(settings: dict) -> str:
+    """How many finished models taught the prompt view, and what they read."""
+    teachers = settings.get("distill_from")
+    if not teachers:
+        return "none"
+    columns = settings["knowledge_columns"] if settings["distill_from_view"] == "knowledge" else []
+    return f"{len(teachers)}, which read {', '.join(['the post', *columns])}"
 
 
 def _captions(dataset: dict) -> str:
