@@ -29,9 +29,7 @@ def experiment(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where data, runs, tables and figures go.")] = Path("outputs/experiments"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and what it costs.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --dry-run: one JSON object per sweep instead of lines.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: one line of JSON per sweep.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="A row, column or encoder to run; repeatable.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Other seeds than the sweep's for this call, such as 0,1.")] = None,
     trials: Annotated[
@@ -121,7 +119,7 @@ def _sweep(
     whole = Plan(sweep, search=None if trials is None else replace(sweep.search, trials=trials))
     chosen = replace(sweep, seeds=tuple(int(seed) for seed in seeds.split(","))) if seeds else sweep
     plan = Plan(chosen, only, whole.search)
-    typer.echo(f"{sweep.name}: {sweep.title}")
+    typer.echo(f"{sweep.name}: {sweep.title}", err=as_json)
     wanted = [name for run in plan.runs for name in plan.data_of(run)]
     there = {name: folder_of(sweep.data[name], mine, out) for name in sweep.data}
     if not (dry_run or tables):
@@ -130,14 +128,17 @@ def _sweep(
     for name in dict.fromkeys(wanted):
         if name not in folders:
             given_by_hand = sweep.data[name].given
-            typer.echo(f"  {name} is not there: {given_by_hand or 'cotpd prepare makes it when the sweep is run'}")
+            typer.echo(
+                f"  {name} is not there: {given_by_hand or 'cotpd prepare makes it when the sweep is run'}",
+                err=as_json,
+            )
             if given_by_hand:
-                typer.echo(f"    then give --data {name}=DIR")
+                typer.echo(f"    then give --data {name}=DIR", err=as_json)
     outcome = None
     if not tables:
         runner = Runner(plan, folders, out, launcher, keep_models)
         if dry_run and as_json:
-            typer.echo(json.dumps({"sweep": sweep.name, "runs": _runs(runner)}, indent=2))
+            typer.echo(json.dumps({"sweep": sweep.name, "runs": _runs(runner)}))
             return False
         typer.echo("\n".join(runner.describe()))
         if dry_run:

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def stored_vectors(
         if done < count:
             print(
                 f"{count:,} {unit}s: {done:,} have a vector, {4 * dimension * count / 2**20:,.0f} MiB in all.",
-                flush=True,
+                file=sys.stderr,
             )
             with path.open("r+b") as file, tqdm(total=count, initial=done, unit=unit) as bar:
                 file.truncate(4 * dimension * done)

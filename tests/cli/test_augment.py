@@ -82,3 +82,10 @@ def test_wrong_settings_are_told(folder, tmp_path):
         call(folder, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check", "--split", "validation")
     with pytest.raises(DataError, match=r"dataset\.json"):
         call(tmp_path, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check")
+
+
+def test_the_summary_as_json(folder, tmp_path):
+    result = call(folder, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["kinds"]["entity"]["accepted"] == 4 and summary["written"]
+    assert summary["asked"] == {}

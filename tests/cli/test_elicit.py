@@ -232,3 +232,14 @@ def test_an_output_folder_that_holds_something_is_left_alone(server, tmp_path):
     with pytest.raises(DataError, match="not empty"):
         call(server, source, tmp_path / "out")
     assert server.asked.total() == 0
+
+
+def test_the_summary_as_json(server, tmp_path):
+    source = write_posts(tmp_path / "posts.jsonl", count=2)
+    result = call(server, source, tmp_path / "out", "--json", "--price-in", 1, "--price-out", 1)
+    summary = json.loads(result.stdout)
+    assert result.exit_code == 0 and summary["written"] == [str(tmp_path / "out/knowledge.posts.jsonl")]
+    assert summary["grains"]["noun"] == {"answered": 2} and summary["asked"] == {"answered": 6}
+    assert summary["dollars"] == pytest.approx((summary["prompt_tokens"] + summary["completion_tokens"]) / 1e6)
+    again = json.loads(call(server, source, tmp_path / "out", "--json").stdout)
+    assert again["asked"] == {} and again["answered_before"] == 6

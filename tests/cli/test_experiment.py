@@ -1,5 +1,6 @@
 """The command: dry run, exit codes, messages."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ def test_a_dry_run_runs_nothing(entry: Path):
     result = call("experiment", sweep, "--data", f"otters={data}", "--dry-run", "--out", entry / "out")
     assert result.exit_code == 0 and "8 of 8 runs to do; estimated time" in result.output
     assert not calls(entry)
+    result = call("experiment", sweep, "--data", f"otters={data}", "--dry-run", "--json", "--out", entry / "out")
+    runs = json.loads(result.stdout)["runs"]
+    assert len(runs) == 8 and {run["state"] for run in runs} == {"to do"}
     result = call("experiment", sweep, "--dry-run", "--out", entry / "out")
     assert "otters is not there: write it" in result.output and "0 of 8" in result.output
 

@@ -33,6 +33,9 @@ def test_entities_of_a_file(tmp_path: Path):
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
     result = call(saved(tmp_path / "model"), "--input", source, "--output", output)
     assert result.exit_code == 0 and "3 posts" in result.output
+    again = call(tmp_path / "model", "--input", source, "--output", tmp_path / "again.jsonl", "--json")
+    summary = {"posts": 3, "problems": 0, "output": str(tmp_path / "again.jsonl")}
+    assert summary.items() <= json.loads(again.stdout).items()
     assert [row["text"] for row in rows(output)] == texts
     entities = rows(output)[2]["entities"]
     assert entities and max(entity["end"] for entity in entities) > 600

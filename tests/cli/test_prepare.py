@@ -56,3 +56,10 @@ def test_pairs_that_are_none(source, tmp_path, values):
     result = run("twitter2015", "--source", source, "--out", tmp_path / "out", *options)
     assert isinstance(result.exception, SettingError) and "--rename-type" in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_as_json(source, tmp_path):
+    result = run("twitter2015", "--source", source, "--out", tmp_path / "out", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["out"] == str(tmp_path / "out") and summary["splits"]["train"]["rows"] == 2
+    assert {"column": "caption", "split": "train"}.items() <= summary["joined"][0].items()

@@ -80,7 +80,8 @@ def test_from_a_corpus(prepared, tmp_path):
     corpus.write_text('{"passage": "A harbour shelters ships."}\n{"passage": "A cup is a trophy for a team."}\n')
     out = tmp_path / "out"
     arguments = ("--corpus", corpus, "--field", "passage", "--column", "cot_multimodality", "--k", 1)
-    cotpd("--data", prepared, "--out", out, *arguments, "--cache", tmp_path / "cache")
+    result = cotpd("--data", prepared, "--out", out, *arguments, "--cache", tmp_path / "cache", "--json")
+    assert {"rows": 1, "found": 1}.items() <= json.loads(result.stdout)["splits"]["test"].items()
     splits, info = read_prepared(out)
     assert splits["test"]["cot_multimodality"][:] == ["A cup is a trophy for a team."]
     assert splits["train"]["cot_multimodality"][0] == "A harbour shelters ships."
