@@ -1,11 +1,12 @@
 """Markdown tables: methods as rows and data sets as columns, then the details of every data set."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
 from modeling_cotpd.experiments.scores import Cell, Scores
 from modeling_cotpd.experiments.statistics import RESAMPLES, Retention
-from modeling_cotpd.experiments.sweep import Sweep
+from modeling_cotpd.experiments.sweep import Row, Sweep
 
 EMPTY = "–"
 
@@ -42,6 +43,8 @@ def summary(scores: Scores, encoder: str) -> list[str]:
         head += [column, *(["published"] if column in published else [])]
     lines = []
     for row in sweep.rows:
+        if not any(_finished(scores, encoder, column, row) for column in sweep.columns):
+            continue
         line = [row.name, "text" if row.view == "prompt" else "text and knowledge columns"]
         for column in sweep.columns:
             if row.columns and column not in row.columns:
@@ -69,6 +72,8 @@ def details(scores: Scores, encoder: str, column: str) -> list[str]:
     head += [f"Δ F1 to {sweep.baseline} [95 %]", "p"] + (["R [95 %]"] if with_r else [])
     lines = []
     for row in rows:
+        if not _finished(scores, encoder, column, row):
+            continue
         cell = named[row.name]
         seeds = f"{len(cell.seeds)} of {len(sweep.seeds)}"
         line = [row.name, row.view, seeds, percent(cell.score("f1", "validation"))]
@@ -80,6 +85,23 @@ def details(scores: Scores, encoder: str, column: str) -> list[str]:
             line.append(spoken_retention(found) if row.view == "prompt" else "")
         lines.append(line)
     return markdown_table(head, lines)
+
+
+def _finished(scores: Scores, encoder: str, column: str, row: Row) -> bool:
+    """Whether a row of a column has a finished run."""
+    return row in scores.plan.sweep.rows_of(column) and bool(scores.cell(column, encoder, row.name).seeds)
+
+
+def not_run(scores: Scores) -> list[str]:
+    """A line per encoder and column that names the rows without a finished run."""
+    sweep, lines = scores.plan.sweep, []
+    for encoder, column in itertools.product(sweep.encoders, sweep.columns):
+        rows = sweep.rows_of(column)
+        missing = [row.name for row in rows if not _finished(scores, encoder, column, row)]
+        if missing:
+            named = "nothing" if len(missing) == len(rows) else f"all but {'; '.join(missing)}"
+            lines.append(f"Run so far on {column}, {encoder}: {named}.")
+    return lines
 
 
 def _plain(cell: Cell, name: str) -> tuple[float, float | None] | None:
@@ -100,18 +122,14 @@ def _difference(cell: Cell, baseline: Cell | None, itself: bool) -> list[str]:
 
 
 def facts(scores: Scores, encoder: str, column: str) -> str:
-    """One line on what was trained on and scored: rows, knowledge, gold hash."""
-    sweep = scores.plan.sweep
-    for row in sweep.rows_of(column):
-        cell = scores.cell(column, encoder, row.name)
-        if cell.seeds:
-            line = cell.runs.iloc[0]
-            trained = f"{line['train_rows']} training posts" if line["train_rows"] else "model of another column"
-            return (
-                f"{line['dataset']}: {trained}, {line['rows']} test rows, gold hash {line['gold_hash'][:12]}; "
-                f"captions {line['captioner'] or 'none'}; knowledge: {line['knowledge'] or 'none'}."
-            )
-    return "No finished run."
+    """One line on what a column's first finished row was trained on and scored: rows, knowledge, gold hash."""
+    cells = (scores.cell(column, encoder, row.name) for row in scores.plan.sweep.rows_of(column))
+    line = next(cell.runs.iloc[0] for cell in cells if cell.seeds)
+    trained = f"{line['train_rows']} training posts" if line["train_rows"] else "model of another column"
+    return (
+        f"{line['dataset']}: {trained}, {line['rows']} test rows, gold hash {line['gold_hash'][:12]}; "
+        f"captions {line['captioner'] or 'none'}; knowledge: {line['knowledge'] or 'none'}."
+    )
 
 
 def notes(sweep: Sweep) -> list[str]:
@@ -148,9 +166,10 @@ def render(scores: Scores, summary_only: bool = False) -> str:
         if len(sweep.encoders) > 1 or not summary_only:
             blocks.append([f"### {encoder}" if not summary_only else f"**{encoder}**"])
         blocks.append(summary(scores, encoder))
-        for column in () if summary_only else sweep.columns:
+        done = [name for name in sweep.columns if any(_finished(scores, encoder, name, row) for row in sweep.rows)]
+        for column in () if summary_only else done:
             blocks += [[f"#### {column}, {encoder}"], [facts(scores, encoder, column)]]
             blocks.append(details(scores, encoder, column))
     if not summary_only:
-        blocks.append([f"- {line}" for line in notes(sweep)])
+        blocks.append([f"- {line}" for line in [*notes(sweep), *not_run(scores)]])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"

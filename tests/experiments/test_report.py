@@ -101,7 +101,7 @@ def test_a_changed_sweep_does_not_claim_old_runs(done: Runner, tmp_path: Path):
     make_report(done.plan, done.folders, done.root)
     path = write_sweep(tmp_path, settings={**SWEEP["settings"], "max_length": 99})
     text = render(Scores(Plan(read_sweep(path)), *read_store(done.root)))
-    assert "0 of 2" in text and "No finished run." in text and "±" not in text.split("- F1 is")[0]
+    assert "Run so far on Otters, tiny: nothing." in text and "±" not in text.split("- F1 is")[0]
 
 
 def test_saved_runs_are_added_up_and_replaced(done: Runner):
@@ -122,10 +122,11 @@ def test_runs_that_are_gone_go_from_the_table(done: Runner):
         if run.row == "CPD" or run.seed == 1:
             shutil.rmtree(done.folder(run))
     text = make_report(done.plan, done.folders, done.root)[1].read_text()
-    assert "| CPD | prompt | 0 of 2 |" in text and "| [x; I] | knowledge | 1 of 2 |" in text
+    assert "| CPD |" not in text and "Run so far on Otters, tiny: all but CPD." in text
+    assert "| [x; I] | knowledge | 1 of 2 |" in text
     for run in done.plan.runs:
         shutil.rmtree(done.folder(run), ignore_errors=True)
-    assert "No finished run." in make_report(done.plan, done.folders, done.root)[1].read_text()
+    assert "Run so far on Otters, tiny: nothing." in make_report(done.plan, done.folders, done.root)[1].read_text()
 
 
 def test_lines_are_drawn_over_an_axis(tmp_path: Path, otters: Path, stand_in: Path):
