@@ -103,8 +103,8 @@ def _triples(view: dict, kinds: Sequence[str]) -> str:
     for relation in sorted(view["relations"], key=lambda relation: -relation["score"]):
         head, tail = (view["entities"][relation[side]] for side in ("head", "tail"))
         rows.append(
-            f'<tr><td class="triple">{chip(head["text"], head["type"], kinds)}'
-            f'<span class="relation">{plain(relation["relation"])}</span>'
+            f"<tr><td>{chip(head['text'], head['type'], kinds)} "
+            f'<span class="relation">{plain(relation["relation"])}</span> '
             f"{chip(tail['text'], tail['type'], kinds)}</td><td>{bar(relation['score'])}</td></tr>"
         )
     unread = view.get("unread_pairs", 0)
@@ -146,7 +146,7 @@ def _relation(text: str, relation: dict) -> str:
     if "head" not in relation:
         return name
     head, tail = (plain(text[slice(*relation[side])]) for side in ("head", "tail"))
-    return f"<bdi>{head}</bdi>{name}<bdi>{tail}</bdi>"
+    return f"<bdi>{head}</bdi> {name} <bdi>{tail}</bdi>"
 
 
 def _attention(attention: PromptAttention, text: str) -> str:

@@ -26,7 +26,8 @@ STYLE = """
 .cotpd .post { font-size: 1.02rem; line-height: 2; overflow-wrap: anywhere; white-space: pre-wrap }
 .cotpd mark { border-radius: 5px; padding: .1rem .3rem; unicode-bidi: isolate; font-weight: 500;
   box-decoration-break: clone; -webkit-box-decoration-break: clone }
-.cotpd mark small { font-size: .66rem; font-weight: 700; letter-spacing: .03em; margin-left: .3rem; opacity: .68; white-space: nowrap }
+.cotpd mark small { font-size: .66rem; font-weight: 700; letter-spacing: .03em; margin-left: .3rem; opacity: .68;
+  white-space: nowrap }
 .cotpd mark, .cotpd mark *, .cotpd .kind { color: #14181f !important }
 .cotpd mark.blue { background: #cfe1ff } .cotpd mark.green { background: #c9efd0 }
 .cotpd mark.amber { background: #ffe1b0 } .cotpd mark.violet { background: #e4d6fb }
@@ -44,7 +45,7 @@ STYLE = """
 .cotpd .card.knowledge .bar i { background: #d97706 }
 .cotpd .percent { display: inline-block; width: 3.5rem; text-align: right; font-weight: 500; font-size: .84rem;
   font-variant-numeric: tabular-nums }
-.cotpd .relation { font-family: var(--font-mono); font-size: .8rem; padding: .08rem .4rem; margin: 0 .3rem;
+.cotpd .relation { font-family: var(--font-mono); font-size: .8rem; padding: .08rem .4rem;
   border-radius: 5px; border: 1px solid var(--border-color-primary); background: var(--background-fill-secondary);
   overflow-wrap: anywhere }
 .cotpd table.changes td:first-child { width: 10.5rem; white-space: nowrap; padding-right: .6rem }

@@ -1,0 +1,39 @@
+"""`cotpd demo` from the command line."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from inference_models import saved
+
+from modeling_cotpd.demo import app as demo_app
+from modeling_cotpd.errors import SettingError
+
+
+@pytest.mark.slow
+def test_it_serves_until_it_is_stopped(tmp_path: Path):
+    pytest.importorskip("gradio")
+    model = saved(tmp_path / "model")
+    command = [sys.executable, "-m", "cotpd_command", "demo", str(model), "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        line = process.stdout.readline()
+        url = re.fullmatch(r"The demo is at (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)\n", line).group(1)
+        with urllib.request.urlopen(url) as page:
+            assert b"CoTPD" in page.read() or page.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) in (0, 130)
+    finally:
+        process.kill()
+
+
+def test_without_gradio_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(SettingError, match=r"modeling_cotpd\[demo\]"):
+        demo_app.import_gradio()
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
