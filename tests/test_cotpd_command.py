@@ -94,6 +94,13 @@ def test_shell_completion(shell):
     assert done.returncode == 0 and "complete" in done.stdout
 
 
+def test_completion_offers_commands_and_options():
+    environment = {**os.environ, "_COTPD_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "cotpd pre"}
+    assert run(env=environment).stdout.split() == ["prepare", "predict"]
+    environment |= {"COMP_WORDS": "cotpd elicit --mo", "COMP_CWORD": "2"}
+    assert run(env=environment).stdout.split() == ["--model", "--mode"]
+
+
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
     posts = tmp_path / "posts.jsonl"
     rows = [{"id": str(number), "text": f"Post {number}"} for number in range(30)]
