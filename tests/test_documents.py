@@ -31,6 +31,7 @@ NOT_RUN = {
     "hf download": HUB,
     "vllm ": "another project's server",
     "cotpd teacher": "serves until Ctrl-C; tests/knowledge/test_local_teacher.py runs it",
+    "cotpd demo": "serves until Ctrl-C; tests/cli/test_demo.py runs it",
     "cotpd elicit posts.jsonl --out explained": "asks the server of the command above it",
     "cotpd caption --images pictures --out captions.jsonl": HUB,
     "cotpd caption --images pictures --data data/twitter2017": HUB,
@@ -49,9 +50,11 @@ NOT_RUN = {
     "cotpd experiment configuration/experiments/table3.yaml --tables": "belongs to the run above it",
     "cotpd experiment --write": "tests/experiments/test_published_tables.py runs it",
     "cotpd experiment --check": "tests/experiments/test_published_tables.py runs it",
+    "hf auth login": "asks for a token",
+    "cotpd push": "tests/cli/test_push.py runs it against a stand-in for the Hub",
     "cotpd cases": "its second model comes from a study; tests/experiments/test_cases.py runs it",
 }
-PYTHON_NOT_RUN = {"push_to_hub": "uploads"}
+PYTHON_NOT_RUN = {"push_to_hub": "uploads", "me/cotpd-twitter2017": HUB}
 """A python block is left out when it holds this."""
 
 ELSEWHERE = {"vllm", "hf"}

@@ -34,10 +34,12 @@ class Long:
     """A command to break.
 
     Args:
+        make (`Callable`): Writes what it reads, once.
         start (`Callable`): Runs it with a folder of its own, and does what a user would to go on when one is there.
         result (`Callable`): What a finished run left in that folder, to compare.
     """
 
+    make: Callable[[], object]
     start: Callable[[Path], None]
     result: Callable[[Path], object]
 
@@ -54,30 +56,31 @@ def _rows(name: str, count: int) -> list[dict]:
     ]
 
 
-def _data(folder: Path) -> str:
+def _data(folder: Path) -> None:
     splits = {
         name: make_split(_rows(name, count), "mner", TAGS, name)
         for name, count in (("train", 12), ("validation", 4), ("test", 4))
     }
     write_prepared(splits, DatasetInfo("fiction", "mner", TAGS, captioner="by hand"), folder)
-    return str(folder)
 
 
 def training(root: Path) -> Long:
     """Six steps with a checkpoint and an evaluation at every second one, the best model taken at the end."""
-    tokenizer = TOKENIZER_KINDS["wordpiece"]()
-    torch.manual_seed(0)
-    encoder = transformers.AutoModel.from_config(tiny_encoder_config("bert", vocab_size=len(tokenizer)))
-    encoder.save_pretrained(root / "encoder")
-    tokenizer.save_pretrained(root / "encoder")
-    data = _data(root / "data")
+
+    def make() -> None:
+        tokenizer = TOKENIZER_KINDS["wordpiece"]()
+        torch.manual_seed(0)
+        encoder = transformers.AutoModel.from_config(tiny_encoder_config("bert", vocab_size=len(tokenizer)))
+        encoder.save_pretrained(root / "encoder")
+        tokenizer.save_pretrained(root / "encoder")
+        _data(root / "data")
 
     def start(folder: Path) -> None:
         run(
             "mner",
             CoTPDForTokenClassification,
             ModelArguments(model_name_or_path=str(root / "encoder"), prompt_length=3),
-            DataArguments(dataset_dir=data, max_length=48),
+            DataArguments(dataset_dir=str(root / "data"), max_length=48),
             CoTPDTrainingArguments(
                 str(folder / "run"),
                 do_train=True,
@@ -108,7 +111,7 @@ def training(root: Path) -> Long:
         scores = json.loads((folder / "run" / "results.json").read_text("utf-8"))["splits"]
         return {name: tensor.tolist() for name, tensor in weights.items()}, predictions, scores
 
-    return Long(start, result)
+    return Long(make, start, result)
 
 
 def preparing(root: Path) -> Long:
@@ -122,14 +125,16 @@ def preparing(root: Path) -> Long:
         splits, info = read_prepared(folder / "data")
         return {name: split.to_list() for name, split in splits.items()}, info
 
-    return Long(start, result)
+    return Long(lambda: None, start, result)
 
 
 def predicting(root: Path) -> Long:
     """Twenty posts in five windows."""
-    write_run(root / "model")
-    posts = [{"id": str(number), "text": f"Mira Holt left Tarn {number}"} for number in range(20)]
-    (root / "posts.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts), "utf-8")
+
+    def make() -> None:
+        write_run(root / "model")
+        posts = [{"id": str(number), "text": f"Mira Holt left Tarn {number}"} for number in range(20)]
+        (root / "posts.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts), "utf-8")
 
     def start(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -137,20 +142,21 @@ def predicting(root: Path) -> Long:
         if not (folder / "entities.jsonl").exists():
             predict(str(root / "model"), root / "posts.jsonl", folder / "entities.jsonl", device="cpu")
 
-    return Long(start, lambda folder: (folder / "entities.jsonl").read_bytes())
+    return Long(make, start, lambda folder: (folder / "entities.jsonl").read_bytes())
 
 
 def eliciting(root: Path, server: StubServer) -> Long:
     """Twelve posts, three grains each."""
-    data = _data(root / "data")
     settings = TeacherSettings("stub", base_url=server.base_url, first_delay=0.01, retries=1)
 
     def start(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         if not (folder / "out").exists():
-            elicit(data, folder / "out", folder / "store.sqlite", Plan(settings, load_prompts()), concurrency=2)
+            elicit(
+                root / "data", folder / "out", folder / "store.sqlite", Plan(settings, load_prompts()), concurrency=2
+            )
 
     def result(folder: Path) -> object:
         return {name: split.to_list() for name, split in read_prepared(folder / "out")[0].items()}
 
-    return Long(start, result)
+    return Long(lambda: _data(root / "data"), start, result)

@@ -1,15 +1,19 @@
 """Faults for a command that runs in a forked child: killed at a chosen moment, or its writes cut by a size limit.
 
-The child is a fork, so that hundreds of runs pay for the imports once.
+The child is a fork, so that hundreds of runs pay for the imports once. What starts threads (torch, pyarrow) is done
+in children alone: a fork of a process with threads may wait for a lock that nobody holds.
 """
 
 import ast
 import json
 import os
+import pickle
 import resource
 import signal
 import sqlite3
 import sys
+import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +25,7 @@ from safetensors import safe_open
 Command = Callable[[], None]
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 """Python's audit events around which files change; C and Rust writers stand between two of them."""
-SIZE_LIMITED = 77
+HANGS_AFTER = 240
 FINISHED, REFUSED, FAILED = 0, 78, 79
 
 
@@ -47,8 +51,22 @@ def in_child(command: Command, prepare: Command = lambda: None) -> int:
             traceback.print_exc()
         finally:
             os._exit(status)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+    end = time.monotonic() + HANGS_AFTER
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError(f"The command did not end within {HANGS_AFTER} seconds.")
+
+
+def from_child(question: Callable[[], object]) -> object:
+    """What a function returns in a fork."""
+    with tempfile.NamedTemporaryFile() as file:
+        assert in_child(lambda: Path(file.name).write_bytes(pickle.dumps(question()))) == FINISHED
+        return pickle.loads(file.read())
 
 
 def watch(folder: Path, reach: Callable[[int], None]) -> Command:
