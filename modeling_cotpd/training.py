@@ -19,6 +19,7 @@ from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.distillation_targets import TeacherReading, add_targets
+from modeling_cotpd.encoder_cotpd import refuse_pickle
 from modeling_cotpd.encoders import is_cotpd_checkpoint, load_finished_model, load_tokenizer, resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.evaluation import by_view, decode, highest_label, score
@@ -273,6 +274,8 @@ def train(trainer: CoTPDTrainer, args: CoTPDTrainingArguments) -> dict:
         resume = get_last_checkpoint(args.output_dir)
         if resume is None:
             logger.warning("There is no checkpoint in %s yet: training starts at step 0.", args.output_dir)
+    if resume:
+        refuse_pickle(resume)
     metrics = trainer.train(resume_from_checkpoint=resume).metrics
     adapted = trainer.accelerator.unwrap_model(trainer.model)
     if isinstance(adapted, PeftModel):

@@ -8,6 +8,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+import huggingface_hub
+import transformers
+
 WRITER, READER = "hf_writer", "hf_reader"
 """Access tokens: of the user `tester`, and one of the same user that may only read."""
 LARGE = (".safetensors", "tokenizer.json")
@@ -44,6 +47,14 @@ class HubStandIn:
 
     def files(self, repo: str, branch: str = "main") -> dict[str, bytes]:
         return self.repos[repo]["branches"][branch]
+
+
+def use_hub(monkeypatch, hub: HubStandIn) -> None:
+    """Let this process's Hub client talk to the stand-in; others are given `HF_ENDPOINT`."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # made once, with the address of its time
 
 
 class _Handler(BaseHTTPRequestHandler):

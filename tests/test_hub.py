@@ -7,8 +7,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-import transformers
-from hub_stand_in import READER, WRITER, HubStandIn
+from hub_stand_in import READER, WRITER, HubStandIn, use_hub
 from huggingface_hub import ModelCard
 from published_runs import write_run
 from tiny_models import tiny_model
@@ -40,10 +39,7 @@ def run(saved, tmp_path) -> Path:
 @pytest.fixture
 def hub(monkeypatch):
     with HubStandIn() as running:
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", running.url)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # made once, with the address of its time
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        use_hub(monkeypatch, running)
         monkeypatch.setenv("HF_TOKEN", WRITER)
         yield running
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from hub_stand_in import WRITER, HubStandIn, use_hub
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from seqeval.metrics import f1_score, precision_score, recall_score
@@ -469,3 +470,27 @@ class TestFrozenTeachers:
         assert config["encoder_config"]["attention_probs_dropout_prob"] == 0.25
         with pytest.raises(SettingError, match="encoder_config_overrides"):
             run_task("mner", places, tmp_path / "bad", {"encoder_config_overrides": "no_such_thing=1"})
+
+
+class TestPublishing:
+    def test_a_run_publishes_itself(self, places, tmp_path, monkeypatch):
+        with HubStandIn() as hub:
+            use_hub(monkeypatch, hub)
+            asked = {"push_to_hub": True, "hub_model_id": "tester/r", "hub_token": WRITER, "save_strategy": "steps"}
+            run_task("mre", places, tmp_path / "out", max_steps=2, save_steps=1, **asked)
+            files = hub.files("tester/r")
+        assert len(hub.repos["tester/r"]["commits"]) == 1
+        assert {"model.safetensors", "tokenizer.json", "pipeline_cotpd.py", "results.json"} <= files.keys()
+        assert not [name for name in files if name.endswith((".bin", ".pt", ".jsonl")) or "checkpoint" in name]
+        card = files["README.md"].decode()
+        assert "# tester/r" in card and "Micro F1 without None, prompt view" in card and "| captions | by hand" in card
+        config = json.loads(files["config.json"])
+        assert "relation-extraction" in config["custom_pipelines"]
+        assert files["model.safetensors"] == (tmp_path / "out" / "model.safetensors").read_bytes()
+
+
+def test_a_pickle_is_not_resumed_from(places, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(OSError, match="only a pickle checkpoint"):
+        run_task("mner", places, tmp_path / "out", resume_from_checkpoint=str(tmp_path / "old"))
