@@ -63,7 +63,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
                     place=str(folder),
                     fix="Resume with the same settings, or name a new folder.",
                 )
-    elif folder.is_dir() and not overwrite and any(folder.iterdir()):
+    elif folder.is_dir() and not overwrite and any(path.name != f"{RUN_FILE}.tmp" for path in folder.iterdir()):
         raise SettingError("The output folder is not empty.", place=str(folder), fix="Name a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(known, settings)
