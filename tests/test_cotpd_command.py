@@ -62,13 +62,18 @@ print(json.dumps([paths, codes, [name for name in {HEAVY!r} if name in sys.modul
         (["check", "nowhere"], "nowhere: There is no dataset.json here. Make the folder with: cotpd prepare"),
         (["knowledge", "status", "--store", "nowhere"], "nowhere: There is no such response store. Name it with"),
         (["elicit", "nowhere", "--out", "x", "--model", "m"], "nowhere: There are no posts here. Name a prepared"),
+        (
+            ["predict", "no/model", "--input", "posts.txt", "--output", "x.jsonl"],
+            "Check the name of the folder or model",
+        ),
         (["prepare", "custom", "--task", "mner", "--source", "nowhere", "--out", "x"], "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_errors_are_one_line_and_code_2(arguments, says, tmp_path):
+    (tmp_path / "posts.txt").write_text("A post\n", "utf-8")
     done = run(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr
     assert done.stdout == "" and done.stderr.startswith("cotpd: ") and says in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 

@@ -330,6 +330,7 @@ def trained(tmp_path_factory) -> dict[str, Path]:
     mner, mre = folder / "outputs/mner", folder / "outputs/mre"
     return {
         "data/twitter2017": folder / "data/twitter2017",
+        "data/twitter2017-explained": folder / "data/twitter2017",
         "outputs/demo/mner": mner,
         "outputs/demo/mre": mre,
         "outputs/tutorial": mner,
@@ -345,6 +346,7 @@ MADE_BY_ITSELF = {
     "docs/knowledge.md": {"outputs/twitter2017_minilm"},
     "docs/augmentation.md": {"outputs/twitter2017_minilm"},
     "docs/settings.md": {"outputs/twitter2017_minilm"},
+    "docs/how_to/own_teacher.md": {"data/twitter2017-explained"},
     "docs/how_to/several_gpus.md": {"outputs/twitter2017_minilm"},
 }
 """What a document's own commands make, and is not given to it."""

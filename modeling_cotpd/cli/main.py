@@ -93,7 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         # transformers raises one without a file name for a model that is not there; its first line says so
         message = f"{error.filename}: {error.strerror}." if error.filename else _first_line(error)
-    print(f"cotpd: {message}", file=sys.stderr)
+    # what another library says may have several lines
+    print(f"cotpd: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)
     return WRONG_INPUT
 
 
@@ -106,5 +107,5 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _first_line(error: OSError) -> str:
-    line = str(error).strip().split("\n")[0]
+    line = str(error).strip().split("\n")[0] or repr(error)
     return f"{line} Check the name of the folder or model." if "huggingface.co" in line else line
