@@ -63,7 +63,7 @@ ALLOWED = [
     ({"knowledge"}, {"errors", "data", "knowledge", "metrics"}),
     ({"augmentation"}, {"errors", "data", "knowledge", "augmentation"}),
 ]
-ON_TOP = {"experiments", "cli"}
+ON_TOP = {"experiments", "cli", "demo"}
 """Nothing below imports these."""
 
 

@@ -20,7 +20,7 @@ def triples(
         bool,
         typer.Option("--fit-types/--any-types", help="Leave out relations that name other types than their entities."),
     ] = True,
-    nearest: Annotated[int, typer.Option(help="Pair each entity with this many behind it.")] = 20,
+    nearest: Annotated[int, typer.Option(help="Pair each entity with this many behind it.")] = 10,
     format: Annotated[str, typer.Option(help="auto, jsonl, text (a post per line), conll or parquet.")] = "auto",
     text_column: Annotated[str, typer.Option(help="Where rows hold the text; else they need tokens.")] = "text",
     batch_size: Annotated[int, typer.Option(help="The most texts in a batch.")] = 32,

@@ -81,11 +81,12 @@ class DemoReader:
     def _answer(self, text: str, image: str | None, ask: bool, head: str, tail: str, columns: dict[str, str]) -> str:
         if not text.strip():
             return notice("<p>Write a post, or take one of the examples.</p>")
-        if len(text) > MOST_CHARACTERS:
-            raise SettingError(
-                f"The post has {len(text):,} characters, this page takes {MOST_CHARACTERS:,}.",
-                fix="For longer ones there is cotpd predict.",
-            )
+        for value in (text, head, tail, *columns.values()):
+            if value and len(value) > MOST_CHARACTERS:
+                raise SettingError(
+                    f"A text has {len(value):,} characters, this page takes {MOST_CHARACTERS:,}.",
+                    fix="For longer posts there is cotpd predict.",
+                )
         given = {name: value for name, value in columns.items() if value and value.strip()}
         caption = given.pop("caption", None)
         spans: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from modeling_cotpd.inference.predictor import Predictor
 
 NO_RELATION = "None"
 """What MNRE calls a pair without a relation; such a pair gives no triple."""
-NEAREST = 20
+NEAREST = 10
 """Ours: the posts of Twitter-2015 and 2017 have at most 6 entities. It bounds the work on a very long post."""
 PAIRS_AT_ONCE = 4096
 
@@ -29,7 +29,7 @@ class TripleExtractor:
         fit_types (`bool`, *optional*, defaults to `True`): Leave out a relation that names other types than its
             entities have, such as `/per/loc/place_of_birth` between two `ORG`. Relations whose names say no types,
             other than MNRE's, are not concerned.
-        nearest (`int`, *optional*, defaults to 20): Each entity is paired with this many entities behind it, and they
+        nearest (`int`, *optional*, defaults to 10): Each entity is paired with this many entities behind it, and they
             with it.
 
     Raises:

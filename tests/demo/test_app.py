@@ -41,6 +41,7 @@ def test_text_alone_and_with_knowledge():
         ({"text": ""}, "Write a post"),
         ({"text": None}, "Write a post"),
         ({"text": "x" * (MOST_CHARACTERS + 1)}, "5,001 characters"),
+        ({"text": TEXT, "caption": "x" * (MOST_CHARACTERS + 1)}, "5,001 characters"),
         ({"text": TEXT, "image": "/nowhere/<b>.png"}, "no captioner"),
         ({"text": TEXT, "ask": True}, "nothing for the knowledge view"),
     ],
