@@ -29,6 +29,9 @@ NOT_RUN = {
     "make ": "the workflows run each of them",
     "pip ": INSTALLS,
     "hf download": HUB,
+    "hf auth login": "needs an account",
+    "cotpd push": "uploads; tests/test_hub.py does so to a stand-in",
+    "cotpd demo": "serves until Ctrl-C; tests/demo runs it",
     "vllm ": "another project's server",
     "cotpd teacher": "serves until Ctrl-C; tests/knowledge/test_local_teacher.py runs it",
     "cotpd demo": "serves until Ctrl-C; tests/cli/test_demo.py runs it",
@@ -44,7 +47,7 @@ NOT_RUN = {
     "cotpd augment data/twitter2017 --out data/t17-$size-x$times": "in a loop over 20 settings",
     "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --dataset_dir data/t17-100-x4": "in a loop",
     "cotpd knowledge summarize": HUB,
-    "cotpd knowledge batch-read out*.jsonl": "reads what a batch service has answered",
+    "cotpd knowledge batch-read out": "reads what a batch service has answered",
     "cotpd elicit shards/ --out explained": "writes what a batch service has answered",
     "cotpd experiment configuration/experiments/table3.yaml --source raw # run it": "trains for hours",
     "cotpd experiment configuration/experiments/table3.yaml --tables": "belongs to the run above it",
@@ -63,7 +66,8 @@ ELSEWHERE = {"vllm", "hf"}
 SMALL = "--max_train_samples 16 --max_eval_samples 8 --max_predict_samples 8 --num_train_epochs 1 --max_length 64"
 SUBSTITUTIONS = {
     " --download": "",
-    "http://127.0.0.1:8000/v1": "$OPENAI_BASE_URL",
+    "http://127.0.0.1:8000/v1": "ENDPOINT",
+    "me/cotpd-twitter2017": "outputs/twitter2017_minilm",
     r"(run_mner\.py \S+\.yaml)": rf"\1 {SMALL}",
 }
 """Patterns in commands, and what they become when they are run: no network, the stub as endpoint, small trainings."""
@@ -79,6 +83,7 @@ OTHER_OPTIONS = {
     "--num_processes",
     "--num-processes",
     "--nproc-per-node",  # torchrun
+    "--no_python",  # accelerate launch
     "--no-deps",  # pip
     "--use_prompt",  # HVPNeT
 }
@@ -304,9 +309,13 @@ def shell(command: str, folder: Path, base_url: str) -> subprocess.CompletedProc
     )
 
 
-def run(command: str, folder: Path, base_url: str) -> None:
+def as_it_is_run(text: str, base_url: str) -> str:
     for pattern, replacement in SUBSTITUTIONS.items():
-        command = re.sub(pattern, replacement, command)
+        text = re.sub(pattern, replacement, text)
+    return text.replace("ENDPOINT", base_url)
+
+
+def run(command: str, folder: Path, base_url: str) -> None:
     done = shell(command, folder, base_url)
     assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
 
@@ -383,8 +392,8 @@ def test_what_can_be_run_runs(path, trained, tmp_path):
     with StubServer() as server:
         for block in blocks(path):
             if block.language == "python" and wanted(block):
-                (tmp_path / "block.py").write_text(block.text, "utf-8")
+                (tmp_path / "block.py").write_text(as_it_is_run(block.text, server.base_url), "utf-8")
                 run("python block.py", tmp_path, server.base_url)
             elif block.language == "bash":
                 for command in wanted(block):
-                    run(command, tmp_path, server.base_url)
+                    run(as_it_is_run(command, server.base_url), tmp_path, server.base_url)
