@@ -1,9 +1,11 @@
 """Figures of a sweep: bars with intervals, or lines over one axis of its rows."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.experiments.identity import slug
 from modeling_cotpd.experiments.scores import Cell, Scores
 from modeling_cotpd.experiments.sweep import Sweep
 
@@ -45,15 +47,15 @@ def draw(scores: Scores, folder: Path) -> list[Path]:
         if not filled:
             continue
         width = 1.6 + (3.4 if draw_one is _lines else 4.2) * len(filled)
-        longest = max(len(rows) for rows in filled.values())
+        longest = max(sum(bool(cell.seeds) for cell in rows.values()) for rows in filled.values())
         height = 3.4 if draw_one is _lines else 1.2 + 0.34 * longest
         figure, axes = plt.subplots(1, len(filled), figsize=(width, height), squeeze=False, layout="constrained")
         for axis, (column, rows) in zip(axes[0], filled.items(), strict=True):
             draw_one(axis, sweep, rows)
             axis.set_title(column)
             axis.spines[["top", "right"]].set_visible(False)
-        figure.suptitle(f"{sweep.title}, {encoder}")
-        name = sweep.name if len(sweep.encoders) == 1 else f"{sweep.name}-{encoder}"
+        figure.suptitle(textwrap.fill(f"{sweep.title}, {encoder}", round(12 * width)))
+        name = sweep.name if len(sweep.encoders) == 1 else f"{sweep.name}-{slug(encoder)}"
         for ending in ("png", "svg"):
             path = folder / f"{name}.{ending}"
             figure.savefig(path, dpi=150, metadata={"Date": None} if ending == "svg" else {})
@@ -83,30 +85,34 @@ def _bars(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:
 
 
 def _lines(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:
-    """Mean test F1 over an axis of `each`, a line per value of another, with the 95 % interval as a band."""
+    """Mean test F1 over an axis of `each`, a line per value of another, with 95 % intervals side by side."""
     along, by = sweep.figure["x"], sweep.figure.get("lines", "")
     groups: dict[str, list[Cell]] = {}
     for cell in rows.values():
         if cell.seeds and along in cell.row.point:
-            label = f"{sweep.figure.get('label', by)} {cell.row.point[by]}" if by in cell.row.point else "all"
+            label = f"{cell.row.point[by]} {sweep.figure.get('label', by)}" if by in cell.row.point else "all"
             groups.setdefault(label, []).append(cell)
+    values = sorted({cell.row.point[along] for cells in groups.values() for cell in cells})
     for index, (label, cells) in enumerate(groups.items()):
         cells = sorted(cells, key=lambda cell: cell.row.point[along])
-        places = [cell.row.point[along] for cell in cells]
-        colour = COLOURS[index % len(COLOURS)]
+        shift = 0.08 * (index - (len(groups) - 1) / 2)
+        places = [values.index(cell.row.point[along]) + shift for cell in cells]
         means = [100 * score[0] for cell in cells if (score := cell.score("f1"))]
         ends = [[100 * end for end in cell.interval()] for cell in cells]
-        axis.plot(places, means, "o-", color=colour, label=label, markersize=4)
-        axis.fill_between(places, [low for low, _ in ends], [high for _, high in ends], color=colour, alpha=0.12)
+        error = [
+            [max(0.0, mean - low) for mean, (low, _) in zip(means, ends, strict=True)],
+            [max(0.0, high - mean) for mean, (_, high) in zip(means, ends, strict=True)],
+        ]
+        colour = COLOURS[index % len(COLOURS)]
+        axis.errorbar(places, means, error, fmt="o-", color=colour, label=label, markersize=4, capsize=2, elinewidth=1)
     for name, cell in rows.items():
         score = cell.score("f1")
         if score and not cell.row.point:
             axis.axhline(100 * score[0], linestyle="--", linewidth=1, color="#444444")
             axis.annotate(name, (1, 100 * score[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom")
-    if axis.lines:
-        places = sorted({cell.row.point[along] for cells in groups.values() for cell in cells})
-        axis.set_xticks(places, [str(place) for place in places])
+    axis.set_xticks(range(len(values)), [str(value) for value in values])
+    axis.set_xlim(-0.5, len(values) - 0.5)
     axis.set_xlabel(along)
     axis.set_ylabel("test F1")
     if len(groups) > 1:
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
