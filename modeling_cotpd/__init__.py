@@ -40,4 +40,6 @@ def __getattr__(name: str) -> Any:
 
 
 if "cotpd_command" not in sys.modules:
-    import modeling_cotpd.registration  # noqa: F401  # registers when it is imported
+    # Registers when it is imported. `import modeling_cotpd.registration` would put the package itself in the place of
+    # its module modeling_cotpd.modeling_cotpd
+    from modeling_cotpd import registration  # noqa: F401

@@ -167,3 +167,9 @@ def test_tests_mirror_the_package():
     for path in core:
         relative = path.relative_to(PACKAGE)
         assert (relative.parent / f"test_{relative.name}").as_posix() in tests, f"no test file for {relative}"
+
+
+def test_the_package_does_not_hide_its_module_of_the_same_name():
+    import modeling_cotpd.modeling_cotpd as module
+
+    assert module.__name__ == "modeling_cotpd.modeling_cotpd"
