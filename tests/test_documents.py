@@ -43,6 +43,10 @@ NOT_RUN = {
     "torchrun": "needs a processor per process; tests/inference/test_run.py runs two processes",
     "cotpd augment data/twitter2017 --out data/t17-$size-x$times": "in a loop over 20 settings",
     "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --dataset_dir data/t17-100-x4": "in a loop",
+    "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --prompt_type none --alpha 0": "in a loop",
+    "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --max_labelled_samples 1500": (
+        "learns from three models; tests/test_training.py runs it"
+    ),
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",
     "cotpd elicit shards/ --out explained": "writes what a batch service has answered",
@@ -54,7 +58,7 @@ NOT_RUN = {
     "cotpd push": "tests/cli/test_push.py runs it against a stand-in for the Hub",
     "cotpd cases": "its second model comes from a study; tests/experiments/test_cases.py runs it",
 }
-PYTHON_NOT_RUN = {"push_to_hub": "uploads", "me/cotpd-twitter2017": HUB}
+PYTHON_NOT_RUN = {"push_to_hub": "uploads"}
 """A python block is left out when it holds this."""
 
 ELSEWHERE = {"vllm", "hf"}
