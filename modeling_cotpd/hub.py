@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,8 +209,7 @@ def push(
     revision: str | None = None,
     create_pr: bool = False,
     token: str | None = None,
-    blocking: bool = True,
-) -> CommitInfo | Future[CommitInfo]:
+) -> CommitInfo:
     """Publish in one commit, so that nobody ever finds half a model.
 
     Args:
@@ -223,7 +221,6 @@ def push(
         revision (`str`, *optional*): A branch, made if it does not exist; `main` by default.
         create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead of writing.
         token (`str`, *optional*): An access token; that of `hf auth login` or `HF_TOKEN` by default.
-        blocking (`bool`, *optional*, defaults to `True`): Wait for the upload; else a `Future` comes back.
 
     Raises:
         SettingError: There is no token, the Hub can not be reached or declines, or two options conflict.
@@ -253,7 +250,6 @@ def push(
             commit_message=message,
             revision=revision,
             create_pr=create_pr,
-            run_as_future=not blocking,
         )
     except HFValidationError as error:
         raise SettingError(f"This can not be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None

@@ -3,11 +3,12 @@
 import os
 import shutil
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import CommitInfo
+from huggingface_hub import CommitInfo, HfApi
 from peft import PeftModel
 from torch import nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
@@ -214,15 +215,16 @@ class CoTPDTrainer(Trainer):
         if not self.is_world_process_zero():
             return None
         repo = self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name
-        return push(
+        publish = partial(
+            push,
             collect(self.args.output_dir, repo),
             repo,
             message=commit_message,
             private=bool(self.args.hub_private_repo if private is None else private),
             revision=revision or self.args.hub_revision,
             token=token or self.args.hub_token,
-            blocking=blocking,
         )
+        return publish() if blocking else HfApi().run_as_future(publish)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """A checkpoint is not published: it holds the optimizer's state and settings of this machine."""

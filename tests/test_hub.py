@@ -172,7 +172,7 @@ class TestTrainer:
         with torch.no_grad():
             model.classifier.bias.fill_(2.0)
         trainer = CoTPDTrainer(model=model, args=args)
-        trainer.push_to_hub(commit_message="Done")
+        trainer.push_to_hub(commit_message="Done", blocking=False).result()
         assert set(hub.files("tester/t")) == CODE | REST and hub.repos["tester/t"]["commits"] == ["Done"]
         assert hub.files("tester/t")["model.safetensors"] == (run / "model.safetensors").read_bytes()
         again = CoTPDForTokenClassification.from_pretrained(run)

@@ -152,7 +152,7 @@ def _trainer(recipe: Path, task: str) -> tuple[Any, float, float | None]:
         return add_lora(model, model_args, new_vocabulary=task == "mre") if model_args.lora_r else model
 
     model, tokenizer = load_model(task, model_class, model_args, info)
-    views = view_settings(model, data_args)
+    views = view_settings(model, data_args, data_args.knowledge_columns)
     features = {name: build_features(splits[name], tokenizer, views) for name in ("train", "validation")}
     trainer = CoTPDTrainer(
         model_init=fresh_model,
