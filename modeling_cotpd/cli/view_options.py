@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -72,13 +72,14 @@ class ViewOptions:
             device = torch.device(self.device)
         elif torch.accelerator.is_available():
             device = torch.accelerator.current_accelerator() or device
+        more: dict[str, Any] = {} if self.relations is None else {"fit_types": self.fit_types}
         return ViewPredictor.from_folder(
             model,
             relations=self.relations,
             dataset_dir=self.dataset_dir,
             source=self.source(str(device)),
             device=device,
-            **({} if self.relations is None else {"fit_types": self.fit_types}),
+            **more,
         )
 
     def source(self, device: str) -> "KnowledgeSource":
@@ -87,7 +88,7 @@ class ViewOptions:
 
         if self.captioner_url and not self.captioner:
             raise SettingError("The captioner's endpoint needs a model.", place="--captioner", fix="Name it.")
-        caption = None
+        caption: Any = None
         if self.captioner_url:
             from modeling_cotpd.knowledge.caption_endpoint import EndpointCaptioner
 

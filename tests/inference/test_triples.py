@@ -37,7 +37,7 @@ def posts(texts: list[str]) -> list[Post]:
 
 @pytest.fixture(scope="module", params=sorted(TOKENIZER_KINDS))
 def shared(request: pytest.FixtureRequest) -> TripleExtractor:
-    return extractor(request.param)
+    return extractor(request.param, nearest=50)
 
 
 def expected_relations(extract: TripleExtractor, post: Post, entities: list[dict]) -> list[tuple]:

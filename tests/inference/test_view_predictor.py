@@ -63,7 +63,11 @@ def test_both_views_with_their_difference():
         "so proud of the Fenwick Otters",
         "Dario and Mira walk near Tarn Bridge",
     ]
-    results = [predictor.predict(text, caption="a stage at night " * 5, view="both") for text in texts]
+    results = [
+        predictor.predict(text, caption="a stage at night " * times, view="both")
+        for text in texts
+        for times in (1, 5, 20)
+    ]
     assert any(result.changes["entities"] for result in results)
     for result in results:
         assert (result.view, list(result.views)) == ("knowledge", ["prompt", "knowledge"])
