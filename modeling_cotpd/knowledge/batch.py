@@ -130,6 +130,8 @@ def _read_line(line: bytes, place: str, store: ResponseStore, counts: Counter, p
         row = json.loads(line)
         key, response, error = row["custom_id"], row.get("response") or {}, row.get("error")
         status, body = response.get("status_code"), response.get("body")
+        if not isinstance(key, str) or not isinstance(status, int | None):
+            raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         problems.append(f"{place}: this is no line of a batch output ({type(problem).__name__}).")
         return

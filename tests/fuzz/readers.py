@@ -240,7 +240,10 @@ SEEDS: dict[str, list[bytes]] = {
     "teacher_posts": [b'{"id": "1", "text": "Maya moved", "caption": "a dog"}', small_parquet()],
     "prompts": [b"---\nversion: 1\n---\nWhat is {text}?"],
     "answers": [b'{"choices": [{"message": {"content": "1. Mira"}}], "usage": {"prompt_tokens": 3}}'],
-    "stored": [b'{"custom_id": "x", "response": {"status_code": 200, "body": {}}, "error": null}'],
+    "stored": [
+        b'{"custom_id": "x", "response": {"status_code": 200, "body": {}}, "error": null}',
+        b'{"custom_id": []}\n{"custom_id": "x", "response": {"status_code": "200"}}',
+    ],
     "captions": [b'{"image": "1.jpg", "text": "a dog"}\n', b'{"id": "1", "blip2": "a dog"}\n'],
     "picture": [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a\x01\x00\x01\x00", b"BM", b"II*\x00", b"RIFF"],
     "picture_name": [b"x.jpg", b"../outside.jpg", b"a/../../outside.jpg", b"/etc/passwd", b"x.jpg\x00"],
