@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, commands, words
 from stub_server import StubServer
 from transformers import HfArgumentParser
@@ -236,6 +237,17 @@ def test_links_lead_somewhere():
     for path in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", FENCED.sub("", path.read_text("utf-8"))):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_page_stands_in_the_navigation_once():
+    waiting, found = [yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]], []
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, str):
+            found.append(entry)
+        else:
+            waiting += entry.values() if isinstance(entry, dict) else entry
+    assert sorted(found) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS[1:])
 
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
