@@ -249,12 +249,10 @@ class CoTPDModel(CoTPDPreTrainedModel):
         Both come from one look-up, because each look-up has a gradient as large as the whole vocabulary.
         """
         embed = self.get_input_embeddings()
-        if inputs_embeds is not None:
-            return inputs_embeds, None if knowledge_input_ids is None else embed(knowledge_input_ids)
-        if knowledge_input_ids is None:
-            return embed(input_ids), None
-        both = embed(torch.cat([input_ids, knowledge_input_ids], 1))
-        return both[:, : input_ids.shape[1]], both[:, input_ids.shape[1] :]
+        given = [ids for ids in (input_ids, knowledge_input_ids) if ids is not None]
+        found = list(embed(torch.cat(given, 1)).split([ids.shape[1] for ids in given], 1)) if given else []
+        text = found.pop(0) if inputs_embeds is None else inputs_embeds
+        return text, found[0] if found else None
 
     def _prompt_view(
         self, text: torch.Tensor, mask: torch.Tensor, output_attentions: bool, output_hidden_states: bool

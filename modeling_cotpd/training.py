@@ -69,34 +69,8 @@ def run(
         claim_output_dir(args.output_dir, settings, bool(args.resume_from_checkpoint), data_args.overwrite_output_dir)
     set_seed(args.seed)
     model, tokenizer = load_model(task, model_class, model_args, info)
-    # With frozen teachers, knowledge is theirs to read
-    views = view_settings(model, data_args, () if model_args.distill_from else data_args.knowledge_columns)
-    with args.main_process_first(desc="word pieces"):
-        features = {
-            name: build_features(split, tokenizer, views, data_args.preprocessing_num_workers)
-            for name, split in splits.items()
-        }
-        if model_args.distill_from and args.do_train and "train" in splits:
-            features["train"] = add_targets(
-                features["train"],
-                splits["train"],
-                model_args.distill_from,
-                model_class,
-                teacher_reading(model_args, data_args, args),
-                hub_arguments(model_args),
-            )
-    if model_args.lora_r:
-        model = add_lora(model, model_args, new_vocabulary=task == "mre")
-    trainer = CoTPDTrainer(
-        model=model,
-        args=args,
-        data_collator=CoTPDCollator(tokenizer.pad_token_id, 8 if args.device.type == "cuda" else None),
-        train_dataset=features.get("train"),
-        eval_dataset=features.get("validation"),
-        processing_class=tokenizer,
-        compute_metrics=validation_metrics(splits, features, info, args) if "validation" in splits else None,
-        preprocess_logits_for_metrics=highest_label,
-    )
+    views, features = make_features(splits, model, tokenizer, model_args, data_args, args)
+    trainer = make_trainer(splits, features, info, tokenizer, args, model=with_lora(model, task, model_args))
     train_metrics = train(trainer, args) if args.do_train else {}
     wanted = (("validation", args.do_eval), ("test", args.do_predict))
     scored = {
@@ -225,6 +199,59 @@ def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> Pr
             fix="Give names of its configuration, as in attention_probs_dropout_prob=0.0,hidden_dropout_prob=0.1.",
         ) from error
     return config
+
+
+def with_lora(model: CoTPDPreTrainedModel, task: str, arguments: ModelArguments) -> CoTPDPreTrainedModel | PeftModel:
+    """The model, with LoRA if the run asks for it."""
+    return add_lora(model, arguments, new_vocabulary=task == "mre") if arguments.lora_r else model
+
+
+def make_features(
+    splits: DatasetDict,
+    model: CoTPDPreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: CoTPDTrainingArguments,
+) -> tuple[ViewSettings, dict[str, Dataset]]:
+    """The views of a run and the features of every split; with frozen teachers, knowledge is theirs to read."""
+    views = view_settings(model, data_args, () if model_args.distill_from else data_args.knowledge_columns)
+    with args.main_process_first(desc="word pieces"):
+        features = {
+            name: build_features(split, tokenizer, views, data_args.preprocessing_num_workers)
+            for name, split in splits.items()
+        }
+        if model_args.distill_from and args.do_train and "train" in splits:
+            features["train"] = add_targets(
+                features["train"],
+                splits["train"],
+                model_args.distill_from,
+                type(model),
+                teacher_reading(model_args, data_args, args),
+                hub_arguments(model_args),
+            )
+    return views, features
+
+
+def make_trainer(
+    splits: DatasetDict,
+    features: dict[str, Dataset],
+    info: DatasetInfo,
+    tokenizer: PreTrainedTokenizerBase,
+    args: CoTPDTrainingArguments,
+    **model: Any,
+) -> CoTPDTrainer:
+    """The Trainer of a run, with `model=...` or, for a search, `model_init=...`."""
+    return CoTPDTrainer(
+        **model,
+        args=args,
+        data_collator=CoTPDCollator(tokenizer.pad_token_id, 8 if args.device.type == "cuda" else None),
+        train_dataset=features.get("train"),
+        eval_dataset=features.get("validation"),
+        processing_class=tokenizer,
+        compute_metrics=validation_metrics(splits, features, info, args) if "validation" in splits else None,
+        preprocess_logits_for_metrics=highest_label,
+    )
 
 
 def view_settings(model: CoTPDPreTrainedModel, arguments: DataArguments, columns: Sequence[str]) -> ViewSettings:

@@ -86,7 +86,9 @@ def prepare_all(
         if folder is None or (base and name not in given and base.name not in folders):
             continue
         if not (folder / "dataset.json").is_file():
-            _make(preparation, folder, prepare_command(preparation, folder, source, base and folders[base.name]))
+            _make(
+                preparation, folder, prepare_command(preparation, folder, source, folders[base.name] if base else None)
+            )
         folders[name] = folder
     return folders
 

@@ -128,17 +128,13 @@ def search_learning_rate(recipe: Path, task: str, search: Search, folder: Path) 
 
 def _trainer(recipe: Path, task: str) -> tuple[Any, float, float | None]:
     """A Trainer that starts every trial from the same pretrained encoder, and the recipe's two learning rates."""
+    from datasets import DatasetDict
     from transformers import set_seed
 
     from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
     from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
-    from modeling_cotpd.collator import CoTPDCollator
     from modeling_cotpd.data.splits import load_splits
-    from modeling_cotpd.data.views import build_features
-    from modeling_cotpd.evaluation import highest_label
-    from modeling_cotpd.lora import add_lora
-    from modeling_cotpd.trainer import CoTPDTrainer
-    from modeling_cotpd.training import load_model, validation_metrics, view_settings
+    from modeling_cotpd.training import load_model, make_features, make_trainer, with_lora
     from modeling_cotpd.training_args import CoTPDTrainingArguments
 
     kinds = (ModelArguments, DataArguments, CoTPDTrainingArguments)
@@ -148,22 +144,12 @@ def _trainer(recipe: Path, task: str) -> tuple[Any, float, float | None]:
 
     def fresh_model(trial: Any = None) -> Any:
         set_seed(args.seed)
-        model = load_model(task, model_class, model_args, info)[0]
-        return add_lora(model, model_args, new_vocabulary=task == "mre") if model_args.lora_r else model
+        return with_lora(load_model(task, model_class, model_args, info)[0], task, model_args)
 
     model, tokenizer = load_model(task, model_class, model_args, info)
-    views = view_settings(model, data_args, data_args.knowledge_columns)
-    features = {name: build_features(splits[name], tokenizer, views) for name in ("train", "validation")}
-    trainer = CoTPDTrainer(
-        model_init=fresh_model,
-        args=args,
-        data_collator=CoTPDCollator(tokenizer.pad_token_id, 8 if args.device.type == "cuda" else None),
-        train_dataset=features["train"],
-        eval_dataset=features["validation"],
-        processing_class=tokenizer,
-        compute_metrics=validation_metrics(splits, features, info, args),
-        preprocess_logits_for_metrics=highest_label,
-    )
+    splits = DatasetDict({name: splits[name] for name in ("train", "validation")})
+    _, features = make_features(splits, model, tokenizer, model_args, data_args, args)
+    trainer = make_trainer(splits, features, info, tokenizer, args, model_init=fresh_model)
     return trainer, args.learning_rate, args.new_parameters_learning_rate
 
 

@@ -1,7 +1,7 @@
 """Pictures to words with a local model: BLIP-2 by default, any image-text-to-text or image-to-text model."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
@@ -90,7 +90,8 @@ class TransformersCaptioner:
         source = {"revision": revision, "trust_remote_code": trust_remote_code}
         try:
             config = AutoConfig.from_pretrained(model, **source)
-            self.processor, self.tokenizer = None, None
+            self.processor: Any = None
+            self.tokenizer: Any = None
             if config.model_type == "vision-encoder-decoder":
                 self.image_processor = AutoImageProcessor.from_pretrained(model, **source)
                 self.tokenizer = AutoTokenizer.from_pretrained(model, **source)
