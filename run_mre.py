@@ -27,5 +27,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except CoTPDError as error:
+    except (CoTPDError, OSError) as error:
         sys.exit(f"run_mre.py: {error}")

@@ -61,7 +61,7 @@ def main() -> None:
             print(f"  {report}")
             if trained:
                 scores = [entity_f1(any_model, split, features, info.label_names) for any_model in (session, model)]
-                print(f"  F1 {scores[0]:.2f}, eager {scores[1]:.2f}")
+                print(f"  F1 {100 * scores[0]:.2f}, eager {100 * scores[1]:.2f}")
 
 
 if __name__ == "__main__":
