@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from modeling_cotpd.errors import DataError
+from modeling_cotpd.experiments.identity import with_effect
 from modeling_cotpd.experiments.launch import OUTPUT, is_finished, read_spec
 from modeling_cotpd.experiments.plan import Plan
 from modeling_cotpd.metrics.entity_score.entity_score import entity_row_counts
@@ -56,7 +57,7 @@ def read_run(folder: Path, declared: str) -> tuple[list[dict], list[dict]]:
     """Tidy rows and counts of one finished run."""
     results = json.loads((folder / OUTPUT / RESULTS_FILE).read_text("utf-8"))
     spec = read_spec(folder)
-    settings = results["settings"]
+    settings = {name: _portable(value) for name, value in with_effect(results["settings"]).items()}
     about = {
         "declared": declared,
         "run": spec["run"],
@@ -77,7 +78,9 @@ def read_run(folder: Path, declared: str) -> tuple[list[dict], list[dict]]:
         "git_commit": results["git_commit"],
         "machine": results["machine"],
         "versions": json.dumps(results["versions"], sort_keys=True),
-        "settings": json.dumps(settings, sort_keys=True),
+        "settings": json.dumps(
+            {name: _portable(value) for name, value in with_effect(settings).items()}, sort_keys=True
+        ),
     }
     runs, counts = [], []
     for split, views in results["splits"].items():
@@ -93,6 +96,16 @@ def read_run(folder: Path, declared: str) -> tuple[list[dict], list[dict]]:
                 columns = {name: per_row[:, index].tolist() for index, name in enumerate(COUNTS)}
                 counts.append({**place, **columns, "post": posts})
     return runs, counts
+
+
+def _portable(value: Any) -> Any:
+    """A setting as another machine may read it: of a folder its name, of another run's model that run's name."""
+    if isinstance(value, list):
+        return [_portable(each) for each in value]
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    path = Path(value)
+    return path.parent.name if path.name == OUTPUT else path.name
 
 
 def read_predictions(path: Path) -> list[dict[str, Any]]:

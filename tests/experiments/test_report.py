@@ -104,6 +104,13 @@ def test_a_changed_sweep_does_not_claim_old_runs(done: Runner, tmp_path: Path):
     assert "Run so far on Otters, tiny: nothing." in text and "±" not in text.split("- F1 is")[0]
 
 
+def test_saved_runs_tell_no_place_on_this_machine(done: Runner):
+    runs, _ = collect(done.plan, done.folders, done.root)
+    assert (
+        len(runs) and not runs.astype(str).apply(lambda column: column.str.contains(str(done.root.parent))).any().any()
+    )
+
+
 def test_saved_runs_are_added_up_and_replaced(done: Runner):
     runs, counts = collect(done.plan, done.folders, done.root)
     store = done.root / "store"
