@@ -4,15 +4,10 @@ import json
 from pathlib import Path
 
 import torch
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
-from transformers.dynamic_module_utils import custom_object_save
+from saved_models import save_tiny_model
 
-from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
-from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.model_card import write_model_card
-from modeling_cotpd.pipeline_cotpd import RELATION_PIPELINE
 
-NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
 SCORES = {"precision": 0.5, "recall": 0.25, "f1": 0.333333}
 
 
@@ -57,18 +52,7 @@ def results(task: str) -> dict:
 
 def write_run(folder: Path, task: str = "mner"):
     """Model, tokenizer, results, card, and beside them the files that stay; gives back the model."""
-    tokenizer = TOKENIZER_KINDS["wordpiece"]()
-    tokenizer.model_max_length = 61
-    kind = CoTPDForTokenClassification if task == "mner" else CoTPDForRelationExtraction
-    model = tiny_model(kind, **NAMES)
-    if task == "mre":
-        add_entity_markers(tokenizer)
-        model.resize_token_embeddings(len(tokenizer))
-        model.config.custom_pipelines = RELATION_PIPELINE
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    if task == "mre":
-        custom_object_save(RelationExtractionPipeline(model=model, tokenizer=tokenizer), folder)
+    model, _ = save_tiny_model(folder, task)
     (folder / "results.json").write_text(json.dumps(results(task)), "utf-8")
     write_model_card(folder, results(task))
     (folder / "checkpoint-1").mkdir()

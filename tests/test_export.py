@@ -8,24 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
+from saved_models import PAIR, TEXT, WITHOUT_PACKAGE, save_tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
-from modeling_cotpd.markers_cotpd import add_entity_markers
-from modeling_cotpd.pipeline_cotpd import RELATION_PIPELINE
 
-TEXT = "Mira Holt sings at Quarry Lane"
-PAIR = {"text": TEXT, "head": (0, 9), "tail": (19, 30)}
-NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
-ELSEWHERE = """
-import importlib.abc, json, sys
-
-class NoPackage(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "modeling_cotpd":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, NoPackage())
+ELSEWHERE = (
+    WITHOUT_PACKAGE
+    + """
 try:
     import modeling_cotpd
     raise SystemExit("the package can be imported, this proves nothing")
@@ -48,26 +37,7 @@ given = json.loads(sys.stdin.read())
 found["pipeline"] = made(given)
 print("RESULT" + json.dumps(found, default=float))
 """
-
-
-def exported(folder: Path, task: str, **settings):
-    torch.manual_seed(1)
-    tokenizer = TOKENIZER_KINDS["wordpiece"]()
-    tokenizer.model_max_length = 61
-    if task == "mner":
-        model = tiny_model(CoTPDForTokenClassification, **NAMES, **settings)
-    else:
-        model = tiny_model(CoTPDForRelationExtraction, **NAMES, **settings)
-        add_entity_markers(tokenizer)
-        model.resize_token_embeddings(len(tokenizer))
-        model.config.custom_pipelines = RELATION_PIPELINE
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
-    if task == "mre":
-        from transformers.dynamic_module_utils import custom_object_save
-
-        custom_object_save(RelationExtractionPipeline(model=model, tokenizer=tokenizer), folder)
-    return model, tokenizer
+)
 
 
 def elsewhere(folder: Path, task: str, given, home: Path) -> dict:
@@ -88,7 +58,7 @@ def elsewhere(folder: Path, task: str, given, home: Path) -> dict:
 
 def check_elsewhere(tmp_path: Path, task: str, **settings) -> None:
     folder = tmp_path / "model"
-    model, tokenizer = exported(folder, task, **settings)
+    model, tokenizer = save_tiny_model(folder, task, **settings)
     ids = torch.tensor([[2, 9, 10, 11, 12, 3]])
     places = {} if task == "mner" else {"marker_positions": torch.tensor([[1, 3]])}
     found = elsewhere(folder, task, TEXT if task == "mner" else PAIR, tmp_path)
@@ -122,7 +92,7 @@ def test_other_prompts_and_encoders_elsewhere(tmp_path, family, prompt_type):
 
 def test_what_is_written(tmp_path):
     for task in ("mner", "mre"):
-        exported(tmp_path / task, task)
+        save_tiny_model(tmp_path / task, task)
         names = {path.name for path in (tmp_path / task).glob("*.py")}
         code = {"configuration_cotpd.py", "crf_cotpd.py", "encoder_cotpd.py", "modeling_cotpd.py", "prompt_cotpd.py"}
         assert names == code | ({"pipeline_cotpd.py", "markers_cotpd.py"} if task == "mre" else set())
@@ -135,7 +105,7 @@ def test_what_is_written(tmp_path):
 def test_the_two_heads_do_not_share_an_auto_map(tmp_path):
     """Saved one after the other in one process, each names its own class alone."""
     for task, other in (("mner", "AutoModelForSequenceClassification"), ("mre", "AutoModelForTokenClassification")):
-        exported(tmp_path / task, task)
+        save_tiny_model(tmp_path / task, task)
         assert other not in json.loads((tmp_path / task / "config.json").read_text("utf-8"))["auto_map"]
 
 
@@ -143,7 +113,7 @@ def test_no_file_names_a_place_on_this_machine(tmp_path):
     root = str(Path(__file__).parents[1])
     for task in ("mner", "mre"):
         folder = tmp_path / task
-        exported(folder, task)
+        save_tiny_model(folder, task)
         # loaded from the folder and saved again, as somebody would who trains further
         again = CoTPDForTokenClassification if task == "mner" else CoTPDForRelationExtraction
         again.from_pretrained(folder).save_pretrained(tmp_path / f"{task}-again")

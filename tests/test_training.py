@@ -215,7 +215,7 @@ class TestWhatARunLeaves:
             name = "Entity F1" if "Entity F1, prompt view" in found else "Micro F1 without None"
             for view in ("prompt", "knowledge"):
                 assert found[f"{name}, {view} view"] == round(results[view]["f1"], 4)
-            assert card.data.library_name == "transformers" and "cotpd" in card.data.tags
+            assert card.data.to_dict()["library_name"] == "transformers" and "cotpd" in card.data.tags
             assert f"{results['prompt']['f1']:.4f}" in card.text and "conditional, N = 3" in card.text
             assert places["root"] not in card.content and "| encoder | encoder |" in card.text
 

@@ -116,9 +116,21 @@ def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+ROBERTA_TOKENS = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "cls_token": "<s>",
+    "sep_token": "</s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+"""In id order; RoBERTa's and XLM-R's alike."""
+
+
 def bpe_tokenizer() -> PreTrainedTokenizerFast:
     """As RoBERTa's: byte-level, the space before a word belongs to the word's first piece."""
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -126,7 +138,7 @@ def bpe_tokenizer() -> PreTrainedTokenizerFast:
         tokenizer,
         trainers.BpeTrainer(
             vocab_size=320,
-            special_tokens=special,
+            special_tokens=ROBERTA_SPECIAL,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
@@ -134,21 +146,11 @@ def bpe_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.RobertaProcessing(
         sep=("</s>", 2), cls_token=("<s>", 0), trim_offsets=True, add_prefix_space=False
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        cls_token="<s>",
-        sep_token="</s>",
-        unk_token="<unk>",
-        pad_token="<pad>",
-        mask_token="<mask>",
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ROBERTA_TOKENS)
 
 
 def unigram_tokenizer() -> PreTrainedTokenizerFast:
     """As XLM-R's: a Unigram model over text whose spaces became a visible character."""
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -157,21 +159,14 @@ def unigram_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Metaspace()
     _trained(
         tokenizer,
-        trainers.UnigramTrainer(vocab_size=140, special_tokens=special, unk_token="<unk>", show_progress=False),
+        trainers.UnigramTrainer(
+            vocab_size=140, special_tokens=ROBERTA_SPECIAL, unk_token="<unk>", show_progress=False
+        ),
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        cls_token="<s>",
-        sep_token="</s>",
-        unk_token="<unk>",
-        pad_token="<pad>",
-        mask_token="<mask>",
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ROBERTA_TOKENS)
 
 
 def _fresh(train: Callable[[], PreTrainedTokenizerFast]) -> Callable[[], PreTrainedTokenizerFast]:

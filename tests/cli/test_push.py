@@ -9,18 +9,11 @@ import pytest
 import torch
 from hub_stand_in import WRITER, HubStandIn
 from published_runs import write_run
+from saved_models import PAIR, TEXT, WITHOUT_PACKAGE
 
-TEXT = "Mira Holt sings at Quarry Lane"
-PAIR = {"text": TEXT, "head": (0, 9), "tail": (19, 30)}
-FROM_THE_HUB = """
-import importlib.abc, json, sys
-
-class NoPackage(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "modeling_cotpd":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, NoPackage())
+FROM_THE_HUB = (
+    WITHOUT_PACKAGE
+    + """
 import torch, transformers
 repo, task, given = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 kind = "AutoModelForTokenClassification" if task == "mner" else "AutoModelForSequenceClassification"
@@ -37,6 +30,7 @@ except ValueError as error:
     found["untrusted"] = str(error)
 print("RESULT" + json.dumps(found, default=float))
 """
+)
 
 
 @pytest.fixture
