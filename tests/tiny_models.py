@@ -95,14 +95,25 @@ def _trained(tokenizer: Tokenizer, trainer: trainers.Trainer) -> Tokenizer:
     return tokenizer
 
 
+WORD_PIECES = """
+[PAD] [UNK] [CLS] [SEP] [MASK] ! # / 0 1 2 3 4 5 6 7 8 9 : < > @ [ ] _ a b c d e f g h i j k l m n o p q r s t
+u v w x y z ##a ##l ##k ##e ##f ##t ##r ##s ##u ##y ##o ##1 ##2 ##3 ##4 ##5 ##6 ##7 ##8 ##9 ##b ##c ##d ##g
+##h ##i ##j ##m ##n ##p ##q ##v ##w ##x ##z ##ar ##rs ##gh ho mi ##lt ##ef ##te ##ra ##ri holt mira ab bri ne
+ot si th ##lm ##klm ##tu ##yz ##op ##cd ##ij ##ng ##nop ##qrs ##vw ##xyz ##ght ##ghij ##efghij ##ters abcd
+otters sing the ##klmnop ##tuvw ##qrstuvw ##efghijklmnop abcdefghijklmnop ##qrstuvwxyz
+abcdefghijklmnopqrstuvwxyz 01 at an do dar fe fri id la
+"""
+"""Pieces in id order, learned from `POSTS`. They are fixed, because the trainer breaks ties anew in every process."""
+
+
 def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
     """As BERT's (uncased)."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    vocabulary = {piece: index for index, piece in enumerate(WORD_PIECES.split())}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    _trained(tokenizer, trainers.WordPieceTrainer(vocab_size=140, special_tokens=special, show_progress=False))
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
