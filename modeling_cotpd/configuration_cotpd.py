@@ -25,8 +25,9 @@ class CoTPDConfig(PreTrainedConfig):
             `"unconditional"`, N learnable vectors, the same for every text (UPD);
             `"prefix"`, N learnable key/value prompts in every encoder layer (PrefixD);
             `"none"`, the text alone (MV).
-        prompt_length (`int`, *optional*, defaults to 8):
-            N. The paper does not give it; the value is ours and has not been tuned.
+        prompt_length (`int`, *optional*, defaults to 4):
+            N. The paper does not give it; the value is ours, for its cost: posts have about 28 pieces, and every
+            prompt vector is one more for the encoder.
         prompt_layers (`int`, *optional*, defaults to 1):
             Cross-attention layers of a conditional prompt. One is Eq. 1.
         prompt_attention_heads (`int`, *optional*, defaults to 1):
@@ -46,7 +47,7 @@ class CoTPDConfig(PreTrainedConfig):
 
     ```python
     >>> from modeling_cotpd import CoTPDConfig
-    >>> config = CoTPDConfig(prompt_type="conditional", prompt_length=4)
+    >>> config = CoTPDConfig(prompt_type="conditional", prompt_length=8)
     >>> config.encoder_config.model_type
     'bert'
     ```
@@ -58,7 +59,7 @@ class CoTPDConfig(PreTrainedConfig):
 
     encoder_config: PreTrainedConfig | dict | None = None
     prompt_type: str = "conditional"
-    prompt_length: int = 8
+    prompt_length: int = 4
     prompt_layers: int = 1
     prompt_attention_heads: int = 1
     use_crf: bool = False

@@ -1,11 +1,17 @@
 """What the models need to know about any encoder: its layers, its positions, and where a prompt can stand."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+BERT_LAYERS = frozenset({"bert", "roberta", "xlm-roberta", "mpnet"})
+"""Encoders whose layers are BERT's: `attention`, with its residual and norm, then a feed-forward that sees single
+positions."""
 
 
 def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -52,6 +58,38 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     )
 
 
+def encode_and_read(
+    encoder: PreTrainedModel, read: Callable[[torch.Tensor], torch.Tensor], whole: bool = False, **inputs
+) -> tuple[torch.Tensor, ModelOutput]:
+    """Run an encoder and read its last layer at some positions alone.
+
+    The last layer's feed-forward, two thirds of that layer, then runs at these positions only, where the layers are
+    BERT's. The knowledge view is read at its text, a fifth of its length.
+
+    Args:
+        encoder (`PreTrainedModel`): The encoder.
+        read (`Callable`): Picks positions from states `(B, m, d)`.
+        whole (`bool`, *optional*, defaults to `False`): Compute all positions and pick afterwards, because somebody
+            wants to see all hidden states.
+        inputs: What the encoder is called with.
+
+    Returns:
+        The states that were read, and the encoder's output.
+    """
+    layer = encoder_layers(encoder)[-1] if encoder.config.model_type in BERT_LAYERS else None
+    # a layer that is computed again in the backward pass would be without the hook, and a hook breaks a graph
+    recomputes = encoder.training and getattr(layer, "gradient_checkpointing", False)
+    if whole or layer is None or recomputes or torch.compiler.is_compiling():
+        encoded = encoder(**inputs)
+        return read(encoded.last_hidden_state), encoded
+    hook = layer.attention.register_forward_hook(lambda module, args, output: (read(output[0]), *output[1:]))
+    try:
+        encoded = encoder(**inputs)
+    finally:
+        hook.remove()
+    return encoded.last_hidden_state, encoded
+
+
 def max_positions(encoder: PreTrainedModel) -> int | None:
     """The most pieces that an encoder reads at once; `None` when its positions are relative and unbounded."""
     table = next((m for name, m in encoder.named_modules() if name.endswith("position_embeddings")), None)
@@ -76,4 +114,11 @@ def refuse_pickle(name_or_path: str | os.PathLike | None) -> None:
         )
 
 
-__all__ = ["encoder_layers", "max_positions", "prompt_view_layout", "refuse_pickle", "without_pooler"]
+__all__ = [
+    "encode_and_read",
+    "encoder_layers",
+    "max_positions",
+    "prompt_view_layout",
+    "refuse_pickle",
+    "without_pooler",
+]

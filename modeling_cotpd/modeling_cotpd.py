@@ -16,7 +16,14 @@ from transformers.utils import ModelOutput
 
 from .configuration_cotpd import CoTPDConfig
 from .crf_cotpd import LinearChainCRF
-from .encoder_cotpd import encoder_layers, max_positions, prompt_view_layout, refuse_pickle, without_pooler
+from .encoder_cotpd import (
+    encode_and_read,
+    encoder_layers,
+    max_positions,
+    prompt_view_layout,
+    refuse_pickle,
+    without_pooler,
+)
 from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt, init_prompt_weights
 
 
@@ -228,8 +235,12 @@ class CoTPDModel(CoTPDPreTrainedModel):
                     f"The knowledge view has {knowledge.shape[1]} pieces, but the encoder reads at most "
                     f"{self.max_positions}. Build it with ViewSettings(max_length={self.max_positions})."
                 )
-            read = self.encoder(inputs_embeds=knowledge, attention_mask=knowledge_attention_mask)
-            knowledge_hidden = read.last_hidden_state[:, : text.shape[1]]
+            knowledge_hidden, _ = encode_and_read(
+                self.encoder,
+                lambda states: states[:, : text.shape[1]],
+                inputs_embeds=knowledge,
+                attention_mask=knowledge_attention_mask,
+            )
         return CoTPDModelOutput(
             last_hidden_state=hidden,
             knowledge_last_hidden_state=knowledge_hidden,
@@ -275,14 +286,15 @@ class CoTPDModel(CoTPDPreTrainedModel):
                 for index, layer in enumerate(encoder_layers(self.encoder)):
                     hook = self.prompt.replacement_hook(index, prompt_positions)
                     hooks.callback(layer.register_forward_pre_hook(hook).remove)
-            encoded = self.encoder(
+            hidden, encoded = encode_and_read(
+                self.encoder,
+                lambda states: states.gather(1, text_positions.unsqueeze(-1).expand(-1, -1, states.shape[-1])),
+                whole=output_hidden_states,
                 inputs_embeds=view,
                 attention_mask=view_mask,
                 output_attentions=output_attentions,
                 output_hidden_states=output_hidden_states,
             )
-        states = encoded.last_hidden_state
-        hidden = states.gather(1, text_positions.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
         return hidden, prompt_attentions, encoded
 
 

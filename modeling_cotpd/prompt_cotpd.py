@@ -52,7 +52,7 @@ class ConditionalPrompt(nn.Module):
             The prompt `(B, N, d)` and where each query looks in the text, `(B, N, n)`: the last layer's attention,
             averaged over heads.
         """
-        queries = self.queries.unsqueeze(0).expand(text.shape[0], -1, -1)
+        queries = self.queries.unsqueeze(0)
         prompt, attentions = self.layers[0](queries, text, attention_mask)
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
             queries = norm(queries + prompt)
@@ -73,15 +73,21 @@ class PromptAttention(nn.Module):
     def forward(
         self, queries: torch.Tensor, text: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Queries `(B, N, d)` read text `(B, n, d)` under its mask `(B, n)`; returns `(B, N, d)` and `(B, N, n)`."""
-        query, key, value = (
-            states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for states in (self.query(queries), self.key(text), self.value(text))
-        )
-        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        """Queries `(B, N, d)` or `(1, N, d)` read text `(B, n, d)` under its mask `(B, n)`; returns `(B, N, d)` and
+        `(B, N, n)`.
+
+        W_k goes to the queries and W_v to what they read, because N is smaller than n: the products are the same, and
+        no matrix is multiplied with every piece of the text.
+        """
+        width = text.shape[-1] // self.heads
+        heads = zip(self.query(queries).split(width, -1), self.key.weight.split(width), strict=True)
+        keyed = torch.stack([query @ key for query, key in heads], 1)
+        scores = keyed @ text.transpose(1, 2).unsqueeze(1) / math.sqrt(width)
         scores = scores.masked_fill(attention_mask[:, None, None, :] == 0, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
-        return (weights @ value).transpose(1, 2).flatten(2), weights.mean(1)
+        read = (weights.to(text.dtype) @ text.unsqueeze(1)).unbind(1)
+        heads = zip(read, self.value.weight.split(width), strict=True)
+        return torch.cat([states @ value.T for states, value in heads], -1), weights.mean(1)
 
 
 class UnconditionalPrompt(nn.Module):

@@ -16,6 +16,7 @@ from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
+from modeling_cotpd.errors import SettingError
 from modeling_cotpd.hub import collect, push
 from modeling_cotpd.losses import distillation_kl
 from modeling_cotpd.saving import staged
@@ -41,7 +42,7 @@ class CoTPDTrainer(Trainer):
     - NLL is averaged over the labelled positions, and KL over the compared ones, of the whole optimizer step: over
       gradient accumulation and over processes. So 4 x 1 accumulation and two processes give the step of one big batch.
     - The parts (`knowledge_nll`, `kl`, `prompt_nll`, and the `alpha` of the last step) are logged beside the loss.
-    - Prompt and head may have their own learning rate.
+    - Prompt and head may have their own learning rate, and the text may be masked in part for the prompt view.
     - Evaluation reads the views that `args.eval_views` names; the collator must provide `distillation_mask`.
     - Evaluation keeps the order of the rows, also when training groups them by length.
     - Model files and checkpoints appear under their names when they are complete.
@@ -67,6 +68,11 @@ class CoTPDTrainer(Trainer):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if self.args.prompt_view_masking and getattr(self.processing_class, "mask_token_id", None) is None:
+            raise SettingError(
+                "prompt_view_masking needs a tokenizer with a mask token.",
+                fix="Give it as processing_class, or use another encoder.",
+            )
         self._part_sums: dict[str, torch.Tensor] = {}
         self._part_step = 0
         self._is_saving = False
@@ -89,7 +95,10 @@ class CoTPDTrainer(Trainer):
         """The two-view loss of one batch, as its share of the optimizer step's mean."""
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
-        outputs = model(**{name: value for name, value in inputs.items() if name not in NOT_FOR_THE_MODEL})
+        given = {name: value for name, value in inputs.items() if name not in NOT_FOR_THE_MODEL}
+        if model.training and self.args.prompt_view_masking:
+            given["input_ids"] = self._masked(given["input_ids"])
+        outputs = model(**given)
         # DDP averages gradients over processes, while the counts are over all of them
         labelled, compared = num_items_in_batch.clamp(min=1) / self.accelerator.num_processes
         parts = {"prompt_nll": (outputs.nll.sum() / labelled, self.args.prompt_nll_weight)}
@@ -114,6 +123,12 @@ class CoTPDTrainer(Trainer):
             for name, (value, _) in parts.items():
                 self._part_sums[name] = self._part_sums.get(name, 0.0) + value.detach()
         return (loss, outputs) if return_outputs else loss
+
+    def _masked(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """`input_ids` `(B, n)` with a share of the pieces, special tokens aside, replaced by the mask token."""
+        special = torch.tensor(self.processing_class.all_special_ids, device=input_ids.device)
+        drawn = torch.rand(input_ids.shape, device=input_ids.device) < self.args.prompt_view_masking
+        return input_ids.masked_fill(drawn & ~torch.isin(input_ids, special), self.processing_class.mask_token_id)
 
     def current_alpha(self, step: int) -> float:
         """The weight of the KL term in the optimizer step that follows `step` others."""

@@ -13,6 +13,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_cotpd.arguments import DataArguments, ModelArguments
+from modeling_cotpd.averaging import average_if_better, check_averaging
 from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import DatasetInfo
@@ -106,6 +107,8 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
         raise SettingError("With distill_from the student has no knowledge view.", fix="Use eval_views=prompt.")
     if args.do_train and model_args.distill_from and args.alpha == 0:
         raise SettingError("alpha=0 leaves the teachers of distill_from without effect.", fix="Give a positive alpha.")
+    if args.do_train and args.average_checkpoints:
+        check_averaging(args, lora=bool(model_args.lora_r))
     untaught = (
         not model_args.distill_from
         and args.alpha == 0
@@ -124,8 +127,8 @@ def run_settings(model_args: ModelArguments, data_args: DataArguments, args: CoT
     recorded = (
         "seed", "data_seed", "learning_rate", "new_parameters_learning_rate", "num_train_epochs", "max_steps",
         "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps", "weight_decay", "max_grad_norm",
-        "alpha", "alpha_schedule", "temperature", "detach_knowledge_view", "prompt_nll_weight", "eval_views", "bf16",
-        "fp16", "metric_for_best_model", "load_best_model_at_end",
+        "alpha", "alpha_schedule", "temperature", "detach_knowledge_view", "prompt_nll_weight", "prompt_view_masking",
+        "average_checkpoints", "eval_views", "bf16", "fp16", "metric_for_best_model", "load_best_model_at_end",
     )  # fmt: skip
     data = {name: value for name, value in vars(data_args).items() if name != "overwrite_output_dir"}
     training = {name: getattr(args, name) for name in recorded}
@@ -304,6 +307,8 @@ def train(trainer: CoTPDTrainer, args: CoTPDTrainingArguments) -> dict:
     if resume:
         refuse_pickle(resume)
     metrics = trainer.train(resume_from_checkpoint=resume).metrics
+    if args.average_checkpoints:
+        metrics |= average_if_better(trainer)
     adapted = trainer.accelerator.unwrap_model(trainer.model)
     if isinstance(adapted, PeftModel):
         if args.process_index == 0:

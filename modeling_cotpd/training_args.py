@@ -29,6 +29,12 @@ class CoTPDTrainingArguments(TrainingArguments):
         prompt_nll_weight (`float`, *optional*, defaults to 0.0):
             Weight of the gold negative log-likelihood of the prompt view; the paper has none. Without knowledge inputs
             that likelihood is the whole loss, whatever this says.
+        prompt_view_masking (`float`, *optional*, defaults to 0.0):
+            Share of the text's pieces, drawn anew in every step, that the prompt view sees as the mask token in
+            training, while targets and knowledge view stay as they are (a noisy student, arXiv 1911.04252). Ours.
+        average_checkpoints (`int`, *optional*, defaults to 0):
+            Average the weights of the run's last checkpoints, this many, and keep the average where it is better on
+            the validation split than the best checkpoint. Ours.
         new_parameters_learning_rate (`float`, *optional*):
             Learning rate of prompt and head. Defaults to `learning_rate`.
         eval_views (`str`, *optional*, defaults to `"both"`):
@@ -44,6 +50,12 @@ class CoTPDTrainingArguments(TrainingArguments):
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the KL term."})
     detach_knowledge_view: bool = field(default=False, metadata={"help": "No KL gradient into the knowledge view."})
     prompt_nll_weight: float = field(default=0.0, metadata={"help": "Weight of gold NLL on the prompt view."})
+    prompt_view_masking: float = field(
+        default=0.0, metadata={"help": "Share of the text's pieces that the prompt view sees masked in training."}
+    )
+    average_checkpoints: int = field(
+        default=0, metadata={"help": "Average this many last checkpoints, if that is better on validation; 0: none."}
+    )
     new_parameters_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of prompt and head; default: learning_rate."}
     )
@@ -59,9 +71,11 @@ class CoTPDTrainingArguments(TrainingArguments):
         resume = str(self.resume_from_checkpoint).lower()
         if resume in ("true", "false"):
             self.resume_from_checkpoint = "true" if resume == "true" else None
-        for name in ("alpha", "prompt_nll_weight"):
+        for name in ("alpha", "prompt_nll_weight", "average_checkpoints"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if not 0 <= self.prompt_view_masking < 1:
+            raise SettingError(f"prompt_view_masking must be in [0, 1), got {self.prompt_view_masking}.")
         if not 0 < self.temperature < math.inf:
             raise SettingError(f"temperature must be positive, got {self.temperature}.")
         if self.alpha_schedule not in ALPHA_SCHEDULES:

@@ -3,7 +3,14 @@ import torch
 from tiny_models import ENCODER_FAMILIES, tiny_encoder_config
 from transformers import AutoModel
 
-from modeling_cotpd.encoder_cotpd import encoder_layers, max_positions, prompt_view_layout, without_pooler
+from modeling_cotpd.encoder_cotpd import (
+    BERT_LAYERS,
+    encode_and_read,
+    encoder_layers,
+    max_positions,
+    prompt_view_layout,
+    without_pooler,
+)
 
 
 def test_layout_puts_the_prompt_behind_the_text_and_padding_last():
@@ -54,3 +61,30 @@ def test_a_pooler_is_dropped():
     encoder = AutoModel.from_config(tiny_encoder_config("bert"))
     assert any(name.startswith("pooler") for name, _ in encoder.named_parameters())
     assert not any(name.startswith("pooler") for name, _ in without_pooler(encoder).named_parameters())
+
+
+@pytest.mark.parametrize("family", ENCODER_FAMILIES)
+@pytest.mark.parametrize("training", [False, True])
+def test_reading_some_positions_gives_what_reading_all_gives(family, training):
+    encoder = AutoModel.from_config(tiny_encoder_config(family)).train(training)
+    inputs = {"input_ids": torch.randint(5, 100, (3, 9)), "attention_mask": torch.ones(3, 9, dtype=torch.long)}
+    inputs["attention_mask"][1, 6:] = 0
+    found = {}
+    for whole in (False, True):
+        states, encoded = encode_and_read(encoder, lambda states: states[:, 1:4], whole=whole, **inputs)
+        computed = encoded.last_hidden_state.shape[1]
+        assert computed == (3 if family in BERT_LAYERS and not whole else 9)
+        encoder.zero_grad()
+        states.square().sum().backward()
+        gradients = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
+        found[whole] = {"states": states.detach(), **gradients}
+    torch.testing.assert_close(found[False], found[True], rtol=1e-4, atol=1e-5)
+    assert not any(module._forward_hooks for module in encoder_layers(encoder)[-1].modules())
+
+
+def test_gradient_checkpointing_computes_all_positions():
+    encoder = AutoModel.from_config(tiny_encoder_config("bert")).train()
+    encoder.gradient_checkpointing_enable()
+    states, encoded = encode_and_read(encoder, lambda states: states[:, :2], input_ids=torch.randint(5, 100, (2, 6)))
+    assert encoded.last_hidden_state.shape[1] == 6
+    states.sum().backward()  # recomputes the layers, when no hook is there

@@ -50,7 +50,7 @@ ALLOWED = [
     ({"training_args"}, {"errors"}),
     ({"hub"}, {"errors", "model_card"}),
     ({"saving"}, set()),
-    ({"trainer"}, {"losses", "training_args", "hub", "saving"}),
+    ({"trainer"}, {"errors", "losses", "training_args", "hub", "saving"}),
     ({"metrics"}, {"errors", "metrics"}),
     ({"data.schema"}, {"errors"}),
     ({"data.splits"}, {"errors", "data", "arguments"}),

@@ -375,7 +375,8 @@ class TestSaving:
             for (name, value), (_, other) in zip(model.named_buffers(), again.named_buffers(), strict=True):
                 torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
             inputs = {name: value for name, value in training_inputs(model).items() if name != "labels"}
-            torch.testing.assert_close(again(**inputs).logits, model(**inputs).logits, rtol=0, atol=0)
+            # the same weights at another address: a matrix product may round otherwise
+            torch.testing.assert_close(again(**inputs).logits, model(**inputs).logits, rtol=1e-5, atol=1e-5)
 
     def test_files_are_safetensors(self, tmp_path):
         tiny_model(CoTPDForTokenClassification).save_pretrained(tmp_path)

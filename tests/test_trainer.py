@@ -63,7 +63,9 @@ def text_only(rows: list[dict]) -> list[dict]:
     return [{name: value for name, value in row.items() if name != "knowledge_input_ids"} for row in rows]
 
 
-def make_trainer(tmp_path, rows, model=None, eval_rows=None, compute_metrics=None, **settings) -> CoTPDTrainer:
+def make_trainer(
+    tmp_path, rows, model=None, eval_rows=None, compute_metrics=None, processing_class=None, **settings
+) -> CoTPDTrainer:
     settings = {
         "per_device_train_batch_size": 4,
         "max_steps": 3,
@@ -84,6 +86,7 @@ def make_trainer(tmp_path, rows, model=None, eval_rows=None, compute_metrics=Non
         data_collator=CoTPDCollator(0),
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(eval_rows) if eval_rows else None,
+        processing_class=processing_class,
         compute_metrics=compute_metrics,
         preprocess_logits_for_metrics=highest_label,
     )
@@ -222,6 +225,45 @@ class TestOneStep:
             values = [log[name] for log in fine.state.log_history if name in log]
             assert len(values) == 3 and len(set(values)) == 3
             assert coarse.state.log_history[0][name] == pytest.approx(np.mean(values), abs=1e-4)
+
+
+class TokenizerWithMask:
+    """As much of a tokenizer as masking reads."""
+
+    all_special_ids = [0, 2, 3]
+    mask_token_id = 4
+    model_input_names = ["input_ids"]
+
+
+class TestMasking:
+    def test_pieces_but_no_special_tokens_are_masked_for_the_prompt_view_alone(self, tmp_path):
+        rows = mner_rows(4)
+        trainer = make_trainer(tmp_path, rows, prompt_view_masking=0.5, processing_class=TokenizerWithMask())
+        seen, forward = [], trainer.model.forward
+        trainer.model.forward = lambda **inputs: seen.append(inputs) or forward(**inputs)
+        batch = trainer.data_collator(rows)
+        trainer.model.train()
+        for _ in range(50):
+            trainer.compute_loss(trainer.model, batch)
+        shown = torch.stack([inputs["input_ids"] for inputs in seen])
+        text = batch["input_ids"].expand_as(shown)
+        special = torch.isin(text, torch.tensor([0, 2, 3]))
+        assert torch.equal(shown[special], text[special])
+        changed = shown != text
+        assert (shown[changed] == 4).all() and 0.45 < changed[~special].float().mean() < 0.55
+        assert all(torch.equal(inputs["knowledge_input_ids"], batch["knowledge_input_ids"]) for inputs in seen)
+        assert not torch.equal(shown[0], shown[1])
+
+    def test_evaluation_reads_the_whole_text(self, tmp_path):
+        trainer = make_trainer(tmp_path, mner_rows(4), prompt_view_masking=0.9, processing_class=TokenizerWithMask())
+        trainer.model.eval()
+        plain = make_trainer(tmp_path, mner_rows(4), model=trainer.model)
+        batch = trainer.data_collator(mner_rows(4))
+        assert trainer.compute_loss(trainer.model, batch) == plain.compute_loss(trainer.model, batch)
+
+    def test_a_tokenizer_without_a_mask_token(self, tmp_path):
+        with pytest.raises(SettingError, match=r"prompt_view_masking needs a tokenizer with a mask token"):
+            make_trainer(tmp_path, mner_rows(4), prompt_view_masking=0.1)
 
 
 class TestAlphaSchedule:
@@ -522,6 +564,7 @@ class TestArguments:
             ({"alpha": -1.0}, "alpha must not be negative, got -1.0"),
             ({"prompt_nll_weight": -0.1}, "prompt_nll_weight must not be negative"),
             ({"temperature": 0.0}, "temperature must be positive, got 0.0"),
+            ({"prompt_view_masking": 1.0}, r"prompt_view_masking must be in \[0, 1\), got 1.0"),
             ({"alpha_schedule": "cosine"}, "alpha_schedule must be one of constant, linear, got 'cosine'"),
             ({"eval_views": "all"}, "eval_views must be one of prompt, knowledge, both, got 'all'"),
             ({"new_parameters_learning_rate": 0.0}, "new_parameters_learning_rate must be positive"),

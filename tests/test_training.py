@@ -494,3 +494,14 @@ def test_a_pickle_is_not_resumed_from(places, tmp_path):
     (tmp_path / "old" / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(OSError, match="only a pickle checkpoint"):
         run_task("mner", places, tmp_path / "out", resume_from_checkpoint=str(tmp_path / "old"))
+
+
+def test_averaged_checkpoints_are_kept_when_they_are_better(places, tmp_path):
+    settings = {**LEARNS, "eval_steps": 10, "save_strategy": "steps", "save_steps": 10, "load_best_model_at_end": True}
+    settings |= {"metric_for_best_model": "eval_prompt_f1", "average_checkpoints": 2}
+    results = run_task("mner", places, tmp_path, **settings)
+    training = results["training"]
+    assert training["averaged_checkpoints"] in (0, 2) and results["settings"]["average_checkpoints"] == 2
+    state = json.loads((tmp_path / "checkpoint-40" / "trainer_state.json").read_text("utf-8"))
+    best = max(state["best_metric"], training["average_eval_prompt_f1"])
+    assert results["splits"]["validation"]["prompt"]["f1"] == pytest.approx(best)

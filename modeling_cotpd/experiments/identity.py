@@ -17,7 +17,7 @@ WITHOUT_EFFECT = frozenset(
         "logging_steps", "logging_strategy", "logging_first_step", "report_to", "run_name", "disable_tqdm",
         "log_level", "log_level_replica", "preprocessing_num_workers", "dataloader_num_workers",
         "dataloader_pin_memory", "per_device_eval_batch_size", "eval_accumulation_steps", "save_total_limit",
-        "save_only_model", "use_cpu", "cache_dir", "push_to_hub", "hub_model_id",
+        "save_only_model", "use_cpu", "cache_dir", "push_to_hub", "hub_model_id", "attn_implementation",
     }
 )  # fmt: skip
 """Settings that say where and how verbosely a run works. Folders count by what they hold."""
