@@ -24,7 +24,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--dataset_dir", required=True, help="A prepared MNER folder.")
     made.add_argument("--model_name_or_path", default=EMBEDDED_ENCODER, help="The encoder of both sides.")
     made.add_argument("--prompt_type", default="conditional", help="Of the CoTPD model.")
-    made.add_argument("--prompt_length", type=int, default=4, help="Of the CoTPD model.")
+    made.add_argument("--prompt_length", type=int, default=2, help="Of the CoTPD model.")
     made.add_argument("--alternations", type=int, default=7, help="How often both sides are timed in turn.")
     made.add_argument("--threads", type=int, default=1, help="PyTorch's threads.")
     return made

@@ -7,6 +7,7 @@ most 0.33), memory flat, time linear.
 
 import argparse
 import contextlib
+import copy
 import io
 import json
 import statistics
@@ -17,6 +18,7 @@ import threading
 import time
 from pathlib import Path
 
+import torch
 from bench import compare, load_split, parser, plain, posts_of, start, student, tokenizer_of
 from transformers import PreTrainedTokenizerBase, pipeline
 
@@ -72,6 +74,7 @@ def main() -> None:
     options.add_argument("--posts", type=int, default=256, help="Posts per timing of the pair.")
     options.add_argument("--onnx", action="store_true", help="Also time the exported model in 8 bits.")
     options.add_argument("--file_posts", type=int, default=20_000, help="N of the memory runs; 0 leaves them out.")
+    options.add_argument("--file_dtype", default="auto", help="`--dtype` of the memory runs.")
     arguments = options.parse_args()
     start(arguments)
     split, info = load_split(arguments, "test")
@@ -79,7 +82,11 @@ def main() -> None:
     tokenizer = tokenizer_of(arguments, model)
     texts = posts_of(split, arguments.posts)
     posts = [Post(str(index), text, "") for index, text in enumerate(texts)]
-    predictors = {"cotpd predict": EntityPredictor(model, tokenizer)}
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    predictors = {
+        "cotpd predict": EntityPredictor(model, tokenizer),
+        "cotpd predict --dtype bfloat16": EntityPredictor(half, tokenizer),
+    }
     if arguments.onnx:
         predictors["cotpd predict --onnx, 8 bits"] = EntityPredictor(exported(arguments, model, tokenizer), tokenizer)
     stock = {
@@ -105,7 +112,8 @@ def main() -> None:
             with source.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps({"text": text}) + "\n" for text in posts_of(split, count))
             command = [sys.executable, "-c", PREDICT, str(folder / "model"), "--input", str(source)]
-            seconds, memory = measured_run([*command, "--output", str(folder / f"out{count}.jsonl")])
+            command += ["--dtype", arguments.file_dtype, "--output", str(folder / f"out{count}.jsonl")]
+            seconds, memory = measured_run(command)
             third = len(memory) // 3
             print(
                 f"{count:,} posts: {seconds:.0f} s, {count / seconds:.0f} posts/s, peak {max(memory):.0f} MB; median "

@@ -30,6 +30,7 @@ def settings(arguments, **further) -> dict:
         "use_cpu": not torch.cuda.is_available(),
         "log_level": "error",
         "logging_strategy": "no",
+        "bf16": arguments.bf16,
         **further,
     }
 
@@ -48,9 +49,11 @@ def knowledge_rows(features: Dataset) -> Dataset:
 
 
 def main() -> None:
-    """Print the ratio of an epoch over the sample, with and without grouping by length."""
+    """Print the ratio of an epoch over the sample."""
     options = parser(__doc__)
-    options.add_argument("--rows", type=int, default=128, help="Training rows.")
+    options.add_argument("--rows", type=int, default=512, help="Training rows; few leave little to group.")
+    options.add_argument("--sampling", default="group_by_length", help="CoTPD's train_sampling_strategy.")
+    options.add_argument("--bf16", action="store_true", help="Both sides under autocast.")
     options.add_argument("--batch_size", type=int, default=16, help="Of both sides.")
     options.add_argument("--max_length", type=int, default=512, help="Of the knowledge view.")
     arguments = options.parse_args()
@@ -72,18 +75,16 @@ def main() -> None:
         processing_class=tokenizer,
     )
     stock.remove_callback(PrinterCallback)
-    for grouped in (True, False):
-        strategy = "group_by_length" if grouped else "random"
-        trainer = CoTPDTrainer(
-            model=ours,
-            args=CoTPDTrainingArguments(**settings(arguments, train_sampling_strategy=strategy)),
-            data_collator=CoTPDCollator(tokenizer.pad_token_id),
-            train_dataset=features,
-            processing_class=tokenizer,
-        )
-        trainer.remove_callback(PrinterCallback)
-        name = f"training step, batch {arguments.batch_size}, CoTPD {strategy}, plain random"
-        compare(name, trainer.train, stock.train, arguments.alternations)
+    trainer = CoTPDTrainer(
+        model=ours,
+        args=CoTPDTrainingArguments(**settings(arguments, train_sampling_strategy=arguments.sampling)),
+        data_collator=CoTPDCollator(tokenizer.pad_token_id),
+        train_dataset=features,
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    name = f"training step, batch {arguments.batch_size}, CoTPD {arguments.sampling}, plain random"
+    compare(name, trainer.train, stock.train, arguments.alternations)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ class CoTPDConfig(PreTrainedConfig):
             `"unconditional"`, N learnable vectors, the same for every text (UPD);
             `"prefix"`, N learnable key/value prompts in every encoder layer (PrefixD);
             `"none"`, the text alone (MV).
-        prompt_length (`int`, *optional*, defaults to 4):
-            N. The paper does not give it; the value is ours, for its cost: posts have about 28 pieces, and every
+        prompt_length (`int`, *optional*, defaults to 2):
+            N. The paper does not give it; the value is ours, for its cost: posts have about 20 pieces, and every
             prompt vector is one more for the encoder.
         prompt_layers (`int`, *optional*, defaults to 1):
             Cross-attention layers of a conditional prompt. One is Eq. 1.
@@ -59,7 +59,7 @@ class CoTPDConfig(PreTrainedConfig):
 
     encoder_config: PreTrainedConfig | dict | None = None
     prompt_type: str = "conditional"
-    prompt_length: int = 4
+    prompt_length: int = 2
     prompt_layers: int = 1
     prompt_attention_heads: int = 1
     use_crf: bool = False

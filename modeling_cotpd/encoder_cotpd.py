@@ -28,11 +28,12 @@ def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Te
         Positions of the text `(B, n)` and of the prompt `(B, N)`, and the view's attention mask `(B, n+N)`.
     """
     attended = mask != 0
-    lengths = attended.sum(1, keepdim=True)
-    padding = lengths + prompt_length + (~attended).cumsum(1) - 1
-    text_positions = torch.where(attended, attended.cumsum(1) - 1, padding)
-    prompt_positions = lengths + torch.arange(prompt_length, device=mask.device)
     steps = torch.arange(mask.shape[1] + prompt_length, device=mask.device)
+    counted = attended.cumsum(1)
+    lengths = counted[:, -1:]
+    padding = steps[: mask.shape[1]] + (lengths + prompt_length) - counted
+    text_positions = torch.where(attended, counted - 1, padding)
+    prompt_positions = lengths + steps[:prompt_length]
     return text_positions, prompt_positions, (steps < lengths + prompt_length).long()
 
 

@@ -278,9 +278,11 @@ class CoTPDModel(CoTPDPreTrainedModel):
                 f"Shorten it, for example with tokenizer(text, truncation=True, max_length={limit})."
             )
         text_positions, prompt_positions, view_mask = prompt_view_layout(mask, length)
-        pieces = text if prompt is None else torch.cat([text, prompt.to(text.dtype)], 1)
-        positions = torch.cat([text_positions, prompt_positions], 1).unsqueeze(-1)
-        view = torch.zeros_like(pieces).scatter(1, positions.expand_as(pieces), pieces)
+        view = text.new_zeros(text.shape[0], text.shape[1] + length, text.shape[2])
+        view = view.scatter(1, text_positions.unsqueeze(-1).expand_as(text), text)
+        if prompt is not None:
+            prompt = prompt.to(text.dtype).expand(text.shape[0], -1, -1)
+            view = view.scatter(1, prompt_positions.unsqueeze(-1).expand_as(prompt), prompt)
         with ExitStack() as hooks:
             if self.config.prompt_type == "prefix":  # not isinstance: peft wraps the modules that it trains
                 for index, layer in enumerate(encoder_layers(self.encoder)):

@@ -11,7 +11,7 @@ from modeling_cotpd import CoTPDConfig
 def test_defaults():
     config = CoTPDConfig()
     assert config.encoder_config.model_type == "bert" and config.prompt_type == "conditional"
-    assert config.prompt_length == 4 and config.prompt_layers == config.prompt_attention_heads == 1
+    assert config.prompt_length == 2 and config.prompt_layers == config.prompt_attention_heads == 1
     assert config.use_crf is False
 
 

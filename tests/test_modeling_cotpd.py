@@ -506,6 +506,6 @@ def test_an_encoder_with_narrow_embeddings_works():
         max_position_embeddings=POSITIONS,
     )
     model = CoTPDForTokenClassification(CoTPDConfig(encoder_config=encoder, num_labels=5)).eval()
-    assert model.cotpd.prompt.queries.shape == (8, 16)
+    assert model.cotpd.prompt.queries.shape == (2, 16)
     alone = model(input_ids=torch.tensor([ROWS[0]])).logits[0]
     torch.testing.assert_close(model(**padded(ROWS, 20, 0)).logits[0, :6], alone, **TIGHT)

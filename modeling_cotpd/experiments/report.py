@@ -25,8 +25,9 @@ def make_report(plan: Plan, folders: Mapping[str, Path], out: Path, save: Path |
     """
     runs, counts = collect(plan, folders, out)
     looked_at = [run.declared for run in plan.runs if all(name in folders for name in plan.data_of(run))]
-    for folder in [out] if save is None else [out, save]:
-        write_store(folder, runs, counts, looked_at)
+    write_store(out, runs, counts, looked_at)
+    if save is not None:  # it gathers the runs of several machines, so what is not here stays
+        write_store(save, runs, counts)
     if not (out / RUNS_FILE).is_file():
         return []
     scores = Scores(plan, *read_store(out))

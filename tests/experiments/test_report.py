@@ -136,6 +136,17 @@ def test_runs_that_are_gone_go_from_the_table(done: Runner):
     assert "Run so far on Otters, tiny: nothing." in make_report(done.plan, done.folders, done.root)[1].read_text()
 
 
+def test_a_folder_that_runs_are_saved_to_keeps_those_of_other_machines(done: Runner):
+    saved = done.root.parent / "gathered"
+    make_report(done.plan, done.folders, done.root, save=saved)
+    before = len(read_store(saved)[0])
+    for run in done.plan.runs:
+        if run.seed == 1:
+            shutil.rmtree(done.folder(run))
+    make_report(done.plan, done.folders, done.root, save=saved)
+    assert len(read_store(saved)[0]) == before > len(read_store(done.root)[0])
+
+
 def test_lines_are_drawn_over_an_axis(tmp_path: Path, otters: Path, stand_in: Path):
     each = {
         "name": "{times} x {size}",
