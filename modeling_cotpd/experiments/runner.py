@@ -27,6 +27,9 @@ from modeling_cotpd.experiments.plan import Plan, Run
 from modeling_cotpd.experiments.search import best_learning_rates
 from modeling_cotpd.results import RESULTS_FILE, write_json
 
+PATIENCE = 5.0
+"""Seconds between looks at what another process runs."""
+
 
 @dataclass
 class Outcome:
@@ -102,8 +105,29 @@ class Runner:
         return estimate(run, info["splits"].get("train", {}).get("rows"), finished)
 
     def run_all(self) -> Outcome:
-        """Run what is not finished. Ctrl-C ends it between or within runs, and a later call goes on."""
+        """Run what is not finished. Ctrl-C ends it between or within runs, and a later call goes on.
+
+        What another process runs, and what needs that, waits until it is done there or was given up.
+        """
         outcome = Outcome()
+        waiting = self._to_run(outcome)
+        total, put_off = len(waiting), 0
+        while waiting:
+            run = waiting.pop(0)
+            needed = {need.declared for need in run.all_needs} & {other.declared for other in waiting}
+            if needed or self._in_other_hands([run, *run.all_needs]):
+                waiting.append(run)
+                put_off += 1
+                if put_off >= len(waiting):
+                    time.sleep(PATIENCE)
+                continue
+            put_off = 0
+            self._announce([run, *waiting], total)
+            self._run_one(run, outcome)
+        return outcome
+
+    def _to_run(self, outcome: Outcome) -> list[Run]:
+        """The runs that are neither finished nor without data."""
         waiting = []
         for run in self.plan.runs:
             if self.lacking(run):
@@ -112,17 +136,27 @@ class Runner:
                 outcome.finished_before.append(run.title)
             else:
                 waiting.append(run)
-        for number, run in enumerate(waiting):
-            finished = finished_runs(self.root)
-            left = [self.estimate(other, finished) for other in waiting[number:]]
-            eta = spoken(None if None in left else sum(seconds for seconds in left if seconds))
-            print(
-                f"[{number + 1}/{len(waiting)}] {time.strftime('%H:%M')} {run.title}: about {spoken(left[0])}, "
-                f"all that is left {eta}; log {self.folder(run) / LOG_FILE}",
-                flush=True,
-            )
-            self._run_one(run, outcome)
-        return outcome
+        return waiting
+
+    def _announce(self, left: Sequence[Run], total: int) -> None:
+        """One line on the run that begins and on how long everything will take."""
+        finished = finished_runs(self.root)
+        seconds = [self.estimate(run, finished) for run in left]
+        eta = spoken(None if None in seconds else sum(value for value in seconds if value))
+        print(
+            f"[{total - len(left) + 1}/{total}] {time.strftime('%H:%M')} {left[0].title}: about {spoken(seconds[0])}, "
+            f"all that is left {eta}; log {self.folder(left[0]) / LOG_FILE}",
+            flush=True,
+        )
+
+    def _in_other_hands(self, runs: Sequence[Run]) -> bool:
+        """Whether another process is at one of the runs."""
+        for run in runs:
+            if not is_finished(self.folder(run)):
+                with locked(self.folder(run)) as free:
+                    if not free:
+                        return True
+        return False
 
     def _run_one(self, run: Run, outcome: Outcome) -> None:
         folder = self.folder(run)
@@ -131,8 +165,11 @@ class Runner:
             outcome.failed[run.title] = f"    the run it needs is not finished: {unmet[0]}"
             return
         with locked(folder) as free:
-            if not free:
+            if not free:  # taken within this moment
                 outcome.left_out[run.title] = "another process runs it"
+                return
+            if self.is_done(run):  # by another process since this one looked
+                outcome.finished_before.append(run.title)
                 return
             try:
                 settings = self.recipe(run)

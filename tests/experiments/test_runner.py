@@ -94,14 +94,45 @@ def test_a_run_of_other_settings_or_data_in_the_folder_is_an_error(tmp_path: Pat
         runner.run_all()
 
 
-def test_missing_data_and_a_run_in_other_hands_are_left_out(tmp_path: Path, otters: Path, stand_in: Path):
+def test_missing_data_is_left_out(tmp_path: Path, otters: Path, stand_in: Path):
     runner = runner_of(tmp_path, otters, ("CPD",))
     assert set(Runner(runner.plan, {}, tmp_path / "out").run_all().left_out.values()) == {"needs otters"}
-    with locked(runner.folder(runner.plan.runs[0])) as free:
+
+
+def test_a_run_in_other_hands_and_what_needs_it_are_waited_for(
+    tmp_path: Path, otters: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("modeling_cotpd.experiments.runner.PATIENCE", 0.2)
+    student = {"name": "student", "view": "prompt", "settings": {"distill_from": {"run": "CPD"}}}
+    path = write_sweep(tmp_path, rows=[*SWEEP["rows"], student], seeds=[0])
+    runner = Runner(Plan(read_sweep(path)), {"otters": otters}, tmp_path / "out")
+    held = next(run for run in runner.plan.runs if run.row == "CPD")
+    others = len(runner.plan.runs) - 2
+    outcomes = []
+    worker = threading.Thread(target=lambda: outcomes.append(runner.run_all()), daemon=True)
+    with locked(runner.folder(held)) as free:
         assert free
-        with locked(runner.folder(runner.plan.runs[0])) as second:
+        with locked(runner.folder(held)) as second:
             assert not second
-        assert list(runner.run_all().left_out.values()) == ["another process runs it"]
+        worker.start()
+        while len(calls(stand_in)) < others:
+            time.sleep(0.1)
+        time.sleep(1)
+        assert len(calls(stand_in)) == others, "neither the held run nor the one that needs it was begun"
+    worker.join(60)
+    assert len(outcomes[0].done) == others + 2 and not outcomes[0].failed
+    assert len(calls(stand_in)) == others + 2
+
+
+def test_what_another_process_has_finished_meanwhile_is_not_repeated(tmp_path: Path, otters: Path, stand_in: Path):
+    behave(stand_in, sleep=1)
+    first, second = (runner_of(tmp_path, otters, ("CPD",)) for _ in range(2))
+    workers = [threading.Thread(target=runner.run_all) for runner in (first, second)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(calls(stand_in)) == len(first.plan.runs)
 
 
 def test_the_launcher_comes_first(tmp_path: Path, otters: Path, stand_in: Path):
