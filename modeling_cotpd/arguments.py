@@ -70,7 +70,11 @@ class DataArguments:
     dataset_dir: str = field(metadata={"help": "A folder that `cotpd prepare` wrote."})
     unlabelled_dataset_dir: list[str] | None = field(
         default=None,
-        metadata={"help": "More prepared folders; their training rows join without their labels and teach by KL."},
+        metadata={"help": "More prepared folders; their rows join training without their labels and teach by KL."},
+    )
+    unlabelled_splits: list[str] = field(
+        default_factory=lambda: ["train"],
+        metadata={"help": "The splits of those folders that join."},
     )
     knowledge_columns: list[str] = field(
         default_factory=lambda: list(KNOWLEDGE_COLUMNS),

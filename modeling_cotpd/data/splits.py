@@ -5,6 +5,7 @@ import logging
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from modeling_cotpd.arguments import DataArguments
+from modeling_cotpd.data.duplicates import normalise
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows
 from modeling_cotpd.data.schema import features_for, task_of
 from modeling_cotpd.errors import DataError
@@ -20,7 +21,7 @@ def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, Datas
         task (`str`): `"mner"` or `"mre"`.
 
     Raises:
-        DataError: The folder is of the other task, or an unlabelled folder has no training split.
+        DataError: The folder is of the other task, or an unlabelled folder lacks a split of `unlabelled_splits`.
     """
     splits, info = read_prepared(arguments.dataset_dir)
     if info.task != task:
@@ -45,18 +46,43 @@ def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, Datas
         if labelled < rows:
             rest = train.select(range(labelled, rows))
             train = concatenate_datasets([train.select(range(labelled)), without_labels(rest, train)])
-        for folder in arguments.unlabelled_dataset_dir or ():
-            other, _ = read_prepared(folder)
-            if "train" not in other:
-                raise DataError("This folder has no training split.", place=folder, fix="Only training rows can join.")
-            train = concatenate_datasets([train, without_labels(other["train"], train)])
-        splits["train"] = train
+        more = [without_labels(split, train) for split in unlabelled_splits(arguments)]
+        warn_of_evaluation_posts(splits, more)
+        splits["train"] = concatenate_datasets([train, *more])
     for name, limit in (("validation", arguments.max_eval_samples), ("test", arguments.max_predict_samples)):
         if name in splits and limit is not None:
             splits[name] = splits[name].select(range(min(limit, len(splits[name]))))
     for name, split in splits.items():
         log_coverage(name, split, arguments.knowledge_columns)
     return splits, info
+
+
+def unlabelled_splits(arguments: DataArguments) -> list[Dataset]:
+    """`unlabelled_splits` of every folder of `unlabelled_dataset_dir`, still with their labels."""
+    found = []
+    for folder in arguments.unlabelled_dataset_dir or ():
+        other, _ = read_prepared(folder)
+        for name in arguments.unlabelled_splits:
+            if name not in other:
+                raise DataError(
+                    f"This folder has no {name} split.",
+                    place=folder,
+                    fix=f"It has {', '.join(other)}: name those that shall join in unlabelled_splits.",
+                )
+            found.append(other[name])
+    return found
+
+
+def warn_of_evaluation_posts(splits: DatasetDict, joining: list[Dataset]) -> None:
+    """Log a warning when rows that join training are posts of an evaluation split: scores are transductive then."""
+    seen = {normalise(tokens) for split in joining for tokens in split["tokens"]}
+    for name in ("validation", "test"):
+        shared = sum(normalise(tokens) in seen for tokens in splits[name]["tokens"]) if seen and name in splits else 0
+        if shared:
+            logger.warning(
+                "%s: %d of its %d posts join training without their labels: its scores are transductive.",
+                name, shared, len(splits[name]),
+            )  # fmt: skip
 
 
 def without_labels(split: Dataset, like: Dataset) -> Dataset:

@@ -122,8 +122,25 @@ def test_relations_lose_their_labels_too(tmp_path):
 
 def test_an_unlabelled_folder_without_a_training_split(tmp_path):
     other = mner_folder(tmp_path / "b", sizes={"test": 3})
-    with pytest.raises(DataError, match=f"{other}: This folder has no training split"):
+    with pytest.raises(DataError, match=r"has no train split\. It has test: .* in unlabelled_splits"):
         load(mner_folder(tmp_path / "a"), unlabelled_dataset_dir=[other])
+
+
+def test_other_splits_of_an_unlabelled_folder(tmp_path, caplog):
+    folder = mner_folder(tmp_path / "a")
+    more = mner_folder(tmp_path / "b", sizes={"train": 7, "validation": 4, "test": 3}, prefix="q")
+    splits = load(folder, unlabelled_dataset_dir=[more], unlabelled_splits=["train", "test"])
+    assert len(splits["train"]) == 20 + 7 + 3 and len(labelled(splits["train"])) == 20
+    assert splits["train"]["id"][-1] == "q-test-2" and "transductive" not in caplog.text
+
+
+def test_evaluation_posts_among_the_unlabelled_are_told(tmp_path, caplog):
+    folder = mner_folder(tmp_path / "a")
+    more = mner_folder(tmp_path / "b", sizes={"train": 3}, prefix="P")
+    load(folder, unlabelled_dataset_dir=[more])
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "test: 3 of its 5 posts join training without their labels: its scores are transductive." in warnings
+    assert any(message.startswith("validation: 3 of its 6 posts") for message in warnings)
 
 
 def test_a_folder_that_is_not_prepared(tmp_path):
