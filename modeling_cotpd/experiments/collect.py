@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from modeling_cotpd.errors import DataError
+from modeling_cotpd.experiments.exposure import read_exposure
 from modeling_cotpd.experiments.identity import with_effect
 from modeling_cotpd.experiments.launch import OUTPUT, is_finished, read_spec
 from modeling_cotpd.experiments.plan import Plan
@@ -23,6 +24,7 @@ from modeling_cotpd.results import RESULTS_FILE
 RUNS_FILE, COUNTS_FILE = "runs.parquet", "counts.parquet"
 SCORES = ("precision", "recall", "f1", "strict_precision", "strict_recall", "strict_f1", "accuracy", "macro_f1")
 COUNTS = ("correct", "predicted", "gold")
+ALL_NAMES = "all"
 
 
 def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -35,7 +37,8 @@ def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.Dat
 
     Returns:
         `tuple[pd.DataFrame, pd.DataFrame]`: Runs, a row per run x split x view; and counts, a row per run x split x
-        view x reading, with one list entry per test row.
+        view x reading x names (all, and on MNER test splits those that stand in one of `exposure.PLACES`), with one
+        list entry per test row.
 
     Raises:
         DataError: A run's saved predictions do not give the scores in its `results.json`.
@@ -47,14 +50,20 @@ def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.Dat
             continue
         folder = plan.folder(run, folders, root)
         if is_finished(folder):
-            facts, found = read_run(folder, run.declared)
+            facts, found = read_run(folder, run.declared, folders[run.data])
             runs += facts
             counts += found
     return pd.DataFrame(runs), pd.DataFrame(counts)
 
 
-def read_run(folder: Path, declared: str) -> tuple[list[dict], list[dict]]:
-    """Tidy rows and counts of one finished run."""
+def read_run(folder: Path, declared: str, data: Path) -> tuple[list[dict], list[dict]]:
+    """Tidy rows and counts of one finished run.
+
+    Args:
+        folder (`Path`): The run's.
+        declared (`str`): What the sweep declares it as.
+        data (`Path`): The prepared folder that it read.
+    """
     results = json.loads((folder / OUTPUT / RESULTS_FILE).read_text("utf-8"))
     spec = read_spec(folder)
     settings = {name: _portable(value) for name, value in with_effect(results["settings"]).items()}
@@ -92,9 +101,15 @@ def read_run(folder: Path, declared: str) -> tuple[list[dict], list[dict]]:
             runs.append({**about, "split": split, "view": view, "gold_hash": gold_hash, "rows": len(rows), **kept})
             for reading, per_row in row_counts(rows, view, results["task"]).items():
                 _compare(per_row, scores["strict_f1" if reading == "strict" else "f1"], folder, split, view)
-                place = {"run": spec["run"], "split": split, "view": view, "reading": reading}
-                columns = {name: per_row[:, index].tolist() for index, name in enumerate(COUNTS)}
-                counts.append({**place, **columns, "post": posts})
+                divided = {ALL_NAMES: per_row}
+                if split == "test" and results["task"] == "mner" and results["train_rows"]:
+                    labelled = settings.get("max_labelled_samples") or settings.get("max_train_samples")
+                    exposure = read_exposure(data, labelled, settings["sample_seed"])
+                    divided |= exposure.counts(rows, view, reading == "strict")
+                place = {"run": spec["run"], "split": split, "view": view, "reading": reading, "post": posts}
+                for names, part in divided.items():
+                    columns = {name: part[:, index].tolist() for index, name in enumerate(COUNTS)}
+                    counts.append({**place, "names": names, **columns})
     return runs, counts
 
 
@@ -161,7 +176,7 @@ def write_store(folder: Path, runs: pd.DataFrame, counts: pd.DataFrame, looked_a
     elif not len(runs):
         return
     runs = runs.sort_values(["declared", "split", "view"], ignore_index=True)
-    counts = counts.sort_values(["run", "split", "view", "reading"], ignore_index=True)
+    counts = counts.sort_values(["run", "split", "view", "reading", "names"], ignore_index=True)
     for frame, name in ((runs, RUNS_FILE), (counts, COUNTS_FILE)):
         temporary = folder / (name + ".tmp")
         frame.to_parquet(temporary, index=False, compression="zstd")
@@ -181,4 +196,7 @@ def read_store(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 place=str(folder),
                 fix="Make it with: cotpd experiment SWEEP --tables",
             )
-    return pd.read_parquet(folder / RUNS_FILE), pd.read_parquet(folder / COUNTS_FILE)
+    counts = pd.read_parquet(folder / COUNTS_FILE)
+    if "names" not in counts:  # written before names were divided
+        counts["names"] = ALL_NAMES
+    return pd.read_parquet(folder / RUNS_FILE), counts

@@ -1,13 +1,14 @@
 """The cells of a sweep's table, looked up in saved runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.experiments.collect import COUNTS
+from modeling_cotpd.experiments.collect import ALL_NAMES, COUNTS
+from modeling_cotpd.experiments.exposure import PLACES
 from modeling_cotpd.experiments.plan import Plan
 from modeling_cotpd.experiments.statistics import (
     Retention,
@@ -32,6 +33,8 @@ class Cell:
         validation (`pd.DataFrame`): The same on the validation split; empty for models evaluated elsewhere.
         counts (`dict[int, np.ndarray]`): Per seed the counts of every test post, `(P, 3)`, under the sweep's reading.
         reading (`str`): `"lenient"` or `"strict"`.
+        places (`dict[str, np.ndarray]`): Per key of `exposure.PLACES` the counts of every seed, `(S, 3)`, of the names
+            that stand there in training; empty where that is not saved.
     """
 
     row: Row
@@ -39,6 +42,7 @@ class Cell:
     validation: pd.DataFrame
     counts: dict[int, np.ndarray]
     reading: str
+    places: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
@@ -52,6 +56,11 @@ class Cell:
             return None
         values = frame[self.score_name(name)].dropna().tolist()
         return mean_and_deviation(values) if values else None
+
+    def place_score(self, place: str) -> tuple[float, float | None]:
+        """Mean and deviation over seeds of the F1 of names that stand in one place."""
+        correct, predicted, gold = self.places[place].T
+        return mean_and_deviation((2 * correct / np.maximum(predicted + gold, 1)).tolist())
 
     def score_name(self, name: str) -> str:
         """The column of the headline reading."""
@@ -88,7 +97,8 @@ class Scores:
     def __init__(self, plan: Plan, runs: pd.DataFrame, counts: pd.DataFrame):
         self.plan, self.runs = plan, runs
         self._counts = {
-            (line.run, line.split, line.view, line.reading): line for line in counts.itertuples(index=False)
+            (line.run, line.split, line.view, line.reading, line.names): line
+            for line in counts.itertuples(index=False)
         }
 
     def cell(self, column: str, encoder: str, row: str) -> Cell:
@@ -116,7 +126,17 @@ class Scores:
             raise DataError("The seeds were scored on different copies of the data.", place=f"{column} | {row}")
         counts = {}
         for line in test.itertuples(index=False):
-            found = self._counts[(line.run, "test", method.view, reading)]
-            per_row = np.stack([np.asarray(getattr(found, name)) for name in COUNTS], axis=1)
-            counts[int(line.seed)] = sum_posts(per_row, np.asarray(found.post))
-        return Cell(method, test, seen[seen["split"] == "validation"], counts, reading)
+            found = self._counts[(line.run, "test", method.view, reading, ALL_NAMES)]
+            counts[int(line.seed)] = sum_posts(_per_row(found), np.asarray(found.post))
+        places = {
+            place: np.stack([_per_row(self._counts[key]).sum(0) for key in keys])
+            for place in PLACES
+            if (keys := [(run, "test", method.view, reading, place) for run in test["run"]])
+            and all(key in self._counts for key in keys)
+        }
+        return Cell(method, test, seen[seen["split"] == "validation"], counts, reading, places)
+
+
+def _per_row(line) -> np.ndarray:
+    """The three counts of every row, `(rows, 3)`, of a saved line."""
+    return np.stack([np.asarray(getattr(line, name)) for name in COUNTS], axis=1)

@@ -133,6 +133,7 @@ class Sweep:
     search: Search
     reading: str
     published_source: str
+    exposure: bool
     figure: dict[str, str]
     note: str
 
@@ -162,7 +163,7 @@ def read_sweep(path: str | Path) -> Sweep:
     place = str(path)
     raw = _load(path)
     keys = ("name", "title", "columns", "encoders", "rows", "seeds", "data", "settings", "baseline", "retention",
-            "search", "reading", "published_source", "figure", "note")  # fmt: skip
+            "search", "reading", "published_source", "exposure", "figure", "note")  # fmt: skip
     _known(raw, keys, place, ("name", "title", "columns", "rows", "data"))
     rows = tuple(itertools.chain.from_iterable(_rows(row, place) for row in raw["rows"]))
     retention = _known(raw.get("retention") or {}, ("caption", "knowledge"), f"{place}, retention")
@@ -181,6 +182,7 @@ def read_sweep(path: str | Path) -> Sweep:
         search=_search(raw.get("search") or {}, place),
         reading=str(raw.get("reading", "lenient")),
         published_source=str(raw.get("published_source") or ""),
+        exposure=bool(raw.get("exposure", False)),
         figure=_known(raw.get("figure") or {}, ("kind", "x", "lines", "label"), f"{place}, figure"),
         note=str(raw.get("note") or "").strip(),
     )

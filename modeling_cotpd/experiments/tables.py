@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from modeling_cotpd.experiments.exposure import PLACES
 from modeling_cotpd.experiments.scores import Cell, Scores
 from modeling_cotpd.experiments.statistics import RESAMPLES, Retention
 from modeling_cotpd.experiments.sweep import Row, Sweep
@@ -87,6 +88,18 @@ def details(scores: Scores, encoder: str, column: str) -> list[str]:
     return markdown_table(head, lines)
 
 
+def exposure(scores: Scores, encoder: str, column: str) -> list[str]:
+    """Test F1 of one data set, divided by where a name stands in training; nothing where that is not saved."""
+    cells = [scores.cell(column, encoder, row.name) for row in scores.plan.sweep.rows_of(column)]
+    cells = [cell for cell in cells if cell.places]
+    if not cells:
+        return []
+    gold = {place: cells[0].places[place][0, 2] for place in PLACES}
+    head = ["Method", "View", *(f"{spoken} ({gold[place]} names)" for place, spoken in PLACES.items())]
+    lines = [[cell.row.name, cell.row.view, *(percent(cell.place_score(place)) for place in PLACES)] for cell in cells]
+    return markdown_table(head, lines)
+
+
 def _finished(scores: Scores, encoder: str, column: str, row: Row) -> bool:
     """Whether a row of a column has a finished run."""
     return row in scores.plan.sweep.rows_of(column) and bool(scores.cell(column, encoder, row.name).seeds)
@@ -151,6 +164,11 @@ def notes(sweep: Sweep) -> list[str]:
             f"{sweep.caption_row}), with a bootstrap interval over posts and seeds; *unbounded* where the denominator "
             "is not clear of zero."
         )
+    if sweep.exposure:
+        lines.append(
+            "By where a name stands in training: gold and predicted entities whose words stand, in any case and as an "
+            "entity or not, in a labelled post; only in another of the data set's training posts; or in none of them."
+        )
     if sweep.published_source:
         lines.append(f"Published: {sweep.published_source}")
     return lines + [f"{row.name}: {row.note}" for row in sweep.rows if row.note]
@@ -170,6 +188,8 @@ def render(scores: Scores, summary_only: bool = False) -> str:
         for column in () if summary_only else done:
             blocks += [[f"#### {column}, {encoder}"], [facts(scores, encoder, column)]]
             blocks.append(details(scores, encoder, column))
+            divided = exposure(scores, encoder, column) if sweep.exposure else []
+            blocks += [["Test F1, by where a name stands in training:"], divided] if divided else []
     if not summary_only:
         blocks.append([f"- {line}" for line in [*notes(sweep), *not_run(scores)]])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"

@@ -1,6 +1,7 @@
 """From finished runs to saved runs, tables, documents and figures, all of which agree."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -97,6 +98,22 @@ def test_a_document_is_compared_with_the_runs(done: Runner, tmp_path: Path):
         check(document, done.root)
 
 
+def test_names_are_divided_by_where_they_stand_in_training(done: Runner, tmp_path: Path):
+    runs, counts = collect(done.plan, done.folders, done.root)
+    plan = Plan(read_sweep(write_sweep(tmp_path, exposure=True)))
+    text = render(Scores(plan, runs, counts))
+    head = next(line for line in text.splitlines() if "in a labelled post (" in line)
+    names = [int(number) for number in re.findall(r"\((\d+) names\)", head)]
+    whole = counts[(counts["names"] == "all") & (counts["split"] == "test")].iloc[0]
+    assert sum(names) == sum(whole["gold"]) and "stands in training" in text
+    assert "stands in training" not in render(Scores(done.plan, runs, counts))
+    old = counts[counts["names"] == "all"].drop(columns="names")
+    write_store(tmp_path / "old", runs, old.assign(names="all"))
+    old.to_parquet(tmp_path / "old" / "counts.parquet")
+    text = render(Scores(plan, *read_store(tmp_path / "old")))
+    assert "in a labelled post (" not in text and "| CPD |" in text, "runs that were saved before have no such table"
+
+
 def test_a_changed_sweep_does_not_claim_old_runs(done: Runner, tmp_path: Path):
     make_report(done.plan, done.folders, done.root)
     path = write_sweep(tmp_path, settings={**SWEEP["settings"], "max_length": 99})
@@ -120,7 +137,7 @@ def test_saved_runs_are_added_up_and_replaced(done: Runner):
     kept, kept_counts = read_store(store)
     assert len(kept) == len(runs[runs["row"].isin(["CPD", "text only"])])
     assert set(kept_counts["run"]) == set(kept["run"])
-    assert not kept_counts.duplicated(["run", "split", "view", "reading"]).any()
+    assert not kept_counts.duplicated(["run", "split", "view", "reading", "names"]).any()
 
 
 def test_runs_that_are_gone_go_from_the_table(done: Runner):

@@ -1,0 +1,83 @@
+"""Where the names of test posts stand in training: what a model that reads the text alone can have learned of them."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modeling_cotpd.data.prepared import read_prepared, sample_rows
+from modeling_cotpd.metrics.entity_score.entity_score import entities_of
+
+PLACES = {
+    "labelled": "in a labelled post",
+    "others": "only in other training posts",
+    "new": "in no training post",
+}
+"""Where a name can stand, and how a table says it."""
+
+
+class Exposure:
+    """Looks names up in the words of training posts, whatever their case and whether they are an entity there.
+
+    Args:
+        labelled (`Iterable[Sequence[str]]`): Tokens of the posts that are trained on with their labels.
+        others (`Iterable[Sequence[str]]`): Tokens of the data set's other training posts, whether or not a run used
+            them, so that the rows of a table are divided alike.
+
+    Example:
+        >>> exposure = Exposure([["Ada", "sings"]], [["at", "Lindmere", "Hall"]])
+        >>> [exposure.place(name) for name in (["ADA"], ["Lindmere", "Hall"], ["Lindmere", "sings"])]
+        ['labelled', 'others', 'new']
+    """
+
+    def __init__(self, labelled: Iterable[Sequence[str]], others: Iterable[Sequence[str]]):
+        self._texts = {"labelled": _searchable(labelled), "others": _searchable(others)}
+        self._known: dict[str, str] = {}
+
+    def place(self, name: Sequence[str]) -> str:
+        """The key of `PLACES` for a name, given as its tokens."""
+        words = _searchable([name])
+        if words not in self._known:
+            self._known[words] = next((place for place, text in self._texts.items() if words in text), "new")
+        return self._known[words]
+
+    def counts(self, rows: Sequence[dict[str, Any]], view: str, strict: bool) -> dict[str, np.ndarray]:
+        """Correct, predicted and gold entities of every row, `(rows, 3)`, per place of their names.
+
+        Args:
+            rows (`Sequence[dict]`): Lines of a predictions file.
+            view (`str`): Whose predictions.
+            strict (`bool`): The reading.
+        """
+        counts = {place: np.zeros((len(rows), 3), dtype=np.int64) for place in PLACES}
+        for index, row in enumerate(rows):
+            predicted, gold = entities_of(row[view], strict), entities_of(row["gold"], strict)
+            for column, entities in enumerate((predicted & gold, predicted, gold)):
+                for _, first, last in entities:
+                    counts[self.place(row["tokens"][first : last + 1])][index, column] += 1
+        return counts
+
+
+def _searchable(posts: Iterable[Sequence[str]]) -> str:
+    """Lower-case words with a space on either side of each, and a line break between posts."""
+    return "\n".join(f" {' '.join(tokens)} " for tokens in posts).lower()
+
+
+@functools.cache
+def read_exposure(folder: Path, labelled: int | None, sample_seed: int) -> Exposure:
+    """Divide the training posts of a prepared MNER folder as a run does.
+
+    Args:
+        folder (`Path`): The folder.
+        labelled (`int`, *optional*): How many posts of the sample keep their labels; `None`: all.
+        sample_seed (`int`): Seed of the sample.
+    """
+    train = read_prepared(folder)[0]["train"].select_columns(["tokens", "ner_tags"])
+    if labelled is not None and labelled < len(train):
+        train = sample_rows(train, len(train), sample_seed)
+    posts: dict[bool, list[Sequence[str]]] = {True: [], False: []}
+    for number, row in enumerate(train):
+        posts[row["ner_tags"] is not None and (labelled is None or number < labelled)].append(row["tokens"])
+    return Exposure(posts[True], posts[False])
