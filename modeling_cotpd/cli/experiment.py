@@ -216,7 +216,7 @@ def cases(
         knowledge_columns=[name.strip() for name in knowledge_columns.split(",")],
         max_length=max_length,
     )
-    about = f"Model {model.name}, data {dataset_dir.name}, split {split}"
+    about = f"Model {'/'.join(model.parts[-2:])}, data {dataset_dir.name}, split {split}"
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(out.name + ".tmp")
     temporary.write_text(render_page("Case studies", found, about), "utf-8")
