@@ -10,6 +10,8 @@ from modeling_cotpd.experiments.scores import Cell, Scores
 from modeling_cotpd.experiments.sweep import Sweep
 
 COLOURS = ("#3b6fb6", "#d9822b", "#3a9a5b", "#b8433e", "#7a5aa6", "#6b6b6b", "#b59b1f")
+LABEL_WIDTH = 44
+"""Characters of a method's name in one line."""
 
 
 def draw(scores: Scores, folder: Path) -> list[Path]:
@@ -47,11 +49,19 @@ def draw(scores: Scores, folder: Path) -> list[Path]:
         if not filled:
             continue
         width = 1.6 + (3.4 if draw_one is _lines else 4.2) * len(filled)
-        longest = max(sum(bool(cell.seeds) for cell in rows.values()) for rows in filled.values())
-        height = 3.4 if draw_one is _lines else 1.2 + 0.34 * longest
-        figure, axes = plt.subplots(1, len(filled), figsize=(width, height), squeeze=False, layout="constrained")
+        shown = [row.name for row in sweep.rows if any(_finished(rows, row.name) for rows in filled.values())]
+        labels = [textwrap.fill(name, LABEL_WIDTH) for name in shown]
+        height = (
+            3.4 if draw_one is _lines else 1.2 + 0.19 * len(labels) * max(2 + label.count("\n") for label in labels)
+        )
+        figure, axes = plt.subplots(
+            1, len(filled), figsize=(width, height), sharey=draw_one is _bars, squeeze=False, layout="constrained"
+        )
+        if draw_one is _bars:
+            axes[0][0].set_yticks(range(len(shown)), labels)
+            axes[0][0].set_ylim(len(shown) - 0.4, -0.6)
         for axis, (column, rows) in zip(axes[0], filled.items(), strict=True):
-            draw_one(axis, sweep, rows)
+            draw_one(axis, sweep, [rows[name] if _finished(rows, name) else None for name in shown])
             axis.set_title(column)
             axis.spines[["top", "right"]].set_visible(False)
         figure.suptitle(textwrap.fill(f"{sweep.title}, {encoder}", round(12 * width)))
@@ -64,52 +74,56 @@ def draw(scores: Scores, folder: Path) -> list[Path]:
     return files
 
 
-def _bars(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:
-    """A bar per method: mean test F1, its 95 % interval over posts and seeds, and a dot per seed."""
-    shown = [name for name, cell in rows.items() if cell.seeds]
-    for place, name in enumerate(shown):
-        cell = rows[name]
-        score = cell.score("f1")
-        assert score is not None
+def _finished(rows: dict[str, Cell], name: str) -> bool:
+    return name in rows and bool(rows[name].seeds)
+
+
+def _bars(axis: Any, sweep: Sweep, cells: list[Cell | None]) -> None:
+    """A bar per finished method: mean test F1, its 95 % interval over posts and seeds, and a dot per seed."""
+    for place, cell in enumerate(cells):
+        score = cell.score("f1") if cell else None
+        if cell is None or score is None:
+            continue
         mean, (low, high) = 100 * score[0], (100 * end for end in cell.interval())
         error = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
         colour = COLOURS[0] if cell.row.view == "prompt" else COLOURS[5]
         axis.barh(place, mean, color=colour, alpha=0.75, xerr=error, error_kw={"capsize": 3, "ecolor": "#222222"})
         seeds = 100 * cell.runs[cell.score_name("f1")]
         axis.plot(seeds, [place] * len(seeds), "o", color="white", markeredgecolor="#222222", markersize=4)
-    axis.set_yticks(range(len(shown)), shown)
-    axis.invert_yaxis()
-    lowest = min(100 * rows[name].interval()[0] for name in shown)
+    lowest = min(100 * cell.interval()[0] for cell in cells if cell)
     axis.set_xlim(max(0.0, lowest - 3), None)
-    axis.set_xlabel("test F1, axis cut (blue: text only, grey: reads knowledge)")
+    axis.set_xlabel("test F1, axis cut\n(blue: text only, grey: reads knowledge)")
 
 
-def _lines(axis: Any, sweep: Sweep, rows: dict[str, Cell]) -> None:
+def _lines(axis: Any, sweep: Sweep, cells: list[Cell | None]) -> None:
     """Mean test F1 over an axis of `each`, a line per value of another, with 95 % intervals side by side."""
     along, by = sweep.figure["x"], sweep.figure.get("lines", "")
     groups: dict[str, list[Cell]] = {}
-    for cell in rows.values():
-        if cell.seeds and along in cell.row.point:
+    finished = [cell for cell in cells if cell]
+    for cell in finished:
+        if along in cell.row.point:
             label = f"{cell.row.point[by]} {sweep.figure.get('label', by)}" if by in cell.row.point else "all"
             groups.setdefault(label, []).append(cell)
-    values = sorted({cell.row.point[along] for cells in groups.values() for cell in cells})
-    for index, (label, cells) in enumerate(groups.items()):
-        cells = sorted(cells, key=lambda cell: cell.row.point[along])
+    values = sorted({cell.row.point[along] for members in groups.values() for cell in members})
+    for index, (label, members) in enumerate(groups.items()):
+        members = sorted(members, key=lambda cell: cell.row.point[along])
         shift = 0.08 * (index - (len(groups) - 1) / 2)
-        places = [values.index(cell.row.point[along]) + shift for cell in cells]
-        means = [100 * score[0] for cell in cells if (score := cell.score("f1"))]
-        ends = [[100 * end for end in cell.interval()] for cell in cells]
+        places = [values.index(cell.row.point[along]) + shift for cell in members]
+        means = [100 * score[0] for cell in members if (score := cell.score("f1"))]
+        ends = [[100 * end for end in cell.interval()] for cell in members]
         error = [
             [max(0.0, mean - low) for mean, (low, _) in zip(means, ends, strict=True)],
             [max(0.0, high - mean) for mean, (_, high) in zip(means, ends, strict=True)],
         ]
         colour = COLOURS[index % len(COLOURS)]
         axis.errorbar(places, means, error, fmt="o-", color=colour, label=label, markersize=4, capsize=2, elinewidth=1)
-    for name, cell in rows.items():
+    for cell in finished:
         score = cell.score("f1")
         if score and not cell.row.point:
             axis.axhline(100 * score[0], linestyle="--", linewidth=1, color="#444444")
-            axis.annotate(name, (1, 100 * score[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+            axis.annotate(
+                cell.row.name, (1, 100 * score[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+            )
     axis.set_xticks(range(len(values)), [str(value) for value in values])
     axis.set_xlim(-0.5, len(values) - 0.5)
     axis.set_xlabel(along)

@@ -7,7 +7,7 @@ from typing import Any
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.experiments.identity import data_hash, digest, slug, with_effect
-from modeling_cotpd.experiments.sweep import Column, Row, Search, Sweep
+from modeling_cotpd.experiments.sweep import Column, Search, Sweep
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,10 @@ class Plan:
                         if not wanted or _chosen(wanted, sweep, (column, encoder, row.name)):
                             self._add(self.cell(column, encoder, row.name, seed))
 
-    def cell(self, column: str, encoder: str, row: str, seed: int, path: tuple[str, ...] = ()) -> Run:
+    def cell(self, column: str, encoder: str, row: str, seed: int) -> Run:
         """The run whose scores a cell of the table reports."""
-        if row in path:
-            raise SettingError(f"Row {row!r} needs its own model, by way of {' and '.join(path)}.")
-        place, method = self.sweep.columns[column], self.sweep.row(row)
-        trained = self._trained(place, encoder, method, seed, (*path, row))
+        place = self.sweep.columns[column]
+        trained = self._trained(place, encoder, row, seed)
         if not place.evaluate_on:
             return trained
         settings = {name: value for name, value in trained.settings.items() if not name.startswith("max_train")}
@@ -109,10 +107,13 @@ class Plan:
         )
         return self._declare(evaluation)
 
-    def _trained(self, column: Column, encoder: str, row: Row, seed: int, path: tuple[str, ...]) -> Run:
-        sweep = self.sweep
+    def _trained(self, column: Column, encoder: str, name: str, seed: int, path: tuple[str, ...] = ()) -> Run:
+        """The run that trains a row's model, with those that train the models it needs; `path` led to it."""
+        if name in path:
+            raise SettingError(f"Row {name!r} needs its own model, by way of {' and '.join(path)}.")
+        sweep, row = self.sweep, self.sweep.row(name)
         settings = {**column.settings, **sweep.settings, **sweep.encoders[encoder], **row.settings, "seed": seed}
-        asked = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
+        asked = {setting: value for setting, value in settings.items() if isinstance(value, Mapping)}
         return self._declare(
             Run(
                 column=column.name,
@@ -120,15 +121,15 @@ class Plan:
                 row=row.name,
                 seed=seed,
                 task=column.task,
-                settings={name: value for name, value in settings.items() if name not in asked},
+                settings={setting: value for setting, value in settings.items() if setting not in asked},
                 data=row.data or column.data,
                 unlabelled=row.unlabelled,
                 needs={
-                    name: tuple(
-                        self.cell(column.name, encoder, other["run"], wanted, path)
+                    setting: tuple(
+                        self._trained(column, encoder, other["run"], wanted, (*path, name))
                         for wanted in other.get("seeds") or (seed,)
                     )
-                    for name, other in asked.items()
+                    for setting, other in asked.items()
                 },
                 search=self.search,
             )

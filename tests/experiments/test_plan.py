@@ -62,6 +62,18 @@ def test_a_model_is_evaluated_on_other_data(tmp_path: Path):
     assert plan.runs.index(run) > plan.runs.index(plan.cell("Otters", "tiny", "CPD", 0))
 
 
+def test_a_model_that_is_evaluated_on_other_data_learns_from_trained_models(tmp_path: Path):
+    columns = {
+        "Otters": {"task": "mner", "data": "otters"},
+        "Otters to Badgers": {"task": "mner", "data": "otters", "evaluate_on": "badgers"},
+    }
+    row = {"name": "student", "view": "prompt", "settings": {"distill_from": {"run": "CPD"}}}
+    plan = plan_of(tmp_path, columns=columns, rows=[*SWEEP["rows"], row], seeds=[0])
+    trained = plan.cell("Otters to Badgers", "tiny", "student", 0).needs["model_name_or_path"][0]
+    assert trained.declared == plan.cell("Otters", "tiny", "student", 0).declared
+    assert [need.trains for need in trained.needs["distill_from"]] == [True]
+
+
 def test_a_row_may_take_the_model_of_another(tmp_path: Path):
     row = {"name": "from CPD", "view": "prompt", "settings": {"model_name_or_path": {"run": "CPD"}}}
     plan = plan_of(tmp_path, rows=[*SWEEP["rows"], row])
