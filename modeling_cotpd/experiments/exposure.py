@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from modeling_cotpd.data.prepared import read_prepared, sample_rows
+from modeling_cotpd.arguments import DataArguments
+from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
 PLACES = {
@@ -74,10 +75,11 @@ def read_exposure(folder: Path, labelled: int | None, sample_seed: int) -> Expos
         labelled (`int`, *optional*): How many posts of the sample keep their labels; `None`: all.
         sample_seed (`int`): Seed of the sample.
     """
-    train = read_prepared(folder)[0]["train"].select_columns(["tokens", "ner_tags"])
-    if labelled is not None and labelled < len(train):
-        train = sample_rows(train, len(train), sample_seed)
+    arguments = DataArguments(
+        str(folder), knowledge_columns=[], max_labelled_samples=labelled, sample_seed=sample_seed
+    )
+    train = load_splits(arguments, "mner")[0]["train"]
     posts: dict[bool, list[Sequence[str]]] = {True: [], False: []}
-    for number, row in enumerate(train):
-        posts[row["ner_tags"] is not None and (labelled is None or number < labelled)].append(row["tokens"])
+    for row in train.select_columns(["tokens", "ner_tags"]):
+        posts[row["ner_tags"] is not None].append(row["tokens"])
     return Exposure(posts[True], posts[False])
