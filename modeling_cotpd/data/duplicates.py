@@ -49,6 +49,17 @@ def normalise(tokens: Sequence[str]) -> tuple[str, ...]:
     return tuple(words[1:] if words[:1] == ["rt"] else words)
 
 
+def identity(tokens: Sequence[str]) -> tuple[str, ...]:
+    """What equal posts share: their normalised words, or all tokens where fewer than `MIN_WORDS` words are left.
+
+    Example:
+        >>> identity(["@ana", "hello"]) == identity(["@ben", "hello"])
+        False
+    """
+    words = normalise(tokens)
+    return words if len(set(words)) >= MIN_WORDS else tuple(tokens)
+
+
 def find_pairs(posts: Iterable[tuple[str, str, Sequence[str]]], near: float = NEAR) -> list[Pair]:
     """All pairs of equal and nearly equal posts.
 

@@ -5,7 +5,7 @@ import logging
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from modeling_cotpd.arguments import DataArguments
-from modeling_cotpd.data.duplicates import normalise
+from modeling_cotpd.data.duplicates import identity
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows
 from modeling_cotpd.data.schema import features_for, task_of
 from modeling_cotpd.errors import DataError
@@ -75,9 +75,9 @@ def unlabelled_splits(arguments: DataArguments) -> list[Dataset]:
 
 def warn_of_evaluation_posts(splits: DatasetDict, joining: list[Dataset]) -> None:
     """Log a warning when rows that join training are posts of an evaluation split: scores are transductive then."""
-    seen = {normalise(tokens) for split in joining for tokens in split["tokens"]}
+    seen = {identity(tokens) for split in joining for tokens in split["tokens"]}
     for name in ("validation", "test"):
-        shared = sum(normalise(tokens) in seen for tokens in splits[name]["tokens"]) if seen and name in splits else 0
+        shared = sum(identity(tokens) in seen for tokens in splits[name]["tokens"]) if seen and name in splits else 0
         if shared:
             logger.warning(
                 "%s: %d of its %d posts join training without their labels: its scores are transductive.",

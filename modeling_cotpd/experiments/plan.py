@@ -1,5 +1,6 @@
 """Which runs a sweep consists of."""
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,10 +77,11 @@ class Plan:
         wanted = set(only)
         known = {*sweep.columns, *sweep.encoders, *(row.name for row in sweep.rows)}
         if wanted - known:
-            raise SettingError(
-                f"The sweep has nothing called {sorted(wanted - known)[0]!r}.",
-                fix=f"Names: {', '.join(sorted(known))}.",
-            )
+            name = sorted(wanted - known)[0]
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            names = "\n  ".join(sorted(known))
+            fix = f"Did you mean {near[0]!r}?" if near else f"Rows, columns and encoders are:\n  {names}"
+            raise SettingError(f"The sweep has nothing called {name!r}.", fix=fix)
         self.runs: list[Run] = []
         for seed in sweep.seeds:
             for encoder in sweep.encoders:

@@ -15,13 +15,14 @@ OTHER_TAGS = ["O", "B-BAND", "I-BAND"]
 SIZES = {"train": 20, "validation": 6, "test": 5}
 
 
-def mner_folder(path, tags=TAGS, sizes=SIZES, prefix="p", **columns) -> str:
+def mner_folder(path, tags=TAGS, sizes=SIZES, prefix="p", text="{} sings in the rain", **columns) -> str:
     splits = {}
     for name, size in sizes.items():
-        rows = [
-            {"id": f"{prefix}-{name}-{i}", "tokens": [f"{prefix}{i}", "sings"], "ner_tags": [tags[-2], "O"], **columns}
-            for i in range(size)
-        ]
+        rows = []
+        for i in range(size):
+            tokens = text.format(f"{prefix}{i}").split()
+            ner_tags = [tags[-2]] + ["O"] * (len(tokens) - 1)
+            rows.append({"id": f"{prefix}-{name}-{i}", "tokens": tokens, "ner_tags": ner_tags, **columns})
         splits[name] = make_split(rows, "mner", tags, name)
     write_prepared(splits, DatasetInfo("fiction", "mner", list(tags)), path)
     return str(path)
@@ -75,7 +76,7 @@ def test_some_rows_keep_their_labels(tmp_path, train_samples):
     assert len(labelled(train)) == 5 and labelled(train) == train["id"][:5]
     assert sorted(labelled(train)) != [f"p-train-{i}" for i in range(5)]
     assert labelled(train) == load(folder, max_train_samples=5)["train"]["id"][:], "the same five as a sample of five"
-    assert all(row["ner_tags"] == [3, 0] for row in train if row["ner_tags"] is not None)
+    assert all(row["ner_tags"] == [3, 0, 0, 0, 0] for row in train if row["ner_tags"] is not None)
     assert label_names_of(train.features) == TAGS
 
 
@@ -141,6 +142,13 @@ def test_evaluation_posts_among_the_unlabelled_are_told(tmp_path, caplog):
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "test: 3 of its 5 posts join training without their labels: its scores are transductive." in warnings
     assert any(message.startswith("validation: 3 of its 6 posts") for message in warnings)
+
+
+def test_posts_of_handles_alone_are_not_the_same(tmp_path, caplog):
+    folder = mner_folder(tmp_path / "a", text="@{} hello")
+    more = mner_folder(tmp_path / "b", sizes={"train": 3}, prefix="q", text="@{} hello")
+    load(folder, unlabelled_dataset_dir=[more])
+    assert "transductive" not in caplog.text
 
 
 def test_a_folder_that_is_not_prepared(tmp_path):

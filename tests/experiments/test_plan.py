@@ -27,8 +27,10 @@ def test_rows_that_differ_in_their_view_share_their_runs(tmp_path: Path):
 
 def test_only_names_cells(tmp_path: Path):
     assert [run.row for run in plan_of(tmp_path, ("CPD", "tiny")).runs] == ["CPD", "CPD"]
-    with pytest.raises(SettingError, match="nothing called 'CDP'"):
+    with pytest.raises(SettingError, match=r"nothing called 'CDP'. Did you mean 'CPD'\?"):
         plan_of(tmp_path, ("CDP",))
+    with pytest.raises(SettingError, match=r"Rows, columns and encoders are:\n  CPD\n"):
+        plan_of(tmp_path, ("a long way from all of them",))
 
 
 def test_settings_without_effect_do_not_count_and_others_do(tmp_path: Path):
