@@ -79,6 +79,7 @@ class Row:
         columns (`tuple[str, ...]`): The columns that it has; empty: all.
         point (`dict`): Its place on the axes of `each`, for figures.
         published (`dict[str, float]`): Published score (0-100) per column.
+        control (`str`): The row that lacks one thing that this one has; the difference to it is told. Empty: none.
         note (`str`): A remark below the table.
     """
 
@@ -90,6 +91,7 @@ class Row:
     columns: tuple[str, ...] = ()
     point: dict[str, Any] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
+    control: str = ""
     note: str = ""
 
 
@@ -260,7 +262,7 @@ def _search(raw: Any, sweep_place: str) -> Search:
 def _rows(raw: Any, sweep_place: str) -> list[Row]:
     """The rows that one entry stands for: one, or one per point of `each`."""
     place = f"{sweep_place}, row {raw.get('name') if isinstance(raw, Mapping) else raw}"
-    keys = ("name", "view", "settings", "data", "unlabelled", "columns", "each", "published", "note")
+    keys = ("name", "view", "settings", "data", "unlabelled", "columns", "each", "published", "control", "note")
     raw = _known(raw, keys, place, ("name", "view"))
     if raw["view"] not in VIEWS:
         raise SettingError(f"view must be one of {', '.join(VIEWS)}, got {raw['view']!r}.", place=place)
@@ -278,6 +280,7 @@ def _rows(raw: Any, sweep_place: str) -> list[Row]:
                 columns=tuple(raw.get("columns") or ()),
                 point=point,
                 published={name: float(score) for name, score in (raw.get("published") or {}).items()},
+                control=str(_fill(raw.get("control") or "", point)),
                 note=str(raw.get("note") or ""),
             )
         )
@@ -309,9 +312,10 @@ def _check_references(sweep: Sweep, place: str) -> None:
     used |= {name for row in sweep.rows for name in row.unlabelled}
     asked = [value for row in sweep.rows for value in row.settings.values() if isinstance(value, dict)]
     runs = {_known(value, ("run", "seeds"), f"{place}, rows", ("run",))["run"] for value in asked}
+    controls = {row.control for row in sweep.rows}
     checks = (
         ("data", used - {""}, list(sweep.data)),
-        ("row", {sweep.baseline, sweep.caption_row, sweep.knowledge_row, *runs} - {""}, names),
+        ("row", {sweep.baseline, sweep.caption_row, sweep.knowledge_row, *runs, *controls} - {""}, names),
         ("column", {n for row in sweep.rows for n in (*row.columns, *row.published)}, list(sweep.columns)),
         ("reading", {sweep.reading}, list(READINGS)),
         ("kind of figure", {sweep.figure["kind"]} if sweep.figure else set(), list(FIGURES)),

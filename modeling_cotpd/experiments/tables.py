@@ -88,6 +88,17 @@ def details(scores: Scores, encoder: str, column: str) -> list[str]:
     return markdown_table(head, lines)
 
 
+def controls(scores: Scores, encoder: str, column: str) -> list[str]:
+    """The differences of one data set's rows to their controls; nothing where no such pair is finished."""
+    lines = []
+    for row in scores.plan.sweep.rows_of(column):
+        pair = [scores.plan.sweep.row(name) for name in (row.name, row.control) if name]
+        if len(pair) == 2 and all(_finished(scores, encoder, column, one) for one in pair):
+            cell, control = (scores.cell(column, encoder, one.name) for one in pair)
+            lines.append([row.name, row.control, *_difference(cell, control, itself=False)])
+    return markdown_table(["Method", "Control", "Δ F1 to its control [95 %]", "p"], lines) if lines else []
+
+
 def exposure(scores: Scores, encoder: str, column: str) -> list[str]:
     """Test F1 of one data set, divided by where a name stands in training; nothing where that is not saved."""
     cells = [scores.cell(column, encoder, row.name) for row in scores.plan.sweep.rows_of(column)]
@@ -188,6 +199,8 @@ def render(scores: Scores, summary_only: bool = False) -> str:
         for column in () if summary_only else done:
             blocks += [[f"#### {column}, {encoder}"], [facts(scores, encoder, column)]]
             blocks.append(details(scores, encoder, column))
+            compared = controls(scores, encoder, column)
+            blocks += [["Against a control that lacks one thing:"], compared] if compared else []
             divided = exposure(scores, encoder, column) if sweep.exposure else []
             blocks += [["Test F1, by where a name stands in training:"], divided] if divided else []
     if not summary_only:

@@ -114,6 +114,16 @@ def test_names_are_divided_by_where_they_stand_in_training(done: Runner, tmp_pat
     assert "in a labelled post (" not in text and "| CPD |" in text, "runs that were saved before have no such table"
 
 
+def test_a_row_is_compared_with_its_control(done: Runner, tmp_path: Path):
+    runs, counts = collect(done.plan, done.folders, done.root)
+    assert "its control" not in render(Scores(done.plan, runs, counts))
+    rows = [{**row, "control": "[x; I]"} if row["name"] == "CPD" else row for row in SWEEP["rows"]]
+    scores = Scores(Plan(read_sweep(write_sweep(tmp_path, rows=rows))), runs, counts)
+    cells = [scores.cell("Otters", "tiny", name) for name in ("CPD", "[x; I]")]
+    result, _ = cells[0].difference(cells[1])
+    assert f"| CPD | [x; I] | {100 * result.difference:+.2f} [" in render(scores)
+
+
 def test_a_changed_sweep_does_not_claim_old_runs(done: Runner, tmp_path: Path):
     make_report(done.plan, done.folders, done.root)
     path = write_sweep(tmp_path, settings={**SWEEP["settings"], "max_length": 99})

@@ -51,6 +51,7 @@ def test_a_row_stands_for_every_point_of_each(tmp_path: Path):
     [
         ({"seedz": [1]}, "Did you mean 'seeds'"),
         ({"baseline": "nothing"}, "no row 'nothing'"),
+        ({"rows": [{"name": "a", "view": "prompt", "control": "b"}]}, "no row 'b'"),
         ({"columns": {"A": {"task": "ner", "data": "otters"}}}, "task must be one of"),
         ({"columns": {"A": {"task": "mner", "data": "voles"}}}, "no data 'voles'"),
         ({"rows": [{"name": "a", "view": "teacher"}]}, "view must be one of"),
