@@ -14,7 +14,7 @@ from transformers import HfArgumentParser
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.encoders import EMBEDDED_ENCODER
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, did_you_mean
 
 
 @dataclass
@@ -128,10 +128,8 @@ def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:
         raise SettingError("A recipe is a list of 'key: value' lines.", place=str(path))
     for key in recipe:
         if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, n=1)
-            raise SettingError(
-                f"Unknown key {key!r}.", place=str(path), fix=f"Did you mean {near[0]!r}?" if near else "Remove it."
-            )
+            fix = did_you_mean(str(key), allowed, "Remove it.")
+            raise SettingError(f"Unknown key {key!r}.", place=str(path), fix=fix)
     return recipe
 
 

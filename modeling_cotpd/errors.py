@@ -1,5 +1,8 @@
 """The exceptions that a user of this package is meant to read."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class CoTPDError(ValueError):
     """Bad input, told in one sentence with its place, and a fix.
@@ -28,3 +31,14 @@ class SettingError(CoTPDError):
 
 class KnowledgeError(CoTPDError):
     """Knowledge that can not be elicited, stored, read back or joined."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The fix for a misspelt name: the nearest known one, or `otherwise` where none is near.
+
+    Example:
+        >>> did_you_mean("seedz", ["seeds", "rows"], "The keys are seeds, rows.")
+        "Did you mean 'seeds'?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else otherwise

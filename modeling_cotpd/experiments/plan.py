@@ -1,12 +1,11 @@
 """Which runs a sweep consists of."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, did_you_mean
 from modeling_cotpd.experiments.identity import data_hash, digest, slug, with_effect
 from modeling_cotpd.experiments.sweep import Column, Search, Sweep
 
@@ -78,9 +77,8 @@ class Plan:
         known = {*sweep.columns, *sweep.encoders, *(row.name for row in sweep.rows)}
         if wanted - known:
             name = sorted(wanted - known)[0]
-            near = difflib.get_close_matches(name, sorted(known), n=1)
             names = "\n  ".join(sorted(known))
-            fix = f"Did you mean {near[0]!r}?" if near else f"Rows, columns and encoders are:\n  {names}"
+            fix = did_you_mean(name, sorted(known), f"Rows, columns and encoders are:\n  {names}")
             raise SettingError(f"The sweep has nothing called {name!r}.", fix=fix)
         self.runs: list[Run] = []
         for seed in sweep.seeds:

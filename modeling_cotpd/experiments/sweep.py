@@ -1,6 +1,5 @@
 """A sweep: data set x encoder x method x knowledge x seed, declared in one YAML file."""
 
-import difflib
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 
 from modeling_cotpd.data.schema import TASKS
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, did_you_mean
 
 VIEWS = ("prompt", "knowledge")
 READINGS = ("lenient", "strict")
@@ -210,8 +209,7 @@ def _known(mapping: Any, allowed: Iterable[str], place: str, needed: Iterable[st
         raise SettingError(f"'key: value' lines are needed here, not {mapping!r}.", place=place)
     for key in mapping:
         if key not in allowed:
-            near = difflib.get_close_matches(str(key), list(allowed), n=1)
-            fix = f"Did you mean {near[0]!r}?" if near else f"The keys are {', '.join(allowed)}."
+            fix = did_you_mean(str(key), allowed, f"The keys are {', '.join(allowed)}.")
             raise SettingError(f"Unknown key {key!r}.", place=place, fix=fix)
     for key in needed:
         if not mapping.get(key):

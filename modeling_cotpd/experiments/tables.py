@@ -90,10 +90,10 @@ def details(scores: Scores, encoder: str, column: str) -> list[str]:
 
 def controls(scores: Scores, encoder: str, column: str) -> list[str]:
     """The differences of one data set's rows to their controls; nothing where no such pair is finished."""
-    lines = []
-    for row in scores.plan.sweep.rows_of(column):
-        pair = [scores.plan.sweep.row(name) for name in (row.name, row.control) if name]
-        if len(pair) == 2 and all(_finished(scores, encoder, column, one) for one in pair):
+    sweep, lines = scores.plan.sweep, []
+    for row in sweep.rows_of(column):
+        pair = (row, sweep.row(row.control)) if row.control else ()
+        if pair and all(_finished(scores, encoder, column, one) for one in pair):
             cell, control = (scores.cell(column, encoder, one.name) for one in pair)
             lines.append([row.name, row.control, *_difference(cell, control, itself=False)])
     return markdown_table(["Method", "Control", "Δ F1 to its control [95 %]", "p"], lines) if lines else []
