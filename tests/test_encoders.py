@@ -23,6 +23,13 @@ def test_the_embedded_encoder_is_not_installed(monkeypatch):
         resolve_encoder("embedded-minilm")
 
 
+@pytest.mark.parametrize("name", ["./nowhere", "/no/such/folder", "outputs/a/run", "-name"])
+def test_a_name_that_only_a_folder_can_have_and_that_is_none(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match=f"^{name}: There is no such folder. Name a folder that holds a model"):
+        resolve_encoder(name)
+
+
 def test_kind_of_checkpoint(tmp_path):
     tiny_model(CoTPDForTokenClassification).save_pretrained(tmp_path / "cotpd")
     transformers.AutoModel.from_config(tiny_encoder_config("bert")).save_pretrained(tmp_path / "plain")

@@ -323,7 +323,7 @@ class TestAccumulation:
 
 
 WORKER = """
-import sys
+import os, sys
 sys.path[:0] = {paths!r}
 import torch
 from pathlib import Path
@@ -346,6 +346,8 @@ if trainer.args.process_index == 0:
 # gloo may abort a process whose partner leaves first
 trainer.accelerator.wait_for_everyone()
 torch.distributed.destroy_process_group()
+# a thread of torch that asks for the interpreter while that ends may abort the process
+os._exit(0)
 """
 
 
@@ -366,7 +368,7 @@ def check_two_processes(tmp_path: Path, kind: str) -> None:
     script.write_text(WORKER.format(paths=[str(here), str(here.parent)], folder=str(tmp_path)), "utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", str(script), kind],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1"},
         capture_output=True,
         text=True,
         timeout=280,

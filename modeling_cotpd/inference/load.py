@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.views import ViewSettings
-from modeling_cotpd.encoders import load_tokenizer
+from modeling_cotpd.encoders import load_tokenizer, resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
@@ -25,11 +25,11 @@ def task_of_model(name_or_path: str, **hub) -> str:
     """`"mner"` or `"mre"`, as the model's configuration says.
 
     Raises:
-        SettingError: It is not a trained CoTPD model.
+        SettingError: There is no such folder, or it is not a trained CoTPD model.
     """
     if Path(name_or_path).is_dir() and not (Path(name_or_path) / "config.json").is_file():
         raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
-    config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=False, **hub)
+    config = AutoConfig.from_pretrained(resolve_encoder(name_or_path), trust_remote_code=False, **hub)
     for architecture in config.architectures or ():
         if architecture in TASKS:
             return TASKS[architecture]

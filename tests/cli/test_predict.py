@@ -71,7 +71,11 @@ def test_a_plain_encoder_is_refused(tmp_path: Path):
 
     AutoModel.from_config(tiny_encoder_config("bert")).save_pretrained(tmp_path / "encoder")
     (tmp_path / "posts.txt").write_text("Mira\n", "utf-8")
-    for model, message in ((tmp_path / "encoder", "not a trained CoTPD model"), (tmp_path, "holds no model")):
+    for model, message in (
+        (tmp_path / "encoder", "not a trained CoTPD model"),
+        (tmp_path, "holds no model"),
+        (tmp_path / "nowhere", "no such folder"),
+    ):
         with pytest.raises(SettingError, match=message):
             call(model, "--input", tmp_path / "posts.txt", "--output", tmp_path / "out.jsonl")
     with pytest.raises(SettingError, match=r"no model\.onnx"):
