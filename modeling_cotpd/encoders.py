@@ -25,17 +25,21 @@ def resolve_encoder(name_or_path: str) -> str:
         SettingError: The embedded encoder is asked for and its package is not installed, or the name is neither a
             folder that exists nor one that a Hub repository can have.
     """
-    if name_or_path != EMBEDDED_ENCODER:
-        if not Path(name_or_path).is_dir():
-            try:
-                validate_repo_id(name_or_path)
-            except HFValidationError:
-                raise SettingError(
-                    "There is no such folder.",
-                    place=name_or_path,
-                    fix="Name a folder that holds a model, or a Hub repository as OWNER/NAME.",
-                ) from None
-        return name_or_path
+    if name_or_path == EMBEDDED_ENCODER:
+        return _embedded_encoder()
+    if not Path(name_or_path).is_dir():
+        try:
+            validate_repo_id(name_or_path)
+        except HFValidationError:
+            raise SettingError(
+                "There is no such folder.",
+                place=name_or_path,
+                fix="Name a folder that holds a model, or a Hub repository as OWNER/NAME.",
+            ) from None
+    return name_or_path
+
+
+def _embedded_encoder() -> str:
     spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
     if spec is None or spec.origin is None:
         raise SettingError(
