@@ -37,11 +37,12 @@ class StubServer:
 
     `answer(body)` gives the text; `fault(body, number)` may give a fault for the number-th time (from 1) that this
     body is asked: a tuple ("status", code, headers), ("drop",), ("half",), ("malformed",), ("stall", seconds),
-    ("empty",), ("length",), ("refusal",), ("html",), ("body", object).
+    ("empty",), ("length",), ("refusal",), ("html",), ("body", object). Nothing is answered before `together` requests
+    were under way at once.
     """
 
-    def __init__(self, answer=default_answer, fault=lambda body, number: None, delay: float = 0.0, log=None):
-        self.answer, self.fault, self.delay, self.log = answer, fault, delay, log
+    def __init__(self, answer=default_answer, fault=lambda body, number: None, delay=0.0, together=0, log=None):
+        self.answer, self.fault, self.delay, self.together, self.log = answer, fault, delay, together, log
         self.asked: Counter = Counter()
         self.answered: Counter = Counter()
         self.headers: list[bytes] = []
@@ -72,6 +73,8 @@ class StubServer:
     async def respond(self, body: dict, writer: asyncio.StreamWriter) -> bool:
         key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         self.asked[key] += 1
+        while self.most_at_once < self.together:
+            await asyncio.sleep(0.005)
         if self.delay:
             await asyncio.sleep(self.delay)
         fault = self.fault(body, self.asked[key]) or ("answer",)
