@@ -192,10 +192,12 @@ def render(scores: Scores, summary_only: bool = False) -> str:
     if sweep.note and not summary_only:
         blocks.append([sweep.note])
     for encoder in sweep.encoders:
+        done = [name for name in sweep.columns if any(_finished(scores, encoder, name, row) for row in sweep.rows)]
+        if not done:
+            continue
         if len(sweep.encoders) > 1 or not summary_only:
             blocks.append([f"### {encoder}" if not summary_only else f"**{encoder}**"])
         blocks.append(summary(scores, encoder))
-        done = [name for name in sweep.columns if any(_finished(scores, encoder, name, row) for row in sweep.rows)]
         for column in () if summary_only else done:
             blocks += [[f"#### {column}, {encoder}"], [facts(scores, encoder, column)]]
             blocks.append(details(scores, encoder, column))

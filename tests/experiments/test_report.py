@@ -124,6 +124,14 @@ def test_a_row_is_compared_with_its_control(done: Runner, tmp_path: Path):
     assert f"| CPD | [x; I] | {100 * result.difference:+.2f} [" in render(scores)
 
 
+def test_an_encoder_without_runs_has_no_table(done: Runner, tmp_path: Path):
+    encoders = {**SWEEP["encoders"], "tiny, colder": {"model_name_or_path": "colder"}}
+    sweep = read_sweep(write_sweep(tmp_path, encoders=encoders))
+    text = render(Scores(Plan(sweep), *collect(done.plan, done.folders, done.root)))
+    assert "### tiny\n" in text and "### tiny, colder" not in text and text.count("| Reads at test time |") == 1
+    assert "Run so far on Otters, tiny, colder: nothing." in text
+
+
 def test_a_changed_sweep_does_not_claim_old_runs(done: Runner, tmp_path: Path):
     make_report(done.plan, done.folders, done.root)
     path = write_sweep(tmp_path, settings={**SWEEP["settings"], "max_length": 99})
