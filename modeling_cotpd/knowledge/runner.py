@@ -88,8 +88,10 @@ class Runner:
             # One worker failed. The others may still bring home answers that were paid for.
             self._stop = True
             await asyncio.wait(pending)
-        for worker in workers:
-            worker.result()
+        # Every failure is looked at, or asyncio logs those that are not, with tracebacks.
+        failures = [worker.exception() for worker in workers]
+        for failure in filter(None, failures):
+            raise failure
         return self.progress
 
     async def _work(self, source: Iterator[Job]) -> None:

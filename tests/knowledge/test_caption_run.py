@@ -188,7 +188,7 @@ def test_names_and_outputs_are_checked(folder, tmp_path):
 
 
 def test_requests_are_bounded_and_all_answered(folder):
-    lock, running, most = threading.Lock(), 0, 0
+    lock, running, most, three = threading.Lock(), 0, 0, threading.Event()
 
     class Asker:
         def caption(self, image):
@@ -196,6 +196,9 @@ def test_requests_are_bounded_and_all_answered(folder):
             with lock:
                 running += 1
                 most = max(most, running)
+            if running >= 3:
+                three.set()
+            assert three.wait(60)
             time.sleep(0.02)
             with lock:
                 running -= 1

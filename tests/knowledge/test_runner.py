@@ -1,5 +1,6 @@
 """The runner against a server with every kind of fault, beside a second process, and killed on the way."""
 
+import gc
 import json
 import os
 import signal
@@ -130,6 +131,17 @@ def test_an_endpoint_that_fails_always_ends_the_run_with_its_reason(tmp_path):
             run(closed, store, posts(500), plan_for(closed))
 
 
+def test_a_run_that_ends_with_an_error_tells_it_once(tmp_path, caplog):
+    with (
+        StubServer(fault=lambda body, number: ("status", 401)) as closed,
+        ResponseStore(tmp_path / "s.sqlite") as store,
+        pytest.raises(KnowledgeError),
+    ):
+        run(closed, store, posts(500), plan_for(closed))
+    gc.collect()  # of the workers that failed, too
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_a_store_that_can_not_be_written_ends_the_run(tmp_path, monkeypatch):
     def full(self, request, answer):
         import sqlite3
@@ -146,8 +158,13 @@ def test_a_store_that_can_not_be_written_ends_the_run(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupt_waits_for_what_is_under_way(tmp_path):
     with StubServer(delay=0.3) as server, ResponseStore(tmp_path / "s.sqlite") as store:
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
+
+        def interrupt():
+            while server.answered.total() < 8:
+                time.sleep(0.005)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
         progress = run(server, store, posts(1000))
         assert progress.stopped and 8 <= progress.asked["answered"] <= 40
         assert server.answered.total() == sum(1 for _ in store.rows(status="answered"))
@@ -243,7 +260,7 @@ def test_two_processes_share_a_split_without_a_double_request(tmp_path):
 def test_killed_and_started_again_nothing_answered_is_asked_twice(tmp_path):
     write_posts(tmp_path, 60)
     delivered = 0
-    with StubServer(delay=0.05) as server:
+    with StubServer(delay=0.2) as server:
         for kill in range(3):
             process = subprocess.Popen(command(tmp_path, server, "out"), stderr=subprocess.DEVNULL)
             while server.answered.total() < (kill + 1) * 40 and process.poll() is None:

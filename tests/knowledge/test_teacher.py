@@ -129,6 +129,8 @@ def test_retry_after_holds_back_all_requests():
                 for number in range(3)
             ]
             limited = asyncio.create_task(teacher.ask(requests[0]))
+            while not first:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)
             answers = await asyncio.gather(limited, *map(teacher.ask, requests[1:]))
             await teacher.close()
