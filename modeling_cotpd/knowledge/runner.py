@@ -89,9 +89,9 @@ class Runner:
             self._stop = True
             await asyncio.wait(pending)
         # Every failure is looked at, or asyncio logs those that are not, with tracebacks.
-        failures = [worker.exception() for worker in workers]
-        for failure in filter(None, failures):
-            raise failure
+        failures = [failure for worker in workers if (failure := worker.exception())]
+        if failures:
+            raise failures[0]
         return self.progress
 
     async def _work(self, source: Iterator[Job]) -> None:
