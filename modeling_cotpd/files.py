@@ -1,0 +1,161 @@
+"""Writing files: complete or not at all, in fresh folders, under a lock that ends with its process."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from modeling_cotpd.errors import SettingError
+
+STAGING = ".saving"
+"""Name of the folder, within the target folder, that holds files while they are written."""
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` and rename it to `path` when the block succeeds.
+
+    The data reaches the disk before the rename, so a reader finds the old file or the whole new one, also after a
+    power cut. Permissions follow the umask.
+
+    Args:
+        path (`str` or `os.PathLike`): The file to write. Missing parent folders are created.
+        mode (`str`, *optional*, defaults to `"w"`): `"w"` for UTF-8 text with `\\n` line ends, `"wb"` for bytes.
+
+    Example:
+        >>> with atomic_write("scores.json") as file:  # doctest: +SKIP
+        ...     file.write("{}")
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
+    try:
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+        with os.fdopen(number, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~current_umask())
+        os.replace(name, path)
+        sync_folder(path.parent)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write indented UTF-8 JSON with `atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
+    """Yield a staging folder whose files move into `folder` one by one when the block succeeds.
+
+    A staging folder that a killed process left behind is removed first.
+
+    Args:
+        folder (`str` or `os.PathLike`): The target folder; created if it does not exist.
+        writes (`bool`, *optional*, defaults to `True`): Whether this process writes. Other processes get the name only.
+
+    Example:
+        >>> with staged_folder("output") as staging:  # doctest: +SKIP
+        ...     model.save_pretrained(staging)
+    """
+    folder = Path(folder)
+    staging = folder / STAGING
+    if not writes:
+        yield staging
+        return
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        sync_tree(staging)
+        for path in sorted(staging.iterdir()):
+            os.replace(path, folder / path.name)
+        sync_folder(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def require_empty(folder: str | os.PathLike) -> Path:
+    """Return `folder` as a `Path`.
+
+    Raises:
+        SettingError: The folder exists and is not empty, or is a file.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise SettingError(
+            "The output folder is not empty.", place=str(folder), fix="Name a new folder or empty this one."
+        )
+    if folder.exists() and not folder.is_dir():
+        raise SettingError("The output folder is a file.", place=str(folder), fix="Name a new folder.")
+    return folder
+
+
+@contextmanager
+def exclusive(path: str | os.PathLike, purpose: str) -> Iterator[None]:
+    """Hold an operating-system lock on `path`; it ends with the process, however that ends.
+
+    Args:
+        path (`str` or `os.PathLike`): The lock file, such as `output/.lock`. It stays behind, empty.
+        purpose (`str`): What the message calls the work, such as `"writes this output folder"`.
+
+    Raises:
+        SettingError: Another process holds the lock.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SettingError(
+            f"Another process {purpose}.", place=str(path.parent), fix="Wait for it, stop it, or name another output."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Return the sha256 of a file's bytes in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def current_umask() -> int:
+    """Return the umask. There is no call that only reads it on every system."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames within a folder durable where the system can."""
+    if os.name == "nt":  # a folder cannot be opened there
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make all files below a folder durable."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

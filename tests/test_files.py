@@ -1,0 +1,80 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import STAGING, atomic_write, exclusive, require_empty, sha256_of, staged_folder, write_json
+
+
+def test_a_file_keeps_its_old_content_when_writing_fails(tmp_path):
+    path = tmp_path / "scores.json"
+    write_json(path, {"f1": 1})
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
+        file.write("half")
+        raise RuntimeError
+    assert path.read_text() == '{\n  "f1": 1\n}\n'
+    assert [child.name for child in tmp_path.iterdir()] == ["scores.json"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "scores.json", {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "scores.json").stat().st_mode) == 0o666 & ~umask
+
+
+def test_line_ends_and_bytes_are_kept(tmp_path):
+    with atomic_write(tmp_path / "new" / "a.txt") as file:
+        file.write("ü\n")
+    with atomic_write(tmp_path / "b", "wb") as file:
+        file.write(b"\r\n")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "ü\n".encode()
+    assert (tmp_path / "b").read_bytes() == b"\r\n"
+
+
+def test_staged_files_appear_together_and_leftovers_go(tmp_path):
+    (tmp_path / STAGING).mkdir()
+    (tmp_path / STAGING / "old").touch()
+    with staged_folder(tmp_path) as staging:
+        (staging / "config.json").write_text("{}")
+        assert not (tmp_path / "config.json").exists()
+    assert [child.name for child in tmp_path.iterdir()] == ["config.json"]
+    with pytest.raises(RuntimeError), staged_folder(tmp_path) as staging:
+        (staging / "weights").touch()
+        raise RuntimeError
+    assert [child.name for child in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_an_output_folder_must_be_empty(tmp_path):
+    assert require_empty(tmp_path / "new") == tmp_path / "new"
+    assert require_empty(tmp_path) == tmp_path
+    (tmp_path / "a").touch()
+    for path in (tmp_path, tmp_path / "a"):
+        with pytest.raises(SettingError, match="output folder"):
+            require_empty(path)
+
+
+def test_a_lock_excludes_other_processes_and_dies_with_its_holder(tmp_path):
+    code = (
+        "import sys, time; from modeling_cotpd.files import exclusive\n"
+        "with exclusive(sys.argv[1], 'writes here'): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / ".lock")], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(SettingError, match="Another process writes here"), exclusive(tmp_path / ".lock", "writes here"):
+        pass
+    holder.kill()
+    holder.wait()
+    with exclusive(tmp_path / ".lock", "writes here"):
+        pass
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
