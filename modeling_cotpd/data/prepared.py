@@ -7,11 +7,12 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features
 from datasets.exceptions import DatasetGenerationError
 
+from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.parquet import BROKEN
-from modeling_cotpd.data.schema import SPLITS, gold_hash, label_names_of, task_of
+from modeling_cotpd.data.schema import SPLITS, features_for, gold_hash, label_names_of, task_of
 from modeling_cotpd.errors import DataError
 
 METADATA_FILE = "dataset.json"
@@ -127,5 +128,17 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
                 place=str(path),
                 fix="Prepare the folder again.",
             )
-        splits[name] = split
+        splits[name] = with_glosses(split)
     return splits, info
+
+
+def with_glosses(split: Dataset) -> Dataset:
+    """Add the column `glosses`, read from `cot_noun`, to a split that was prepared before the column existed."""
+    if "glosses" in split.column_names:
+        return split
+    features = Features({**split.features, "glosses": features_for("mner", ())["glosses"]})
+    return split.map(_noun_glosses, batched=True, features=features, desc="Glosses")
+
+
+def _noun_glosses(batch: dict[str, list]) -> dict[str, list]:
+    return {"glosses": [parse_noun_list(text) for text in batch["cot_noun"]]}

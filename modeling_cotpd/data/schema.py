@@ -1,7 +1,8 @@
 """The one record that every part of the package reads and writes.
 
 A split is a `datasets.Dataset` with the features declared here; on disk it is Parquet. An empty string in a text
-column means "not known". A row that nobody labelled has `ner_tags` (MNER) or `relation` (MRE) equal to `None`.
+column means "not known", and so does an empty list of glosses. `glosses` are the noun grain as a list of mentions
+with a short explanation each; rows without them get those that `cot_noun` lists. A row that nobody labelled has `ner_tags` (MNER) or `relation` (MRE) equal to `None`.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from datasets import ClassLabel, Dataset, Features, List, Value
 
+from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.errors import DataError
 
 TASKS = ("mner", "mre")
@@ -41,7 +43,8 @@ def features_for(task: str, label_names: Sequence[str]) -> Features:
     else:
         raise DataError(f"Unknown task {task!r}.", fix=f"Use one of {', '.join(TASKS)}.")
     texts = {name: Value("string") for name in ("id", "image", *KNOWLEDGE_COLUMNS)}
-    return Features({"id": texts.pop("id"), **gold, **texts})
+    glosses = List({"mention": Value("string"), "gloss": Value("string")})
+    return Features({"id": texts.pop("id"), **gold, **texts, "glosses": glosses})
 
 
 def task_of(features: Features) -> str:
@@ -117,7 +120,8 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
     seen: dict[str, str] = {}
     for number, row in enumerate(rows):
         place = row.get("place") or f"{source}, row {number}"
-        missing = [name for name in features if name not in row and name not in ("image", *KNOWLEDGE_COLUMNS)]
+        optional = ("image", "glosses", *KNOWLEDGE_COLUMNS)
+        missing = [name for name in features if name not in row and name not in optional]
         if missing:
             raise DataError(
                 f"The column {missing[0]!r} is missing.", place=place, fix=f"The columns are {', '.join(features)}."
@@ -142,6 +146,8 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
                 columns[name].append(value)
             elif name == "image":
                 columns[name].append(row.get(name))
+            elif name == "glosses":
+                columns[name].append(row.get(name) or parse_noun_list(row.get("cot_noun") or ""))
             else:
                 columns[name].append(row[name] if name not in KNOWLEDGE_COLUMNS else row.get(name) or "")
     return Dataset.from_dict(columns, features=features)
