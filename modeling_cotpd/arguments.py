@@ -80,6 +80,13 @@ class DataArguments:
         default_factory=lambda: list(KNOWLEDGE_COLUMNS),
         metadata={"help": "Columns of the knowledge view, in order; 'none' for text only."},
     )
+    knowledge_placement: str = field(
+        default="appended",
+        metadata={
+            "help": "appended: knowledge behind the text, as in the paper; inline: each gloss of cot_noun behind its "
+            "mention in the text, other columns behind the text."
+        },
+    )
     max_length: int = field(default=512, metadata={"help": "The most pieces of a knowledge view."})
     max_train_samples: int | None = field(
         default=None, metadata={"help": "Train on a random sample of this many rows, drawn with sample_seed."}

@@ -16,23 +16,25 @@ from datasets.fingerprint import Hasher
 from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.data.schema import label_names_of, task_of
 from modeling_cotpd.data.views import ViewBuilder, ViewSettings
+from modeling_cotpd.data.words import inside_labels
 from modeling_cotpd.encoders import is_cotpd_checkpoint, load_finished_model, load_tokenizer, resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 
 TARGET_COLUMN = "target_log_probs"
+STUDENT_COLUMNS = {"offsets": "student_offsets", "distillation_mask": "student_mask"}
 TEACHER_VIEWS = ("knowledge", "prompt")
 
 
 @dataclass(frozen=True)
 class TeacherReading:
-    """How frozen teachers read the training rows.
+    """How frozen teachers read the training rows; the knowledge stands where it stood when they were trained.
 
     Args:
         view (`str`, *optional*, defaults to `"knowledge"`): Whose distribution is the target: the knowledge view's, or
             the prompt view's, which needs no knowledge.
         knowledge_columns (`tuple[str, ...]`): The columns of the knowledge view, in order.
-        max_length (`int`, *optional*, defaults to 512): The most pieces of a knowledge view.
+        max_length (`int`, *optional*, defaults to 512): The most subword tokens of a knowledge view.
         batch_size (`int`, *optional*, defaults to 64): Rows read at once; it does not change the targets.
         device (`str`, *optional*, defaults to `"cpu"`): Where the teachers run.
         bf16 (`bool`, *optional*, defaults to `False`): Run them in bfloat16 under autocast.
@@ -68,8 +70,9 @@ def add_targets(
 ) -> Dataset:
     """Features with the column `target_log_probs`: the logarithm of the teachers' mean distribution.
 
-    Word by word for MNER, so a teacher may be built on another encoder with another tokenizer; one per row for MRE. A
-    word of which a teacher's tokenizer keeps nothing has an empty list and is not compared.
+    Per subword token of the student for MNER, matched by characters, so a teacher may be built on another encoder with
+    another tokenizer; one per row for MRE. A token without a word, or of which a teacher's tokenizer keeps nothing, has
+    an empty list and is not compared.
 
     Args:
         features (`Dataset`): The student's features of the split.
@@ -84,12 +87,21 @@ def add_targets(
     """
     task, labels = task_of(split.features), label_names_of(split.features)
     members = [load_teacher(name, model_class, task, labels, reading, hub) for name in teachers]
-    state = (split._fingerprint, repr(reading), [fingerprint(member.model) for member in members])
-    targets = split.map(
-        MeanDistribution(members),
+    rows = split
+    if task == "mner":  # where the student's tokens stand
+        aligned = features.select_columns(["offsets", "distillation_mask"]).rename_columns(STUDENT_COLUMNS)
+        rows = concatenate_datasets([split, aligned], axis=1)
+    state = (
+        split._fingerprint,
+        features._fingerprint,
+        repr(reading),
+        [fingerprint(member.model) for member in members],
+    )
+    targets = rows.map(
+        MeanDistribution(members, inside_labels(labels)),
         batched=True,
         batch_size=16 * reading.batch_size,
-        remove_columns=split.column_names,
+        remove_columns=rows.column_names,
         new_fingerprint=Hasher.hash(state),
         desc=f"Targets of {len(members)} frozen teachers",
     )
@@ -98,7 +110,7 @@ def add_targets(
 
 @dataclass
 class Teacher:
-    """A finished model that reads rows in its own pieces."""
+    """A finished model that reads rows in its own subword tokens."""
 
     model: CoTPDPreTrainedModel
     builder: ViewBuilder
@@ -106,8 +118,8 @@ class Teacher:
     reading: TeacherReading
 
     @torch.no_grad()
-    def probabilities(self, batch: dict[str, list]) -> list[torch.Tensor | list[torch.Tensor | None]]:
-        """Per row one distribution `(C,)`, or one per word and `None` for a word without pieces."""
+    def probabilities(self, batch: dict[str, list]) -> list[tuple[list[list[int]] | None, torch.Tensor]]:
+        """Per row the characters of the teacher's tokens (MNER) or `None`, and its distributions `(n, C)` or `(C,)`."""
         columns = self.builder(batch)
         rows = [{name: column[index] for name, column in columns.items()} for index in range(len(batch["id"]))]
         found: list = [None] * len(rows)
@@ -115,10 +127,7 @@ class Teacher:
         for begin in range(0, len(order), self.reading.batch_size):
             chosen = order[begin : begin + self.reading.batch_size]
             for index, distribution in zip(chosen, self._read([rows[index] for index in chosen]), strict=True):
-                places = rows[index].get("first_pieces")
-                if places is not None:
-                    distribution = [None if place < 0 else distribution[place] for place in places]
-                found[index] = distribution
+                found[index] = (rows[index].get("offsets"), distribution)
         return found
 
     def _read(self, rows: list[dict]) -> torch.Tensor:
@@ -133,19 +142,67 @@ class Teacher:
 
 @dataclass
 class MeanDistribution:
-    """Maps records to the logarithm of the teachers' mean distribution."""
+    """Maps records to the logarithm of the teachers' mean distribution.
+
+    Args:
+        teachers (`list[Teacher]`): The teachers.
+        inside (`list[int]`): Per label the one that continues it.
+    """
 
     teachers: list[Teacher]
+    inside: list[int]
 
     def __call__(self, batch: dict[str, list]) -> dict[str, list]:
         read = [teacher.probabilities(batch) for teacher in self.teachers]
-        return {TARGET_COLUMN: [self._mean(row) for row in zip(*read, strict=True)]}
+        rows: list[list] = []
+        for index, members in enumerate(zip(*read, strict=True)):
+            if "student_offsets" not in batch:
+                rows.append(log_mean([distribution for _, distribution in members]))
+                continue
+            offsets, mask = batch["student_offsets"][index], batch["student_mask"][index]
+            matched = [align_distributions(offsets, *member, self.inside) for member in members]
+            found = zip(mask, zip(*matched, strict=True), strict=True)
+            rows.append([log_mean(token) if compared and None not in token else [] for compared, token in found])
+        return {TARGET_COLUMN: rows}
 
-    def _mean(self, members: tuple) -> list:
-        if isinstance(members[0], torch.Tensor):
-            return log_mean(members)
-        words = zip(*members, strict=True)
-        return [[] if any(member is None for member in word) else log_mean(word) for word in words]
+
+def align_distributions(
+    offsets: Sequence[Sequence[int]],
+    teacher_offsets: Sequence[Sequence[int]],
+    distributions: torch.Tensor,
+    inside: Sequence[int],
+) -> list[torch.Tensor | None]:
+    """Give each of the student's subword tokens a distribution of the teacher's token that holds its first character.
+
+    Where the teacher's token begins earlier, the student's continues it, so what the teacher gives to `B-X` counts
+    for `I-X`.
+
+    Args:
+        offsets (`Sequence`): Characters of the student's tokens.
+        teacher_offsets (`Sequence`): Characters of the teacher's tokens.
+        distributions (`torch.Tensor` of shape `(n, C)`): The teacher's, at least one per token.
+        inside (`Sequence[int]`): Per label the one that continues it.
+
+    Returns:
+        `list[torch.Tensor | None]`: Per token of the student a distribution `(C,)`, or `None`.
+    """
+    if [*map(list, offsets)] == [*map(list, teacher_offsets)]:
+        return list(distributions[: len(offsets)])
+    holders: dict[int, int] = {}
+    for place, (start, end) in enumerate(teacher_offsets):
+        for character in range(start, end):
+            holders.setdefault(character, place)
+    found: list[torch.Tensor | None] = []
+    for start, end in offsets:
+        place = holders.get(start) if start < end else None
+        if place is None:
+            found.append(None)
+        elif teacher_offsets[place][0] == start:
+            found.append(distributions[place])
+        else:
+            moved = torch.zeros_like(distributions[place])
+            found.append(moved.index_add(0, torch.tensor(inside), distributions[place]))
+    return found
 
 
 def log_mean(distributions: Sequence[torch.Tensor]) -> list[float]:
@@ -180,8 +237,10 @@ def load_teacher(
         reading.knowledge_columns if reading.view == "knowledge" else (),
         min(reading.max_length, base.max_positions or reading.max_length),
         base.max_text_length,
+        model.config.knowledge_placement,
     )
-    return Teacher(model, ViewBuilder(tokenizer, task, views), CoTPDCollator(tokenizer.pad_token_id), reading)
+    builder = ViewBuilder(tokenizer, task, views, label_names)
+    return Teacher(model, builder, CoTPDCollator(tokenizer.pad_token_id), reading)
 
 
 def fingerprint(model: CoTPDPreTrainedModel) -> str:

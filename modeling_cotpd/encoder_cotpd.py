@@ -1,7 +1,7 @@
 """What the models need to know about any encoder: its layers, its positions, and where a prompt can stand."""
 
 import os
-from collections.abc import Callable
+import threading
 from pathlib import Path
 
 import torch
@@ -37,13 +37,6 @@ def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Te
     return text_positions, prompt_positions, (steps < lengths + prompt_length).long()
 
 
-def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
-    """Drop a pooler that nothing reads: its weights would never receive a gradient, which DDP rejects."""
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
-    return encoder
-
-
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     """The encoder's stack of layers, found as the module list that is as long as the configuration says.
 
@@ -59,8 +52,24 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     )
 
 
+_CALL = threading.local()
+"""What the forward that runs in this thread asks of its encoder's layers: `positions` to read, or a `prefix`. Layers
+look here, so a forward changes no module and threads do not meet."""
+
+
+def take(states: torch.Tensor, positions: torch.Tensor | int) -> torch.Tensor:
+    """Pick positions `(B, n)`, or the first n, from states `(B, m, d)`."""
+    if isinstance(positions, int):
+        return states[:, :positions]
+    return states.gather(1, positions.to(states.device).unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+
 def encode_and_read(
-    encoder: PreTrainedModel, read: Callable[[torch.Tensor], torch.Tensor], whole: bool = False, **inputs
+    encoder: PreTrainedModel,
+    positions: torch.Tensor | int,
+    whole: bool = False,
+    prefix: tuple[torch.Tensor, torch.Tensor] | None = None,
+    **inputs,
 ) -> tuple[torch.Tensor, ModelOutput]:
     """Run an encoder and read its last layer at some positions alone.
 
@@ -68,27 +77,91 @@ def encode_and_read(
     BERT's. The knowledge view is read at its text, a fifth of its length.
 
     Args:
-        encoder (`PreTrainedModel`): The encoder.
-        read (`Callable`): Picks positions from states `(B, m, d)`.
-        whole (`bool`, *optional*, defaults to `False`): Compute all positions and pick afterwards, because somebody
-            wants to see all hidden states.
+        encoder (`PreTrainedModel`): An encoder that `prepare_encoder` returned.
+        positions (`torch.Tensor` of shape `(B, n)` or `int`): The positions to read; a number reads the first n.
+        whole (`bool`, *optional*, defaults to `False`): Compute all positions, for a caller who wants all hidden states.
+        prefix (`tuple`, *optional*): Vectors `(layers, N, d)` and their positions `(B, N)`: before every layer the
+            states at these positions are replaced by that layer's vectors.
         inputs: What the encoder is called with.
 
     Returns:
         The states that were read, and the encoder's output.
     """
     layer = encoder_layers(encoder)[-1] if encoder.config.model_type in BERT_LAYERS else None
-    # a layer that is computed again in the backward pass would be without the hook, and a hook breaks a graph
+    # a layer that is computed again in the backward pass would read everything, and so does a compiled graph
     recomputes = encoder.training and getattr(layer, "gradient_checkpointing", False)
-    if whole or layer is None or recomputes or torch.compiler.is_compiling():
-        encoded = encoder(**inputs)
-        return read(encoded.last_hidden_state), encoded
-    hook = layer.attention.register_forward_hook(lambda module, args, output: (read(output[0]), *output[1:]))
+    whole = whole or layer is None or recomputes or torch.compiler.is_compiling()
+    _CALL.positions, _CALL.prefix = None if whole else positions, prefix
     try:
         encoded = encoder(**inputs)
     finally:
-        hook.remove()
-    return encoded.last_hidden_state, encoded
+        _CALL.positions = _CALL.prefix = None
+    states = encoded.last_hidden_state
+    return take(states, positions) if whole else states, encoded
+
+
+def prepare_encoder(encoder: PreTrainedModel, takes_prefix: bool) -> PreTrainedModel:
+    """Make an encoder ready for `encode_and_read`, once, when a model takes it in.
+
+    Args:
+        encoder (`PreTrainedModel`): Any encoder. A pooler that nothing reads is dropped: its weights would never
+            receive a gradient, which DDP rejects.
+        takes_prefix (`bool`): Whether its layers take a prefix.
+
+    Raises:
+        ValueError: The layers that shall take a prefix cannot be found.
+    """
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    if encoder.config.model_type in BERT_LAYERS:
+        encoder_layers(encoder)[-1].attention.register_forward_hook(_read_attended)
+    if takes_prefix:
+        for index, layer in enumerate(encoder_layers(encoder)):
+            _take_prefix(layer, index)
+    return encoder
+
+
+def _read_attended(module: nn.Module, args: tuple, output: tuple) -> tuple | None:
+    """Forward hook of the last layer's attention: keep the positions that this call reads."""
+    positions = getattr(_CALL, "positions", None)
+    return None if positions is None else (take(output[0], positions), *output[1:])
+
+
+class TakesPrefix:
+    """Mixed into the class of an encoder's layers: puts this call's prefix into the states before the layer runs.
+
+    It overrides `__call__` rather than hooks `forward`, so that it stands outside of gradient checkpointing, which
+    runs `forward` again when the call is long over.
+    """
+
+    prefix_index: int
+
+    def __call__(self, hidden_states: torch.Tensor, *args, **kwargs):
+        prefix = getattr(_CALL, "prefix", None)
+        if prefix is not None:
+            layer_vectors, positions = prefix
+            vectors = layer_vectors[self.prefix_index].to(hidden_states).expand(hidden_states.shape[0], -1, -1)
+            index = positions.to(hidden_states.device).unsqueeze(-1).expand_as(vectors)
+            hidden_states = hidden_states.scatter(1, index, vectors)
+        return super().__call__(hidden_states, *args, **kwargs)  # type: ignore[misc]
+
+    def __reduce_ex__(self, protocol):
+        # the class is made at run time, so copies and pickles name the one that it is made from
+        return _restore_layer, (type(self).__bases__[1], self.__dict__)
+
+
+def _take_prefix(layer: nn.Module, index: int) -> nn.Module:
+    kind = type(layer)
+    if not isinstance(layer, TakesPrefix):
+        layer.__class__ = type(kind.__name__, (TakesPrefix, kind), {})
+    layer.prefix_index = index
+    return layer
+
+
+def _restore_layer(kind: type[nn.Module], state: dict) -> nn.Module:
+    layer = kind.__new__(kind)
+    layer.__dict__.update(state)
+    return _take_prefix(layer, state["prefix_index"])
 
 
 def max_positions(encoder: PreTrainedModel) -> int | None:
@@ -119,7 +192,8 @@ __all__ = [
     "encode_and_read",
     "encoder_layers",
     "max_positions",
+    "prepare_encoder",
     "prompt_view_layout",
     "refuse_pickle",
-    "without_pooler",
+    "take",
 ]

@@ -1,12 +1,12 @@
 """From predicted ids to tags and relations, and from those to scores, for both tasks."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from datasets import Dataset
 
+from modeling_cotpd.data.entities import EntityReader, entity_tags
 from modeling_cotpd.data.schema import label_names_of, task_of
+from modeling_cotpd.data.words import word_spans
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 from modeling_cotpd.metrics.relation_score.relation_score import relation_scores
@@ -19,22 +19,26 @@ def highest_label(logits: torch.Tensor | tuple, labels: torch.Tensor) -> torch.T
     return tuple(view.argmax(-1) for view in logits)
 
 
-def decode(predicted: np.ndarray, features: Dataset, label_names: Sequence[str]) -> list:
+def decode(predicted: np.ndarray, features: Dataset, split: Dataset) -> list:
     """Tags per word (MNER) or a relation name (MRE) for every row.
+
+    Entities are read from characters as in inference; a word has the tag of the entity that touches it.
 
     Args:
         predicted (`np.ndarray` of shape `(rows, n)` or `(rows,)`): Predicted ids of one view.
         features (`Dataset`): The rows' features, in the same order.
-        label_names (`Sequence[str]`): Names in id order.
-
-    A word of which the tokenizer keeps no piece gets `O`.
+        split (`Dataset`): The records, in the same order.
     """
-    if "first_pieces" not in features.column_names:
+    label_names = label_names_of(split.features)
+    if "offsets" not in features.column_names:
         return [label_names[index] for index in predicted.tolist()]
-    return [
-        [label_names[row[place]] if place >= 0 else "O" for place in places]
-        for row, places in zip(predicted, features["first_pieces"], strict=True)
-    ]
+    reader = EntityReader(label_names)
+    decoded = []
+    for ids, offsets, tokens in zip(predicted, features["offsets"], split["tokens"], strict=True):
+        ids = ids[: len(offsets)]
+        entities = reader(" ".join(tokens), offsets, ids, np.ones(len(ids)))
+        decoded.append(entity_tags(entities, word_spans(tokens)))
+    return decoded
 
 
 def gold_labels(split: Dataset) -> list:

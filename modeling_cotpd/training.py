@@ -19,6 +19,7 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.data.views import ViewSettings, build_features
+from modeling_cotpd.data.words import split_at_words
 from modeling_cotpd.distillation_targets import TeacherReading, add_targets
 from modeling_cotpd.encoder_cotpd import refuse_pickle
 from modeling_cotpd.encoders import is_cotpd_checkpoint, load_finished_model, load_tokenizer, resolve_encoder
@@ -75,7 +76,7 @@ def run(
     train_metrics = train(trainer, args) if args.do_train else {}
     wanted = (("validation", args.do_eval), ("test", args.do_predict))
     scored = {
-        name: evaluate(trainer, name, splits[name], features[name], info)
+        name: evaluate(trainer, name, splits[name], features[name])
         for name, asked in wanted
         if asked and name in splits
     }
@@ -83,7 +84,9 @@ def run(
         "task": task,
         "encoder": encoder_label(model_args.model_name_or_path),
         "dataset": vars(info),
+        "reading": "words",
         "knowledge_columns": list(views.knowledge_columns),
+        "knowledge_placement": views.placement,
         "train_rows": len(splits["train"]) if args.do_train else 0,
         "seed": args.seed,
         "splits": scored,
@@ -168,6 +171,10 @@ def load_model(
             model = model_class.from_encoder(source, config=config, encoder_kwargs=loading)
         except ValueError as error:
             raise SettingError(str(error)) from error
+        try:
+            split_at_words(tokenizer)
+        except ValueError as error:
+            raise SettingError(str(error), place=arguments.model_name_or_path) from error
         if task == "mre":
             model.config.custom_pipelines = RELATION_PIPELINE
             add_entity_markers(tokenizer)
@@ -219,6 +226,10 @@ def make_features(
 ) -> tuple[ViewSettings, dict[str, Dataset]]:
     """The views of a run and the features of every split; with frozen teachers, knowledge is theirs to read."""
     views = view_settings(model, data_args, () if model_args.distill_from else data_args.knowledge_columns)
+    if args.do_train:
+        model.config.knowledge_columns = list(views.knowledge_columns)
+        model.config.knowledge_placement = views.placement
+        model.config.knowledge_max_length = views.max_length
     with args.main_process_first(desc="word pieces"):
         features = {
             name: build_features(split, tokenizer, views, data_args.preprocessing_num_workers)
@@ -252,7 +263,7 @@ def make_trainer(
         train_dataset=features.get("train"),
         eval_dataset=features.get("validation"),
         processing_class=tokenizer,
-        compute_metrics=validation_metrics(splits, features, info, args) if "validation" in splits else None,
+        compute_metrics=validation_metrics(splits, features, args) if "validation" in splits else None,
         preprocess_logits_for_metrics=highest_label,
     )
 
@@ -263,7 +274,7 @@ def view_settings(model: CoTPDPreTrainedModel, arguments: DataArguments, columns
     max_length = min(arguments.max_length, base.max_positions or arguments.max_length)
     if max_length < arguments.max_length:
         logger.warning("The encoder reads %d pieces, so knowledge views end there: max_length.", max_length)
-    return ViewSettings(tuple(columns), max_length, base.max_text_length)
+    return ViewSettings(tuple(columns), max_length, base.max_text_length, arguments.knowledge_placement)
 
 
 def teacher_reading(
@@ -280,15 +291,13 @@ def teacher_reading(
     )
 
 
-def validation_metrics(
-    splits: DatasetDict, features: dict[str, Dataset], info: DatasetInfo, args: CoTPDTrainingArguments
-):
+def validation_metrics(splits: DatasetDict, features: dict[str, Dataset], args: CoTPDTrainingArguments):
     """`compute_metrics` for the validation split: the numbers of every view, named `prompt_f1`, `knowledge_f1`, ..."""
 
     def compute(prediction: transformers.EvalPrediction) -> dict[str, float]:
         metrics: dict[str, float] = {}
         for view, ids in by_view(prediction.predictions, args.eval_views).items():
-            scores = score(decode(ids, features["validation"], info.label_names), splits["validation"])
+            scores = score(decode(ids, features["validation"], splits["validation"]), splits["validation"])
             metrics |= {f"{view}_{name}": value for name, value in scores.items() if isinstance(value, int | float)}
         return metrics
 
@@ -328,12 +337,12 @@ def train(trainer: CoTPDTrainer, args: CoTPDTrainingArguments) -> dict:
     return metrics
 
 
-def evaluate(trainer: CoTPDTrainer, name: str, split: Dataset, features: Dataset, info: DatasetInfo) -> dict:
+def evaluate(trainer: CoTPDTrainer, name: str, split: Dataset, features: Dataset) -> dict:
     """Scores of every view on a split; writes `predictions.<split>.jsonl`."""
     trainer.compute_metrics = None  # that of the validation split; scores are computed here
     output = trainer.predict(features)
     views = {
-        view: decode(ids, features, info.label_names)
+        view: decode(ids, features, split)
         for view, ids in by_view(output.predictions, trainer.args.eval_views).items()
     }
     if trainer.is_world_process_zero():

@@ -9,7 +9,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import regex
 from tokenizers import Tokenizer
@@ -25,9 +25,7 @@ _JOIN = rf"(?!{_CLITIC})['’‐‑&-]|[.,:](?=\p{{N}})(?<=\p{{N}}[.,:])"
 # U.S.A. and J.K.
 _ABBREVIATION = r"(?<![\p{L}\p{M}\p{N}_])(?:\p{L}\.){2,}"
 
-WORD = (
-    rf"{_ABBREVIATION}|{_LETTERS}(?:(?:{_JOIN}){_LETTERS})*|\p{{Han}}\p{{M}}*|(?:[{_RUN}]\p{{M}}*)+|[^\s\p{{L}}\p{{N}}]\p{{M}}*"
-)
+WORD = rf"{_ABBREVIATION}|{_LETTERS}(?:(?:{_JOIN}){_LETTERS})*|\p{{Han}}\p{{M}}*|(?:[{_RUN}]\p{{M}}*)+|[^\s\p{{L}}\p{{N}}]\p{{M}}*"
 """A word, in the syntax that Python's `regex` and the Rust tokenizers share: letters and digits with hyphens and
 apostrophes between them, an abbreviation, a Chinese character, a run of kana or Thai, or one other character."""
 
@@ -73,30 +71,35 @@ def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
 
 def unit_tokens(
     units: Sequence[tuple[int, int, bool]], offsets: Sequence[tuple[int, int]], text: str
-) -> list[int | None]:
+) -> list[tuple[int | None, int]]:
     """Find the subword token that each unit's label is read from: the first one that begins in the unit.
 
     Args:
         units (`Sequence[tuple[int, int, bool]]`): What `units_of` returns.
-        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order.
+        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order; empty for special
+            tokens.
         text (`str`): The text.
 
     Returns:
-        `list[int | None]`: Per unit the index of a subword token; `None` for a unit in which none begins: it continues
-        what the unit before it is, when one token covers both, and else the tokenizer dropped it.
+        `list[tuple[int | None, int]]`: Per unit the index of a subword token, `None` where none begins, and the
+        character behind the last token that begins in the unit or before it: a unit before that character continues
+        a token.
     """
     starts = [start for start, _, _ in units]
-    tokens: list[int | None] = [None] * len(units)
+    first: list[int | None] = [None] * len(units)
+    reach = [0] * len(units)
     for index, (start, end) in enumerate(offsets):
         while start < end - 1 and text[start].isspace():  # some tokenizers count the space to the word after it
             start += 1
         unit = bisect_right(starts, start) - 1
-        if unit >= 0 and tokens[unit] is None and start < units[unit][1]:
-            tokens[unit] = index
-    return tokens
+        if start < end and unit >= 0 and start < units[unit][1]:
+            if first[unit] is None:
+                first[unit] = index
+            reach[unit] = max(reach[unit], end)
+    return list(zip(first, accumulate(reach, max), strict=True))
 
 
-def first_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
+def words_of_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
     """Find the word to which each subword token belongs.
 
     Args:
@@ -182,12 +185,12 @@ def _writes_blanks(step: dict) -> bool:
 def inside_labels(label_names: Sequence[str]) -> list[int]:
     """Per label id the id of the label that continues it: `I-TYPE` for `B-TYPE`, itself for the others."""
     ids = {name: index for index, name in enumerate(label_names)}
-    return [ids.get(f"I-{name[2:]}", index) if name.startswith("B-") else index for index, name in enumerate(label_names)]
+    return [
+        ids.get(f"I-{name[2:]}", index) if name.startswith("B-") else index for index, name in enumerate(label_names)
+    ]
 
 
-def token_labels(
-    words: Sequence[int], tags: Sequence[int], label_names: Sequence[str]
-) -> list[int]:
+def token_labels(words: Sequence[int], tags: Sequence[int], label_names: Sequence[str]) -> list[int]:
     """Give every subword token the label of its word: the first one its tag, the others the tag that continues it.
 
     Args:
