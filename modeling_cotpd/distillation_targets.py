@@ -70,9 +70,9 @@ def add_targets(
 ) -> Dataset:
     """Features with the column `target_log_probs`: the logarithm of the teachers' mean distribution.
 
-    Per subword token of the student for MNER, matched by characters, so a teacher may be built on another encoder with
-    another tokenizer; one per row for MRE. A token without a word, or of which a teacher's tokenizer keeps nothing, has
-    an empty list and is not compared.
+    Per subword token of the student for MNER, matched by characters, so a teacher may be built on another encoder
+    with another tokenizer; one per row for MRE. A token without a word, or of which a teacher's tokenizer keeps
+    nothing, has an empty list and is not compared.
 
     Args:
         features (`Dataset`): The student's features of the split.
@@ -119,7 +119,7 @@ class Teacher:
 
     @torch.no_grad()
     def probabilities(self, batch: dict[str, list]) -> list[tuple[list[list[int]] | None, torch.Tensor]]:
-        """Per row the characters of the teacher's tokens (MNER) or `None`, and its distributions `(n, C)` or `(C,)`."""
+        """Per row the characters of the teacher's tokens, `None` for MRE, and its distributions `(n, C)` or `(C,)`."""
         columns = self.builder(batch)
         rows = [{name: column[index] for name, column in columns.items()} for index in range(len(batch["id"]))]
         found: list = [None] * len(rows)

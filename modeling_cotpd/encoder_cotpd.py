@@ -79,7 +79,7 @@ def encode_and_read(
     Args:
         encoder (`PreTrainedModel`): An encoder that `prepare_encoder` returned.
         positions (`torch.Tensor` of shape `(B, n)` or `int`): The positions to read; a number reads the first n.
-        whole (`bool`, *optional*, defaults to `False`): Compute all positions, for a caller who wants all hidden states.
+        whole (`bool`, *optional*, defaults to `False`): Compute all positions, for a caller who wants all states.
         prefix (`tuple`, *optional*): Vectors `(layers, N, d)` and their positions `(B, N)`: before every layer the
             states at these positions are replaced by that layer's vectors.
         inputs: What the encoder is called with.

@@ -64,7 +64,7 @@ def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Pa
 
     Args:
         folder (`str` or `os.PathLike`): The target folder; created if it does not exist.
-        writes (`bool`, *optional*, defaults to `True`): Whether this process writes. Other processes get the name only.
+        writes (`bool`, *optional*, defaults to `True`): Whether this process writes. Others get the name only.
 
     Example:
         >>> with staged_folder("output") as staging:  # doctest: +SKIP

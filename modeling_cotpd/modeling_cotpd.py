@@ -299,12 +299,12 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
             token_type_ids (`torch.LongTensor` of shape `(B, n)`, *optional*): Taken because some tokenizers return it,
                 and not read: a post is one segment.
             inputs_embeds (`torch.FloatTensor` of shape `(B, n, d)`, *optional*): Embeddings instead of `input_ids`.
-            knowledge_input_ids (`torch.LongTensor` of shape `(B, n+l)`, *optional*): Subword tokens of [x; I; c], which
-                hold those of `input_ids`; both padded on the right.
+            knowledge_input_ids (`torch.LongTensor` of shape `(B, n+l)`, *optional*): Subword tokens of [x; I; c],
+                which hold those of `input_ids`; both padded on the right.
             knowledge_attention_mask (`torch.Tensor` of shape `(B, n+l)`, *optional*): Its mask.
-            knowledge_text_positions (`torch.LongTensor` of shape `(B, n)`, *optional*): Where each token of `input_ids`
-                stands in `knowledge_input_ids`; any position for padding. By default the first n: knowledge behind the
-                text.
+            knowledge_text_positions (`torch.LongTensor` of shape `(B, n)`, *optional*): Where each token of
+                `input_ids` stands in `knowledge_input_ids`; any position for padding. By default the first n:
+                knowledge behind the text.
             labels (`torch.LongTensor` of shape `(B, n)`, *optional*): Tag ids; -100 where there is none.
             output_prompt_attentions (`bool`, *optional*, defaults to `False`): Return where each query looks.
 

@@ -62,7 +62,7 @@ class ViewSettings:
             raise SettingError(f"knowledge_placement must be one of {', '.join(PLACEMENTS)}, got {self.placement!r}.")
         if self.placement == "inline" and self.knowledge_columns and "cot_noun" not in self.knowledge_columns:
             raise SettingError(
-                "knowledge_placement=inline puts the glosses of cot_noun into the text, but knowledge_columns lacks it.",
+                "knowledge_placement=inline reads the glosses of cot_noun, which knowledge_columns lacks.",
                 fix="Add cot_noun to knowledge_columns, or use knowledge_placement=appended.",
             )
 
@@ -328,9 +328,9 @@ def build_features(
 
     Returns:
         Columns `input_ids`, `labels`; for MNER `offsets` (characters of every subword token, [0, 0] for special
-        tokens) and `distillation_mask` (1 for tokens of words); for MRE `marker_positions`; `knowledge_input_ids` when there are
-        knowledge columns, with `knowledge_text_positions` for the inline placement; and `length`, the number of subword
-        tokens of the longest view.
+        tokens) and `distillation_mask` (1 for tokens of words); for MRE `marker_positions`; `knowledge_input_ids`
+        when there are knowledge columns, with `knowledge_text_positions` for the inline placement; and `length`, the
+        number of subword tokens of the longest view.
 
     Raises:
         DataError: A text is longer than the model can read; the message names the row.

@@ -25,7 +25,8 @@ _JOIN = rf"(?!{_CLITIC})['’‐‑&-]|[.,:](?=\p{{N}})(?<=\p{{N}}[.,:])"
 # U.S.A. and J.K.
 _ABBREVIATION = r"(?<![\p{L}\p{M}\p{N}_])(?:\p{L}\.){2,}"
 
-WORD = rf"{_ABBREVIATION}|{_LETTERS}(?:(?:{_JOIN}){_LETTERS})*|\p{{Han}}\p{{M}}*|(?:[{_RUN}]\p{{M}}*)+|[^\s\p{{L}}\p{{N}}]\p{{M}}*"
+_OTHER = r"[^\s\p{L}\p{N}]\p{M}*"
+WORD = rf"{_ABBREVIATION}|{_LETTERS}(?:(?:{_JOIN}){_LETTERS})*|\p{{Han}}\p{{M}}*|(?:[{_RUN}]\p{{M}}*)+|{_OTHER}"
 """A word, in the syntax that Python's `regex` and the Rust tokenizers share: letters and digits with hyphens and
 apostrophes between them, an abbreviation, a Chinese character, a run of kana or Thai, or one other character."""
 
