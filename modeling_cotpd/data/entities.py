@@ -54,7 +54,7 @@ class EntityReader:
         for (start, end, joined), (token, reach) in zip(units, unit_tokens(units, offsets, text), strict=True):
             label = None if token is None else int(labels[token])
             if label is None:
-                if current is not None and (start < reach or joined):
+                if current is not None and (joined or (start < reach and text[start].isalnum())):
                     current["end"] = end
                 elif current is not None:
                     current = None

@@ -67,6 +67,11 @@ class ViewSettings:
             )
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What the knowledge view adds to the text: the glosses, when they stand within it, and columns behind it."""
+        return (("glosses",) if self.placement == "inline" else ()) + self.appended_columns
+
+    @property
     def appended_columns(self) -> tuple[str, ...]:
         """The columns that stand behind the text."""
         return tuple(name for name in self.knowledge_columns if self.placement == "appended" or name != "cot_noun")
@@ -96,11 +101,12 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class KnowledgeView:
-    """A knowledge view: subword tokens, where the text's tokens stand in it, and what was cut."""
+    """A knowledge view: subword tokens, where the text's tokens stand in it, and how many tokens were cut of what each
+    of `ViewSettings.sources` adds."""
 
     input_ids: list[int]
     text_positions: list[int]
-    cut: int
+    cut: list[int]
 
 
 def share_budget(wanted: list[int], budget: int) -> list[int]:
@@ -240,9 +246,10 @@ class ViewBuilder:
             places (`Sequence[int]`): Where each of the text's own subword tokens stands in it.
             knowledge (`Knowledge`): What to add.
         """
-        view, positions, cut = list(text), list(range(len(text))), 0
-        if knowledge.insertions:
-            view, positions, cut = self._with_glosses(text, places, knowledge.insertions)
+        view, positions, cut = list(text), list(range(len(text))), []
+        if self.settings.placement == "inline":
+            view, positions, glosses_cut = self._with_glosses(text, places, knowledge.insertions)
+            cut.append(glosses_cut)
         given = share_budget(
             [len(column) for column in knowledge.columns],
             self.settings.max_length - len(view) - len(self.suffix) * sum(map(bool, knowledge.columns)),
@@ -250,7 +257,7 @@ class ViewBuilder:
         for column, count in zip(knowledge.columns, given, strict=True):
             if count:
                 view += [*column[:count], *self.suffix]
-            cut += len(column) - count
+            cut.append(len(column) - count)
         return KnowledgeView(view, positions, cut)
 
     def _with_glosses(
@@ -349,11 +356,13 @@ def build_features(
         desc="Word pieces",
     )
     if settings.knowledge_columns:
-        cut = [count for count in features["cut_tokens"] if count]
-        if cut:
+        cut = [sum(column) for column in zip(*features["cut_tokens"], strict=True)]
+        rows = sum(1 for row in features["cut_tokens"] if any(row))
+        if rows:
+            counts = ", ".join(f"{name} {count}" for name, count in zip(settings.sources, cut, strict=True))
             logger.warning(
-                "%d of %d knowledge views were cut to %d subword tokens; %d tokens were cut. Summarize long knowledge "
-                "with `cotpd knowledge summarize` to keep it.", len(cut), len(features), settings.max_length, sum(cut),
+                "%d of %d knowledge views were cut to %d subword tokens; tokens cut: %s. Summarize long knowledge with "
+                "`cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
             )  # fmt: skip
         features = features.remove_columns("cut_tokens")
     return features

@@ -61,6 +61,8 @@ def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
     """
     units: list[tuple[int, int, bool]] = []
     for word in _WORD.finditer(text):
+        if word.group().isspace():  # Python counts a few control characters that the expression does not
+            continue
         joined = bool(units) and units[-1][1] == word.start() and text[word.start() - 1] in "#@＃＠"
         joined = joined and word.group()[0].isalnum()
         for unit in _UNIT.finditer(text, word.start(), word.end()):
@@ -143,10 +145,15 @@ def split_at_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
             step["add_prefix_space"] = True
     state["normalizer"] = {"type": "Sequence", "normalizers": normalizers} if normalizers else None
     state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*_WORD_STEPS, *inner]}
-    # the object behind a tokenizer keeps truncation, padding and added tokens; only these two steps change
+    # such a step would take the added space for a space of the text, and cut a character off the word's offsets
+    for step in _steps(state["post_processor"], "processors"):
+        if "trim_offsets" in step:
+            step["trim_offsets"] = False
+    # the object behind a tokenizer keeps truncation, padding and added tokens
     changed = Tokenizer.from_str(json.dumps(state))
     backend = tokenizer.backend_tokenizer
     backend.normalizer, backend.pre_tokenizer = changed.normalizer, changed.pre_tokenizer
+    backend.post_processor = changed.post_processor
     glued, apart = (
         tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("(ab ab),\nab", "( ab ab ) , ab")
     )
