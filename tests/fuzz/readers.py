@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from modeling_cotpd.arguments import read_recipe
 from modeling_cotpd.augmentation.entity_list import read_names
 from modeling_cotpd.data.conll import read_own_conll, read_published_conll
 from modeling_cotpd.data.joins import read_provenance, read_texts
@@ -30,6 +29,7 @@ from modeling_cotpd.knowledge.post import find_post_files as find_teacher_files
 from modeling_cotpd.knowledge.prediction import find_json
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.training.arguments import read_recipe
 
 REFUSALS = (CoTPDError, MalformedAnswer)
 SCRATCH = Path(tempfile.mkdtemp(prefix="fuzz-"))
