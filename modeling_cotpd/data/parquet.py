@@ -17,6 +17,8 @@ MAX_UNPACKED_BYTES = 1 << 30
 MAX_RATIO = 100
 """How many times its size a larger file may unpack to: texts seldom reach 20."""
 BATCH_ROWS = 1000
+LARGE_COLUMN, LARGE_BATCH_ROWS = 1 << 26, 16
+"""A row group with a larger column than this, unpacked, is read so many rows at a time."""
 BROKEN = (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError)
 """What pyarrow raises on files that are not what they should be."""
 
@@ -73,35 +75,40 @@ def read_batches(path: str | os.PathLike, columns: Sequence[str] | None = None) 
     """Batches of at most a thousand rows of a Parquet file; see `parquet_rows`.
 
     A text that is stored once and used by every row takes no space in the file, and neither does a compressed one. So
-    each row group is measured before its texts are unpacked: by what the file says of itself, then with every text
-    read as a number into the list of different texts.
+    row groups are measured before their texts are unpacked: by what the file says of itself, then with every text read
+    as a number into the list of different texts. Larger row groups are read a few rows at a time instead.
     """
     limit = _limit(path)
     with open_parquet(path) as file:
         try:
-            names = file.schema_arrow.names
-            wanted = names if columns is None else [name for name in names if name in columns]
-            texts = [
-                leaf.path_in_schema
-                for group in range(min(1, file.metadata.num_row_groups))
-                for leaf in _leaves(file, group, wanted)
-                if leaf.physical_type == "BYTE_ARRAY"
-            ]
+            wanted = [name for name in file.schema_arrow.names if columns is None or name in columns]
+            groups = [_leaves(file, group, wanted) for group in range(file.metadata.num_row_groups)]
+            total = sum(max(leaf.total_uncompressed_size, 8 * leaf.num_values) for group in groups for leaf in group)
+            if total > limit or any(_is_suspicious(leaf) for group in groups for leaf in group):
+                raise _too_large(path, limit)
+            large = [any(leaf.total_uncompressed_size > LARGE_COLUMN for leaf in group) for group in groups]
+            texts = [leaf.path_in_schema for leaf in (groups or [[]])[0] if leaf.physical_type == "BYTE_ARRAY"]
             total = 0
             with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as packed:
-                for group in range(file.metadata.num_row_groups):
-                    leaves = _leaves(file, group, wanted)
-                    said = sum(max(leaf.total_uncompressed_size, 8 * leaf.num_values) for leaf in leaves)
-                    if total + said > limit:
-                        raise _too_large(path, limit)
-                    table = packed.read_row_group(group, columns=wanted, use_threads=False)
-                    total += sum(_unpacked_bytes(chunk) for column in table.columns for chunk in column.chunks)
-                    del table
+                for group, is_large in enumerate(large):
+                    if not is_large:
+                        table = packed.read_row_group(group, columns=wanted, use_threads=False)
+                        total += sum(_unpacked_bytes(chunk) for column in table.columns for chunk in column.chunks)
+                        if total > limit:
+                            raise _too_large(path, limit)
+            for group, is_large in enumerate(large):
+                rows = LARGE_BATCH_ROWS if is_large else BATCH_ROWS
+                for batch in file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=False):
+                    total += batch.nbytes if is_large else 0
                     if total > limit:
                         raise _too_large(path, limit)
-                    yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=wanted)
+                    yield batch
         except BROKEN as error:
             raise _broken(path, error) from None
+
+
+def _is_suspicious(leaf: pyarrow.parquet.ColumnChunkMetaData) -> bool:
+    return leaf.total_uncompressed_size > max(LARGE_COLUMN, MAX_RATIO * leaf.total_compressed_size)
 
 
 def _leaves(file: pyarrow.parquet.ParquetFile, group: int, wanted: Sequence[str]) -> list:
