@@ -366,8 +366,8 @@ def build_features(
         if rows:
             counts = ", ".join(f"{name} {count}" for name, count in zip(settings.sources, cut, strict=True))
             logger.warning(
-                "%d of %d knowledge views were cut to %d subword tokens; tokens cut: %s. Summarize long knowledge with "
-                "`cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
+                "%d of %d knowledge views were cut to %d subword tokens; tokens cut: %s. Summarize long knowledge "
+                "with `cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
             )  # fmt: skip
         features = features.remove_columns("cut_tokens")
     return features
