@@ -139,7 +139,7 @@ class CoTPDTrainer(Trainer):
             )
         if data_collator is None and processing_class is not None:
             data_collator = CoTPDCollator(processing_class.pad_token_id, 8 if args.device.type == "cuda" else None)
-        if "compute_metrics" not in kwargs:
+        if kwargs.get("compute_metrics") is None:
             kwargs.setdefault("preprocess_logits_for_metrics", highest_label)
         limit, args.save_total_limit = args.save_total_limit, None  # CompleteCheckpoints rotates them
         super().__init__(
