@@ -140,8 +140,10 @@ def test_travelling_files_look_one_way():
         "markers_cotpd": set(),
         "encoder_cotpd": set(),
         "pipeline_cotpd": {"markers_cotpd"},
+        "pretrained_cotpd": {"configuration_cotpd", "crf_cotpd", "encoder_cotpd", "prompt_cotpd"},
         "modeling_cotpd": {
-            "configuration_cotpd", "crf_cotpd", "encoder_cotpd", "outputs_cotpd", "pipeline_cotpd", "prompt_cotpd",
+            "configuration_cotpd", "crf_cotpd", "encoder_cotpd", "outputs_cotpd", "pipeline_cotpd", "pretrained_cotpd",
+            "prompt_cotpd",
         },
     }  # fmt: skip
     assert {path.stem for path in TRAVELLERS} == set(order)

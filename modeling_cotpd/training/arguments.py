@@ -150,9 +150,8 @@ def find_recipe(name: str) -> Path:
         path.stem: path for path in sorted((SHIPPED if SHIPPED.is_dir() else CLONE / "configuration").glob("*.yaml"))
     }
     if name not in known:
-        raise SettingError(
-            f"There is no recipe {name!r}.", fix=did_you_mean(name, known, f"The recipes are {', '.join(sorted(known))}.")
-        )
+        fix = did_you_mean(name, known, f"The recipes are {', '.join(sorted(known))}.")
+        raise SettingError(f"There is no recipe {name!r}.", fix=fix)
     return known[name]
 
 

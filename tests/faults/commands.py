@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import run_mner
 import torch
 import transformers
 from published_runs import write_run
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from stub_server import StubServer
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
+import run_mner
 from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.data.prepare import prepare
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared

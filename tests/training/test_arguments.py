@@ -140,7 +140,9 @@ class TestRecipes:
         with pytest.raises(SettingError) as error:
             read_recipe(tmp_path / "r.yaml", ["seed"])
         assert len(str(error.value)) < 1000
-        assert {"aliases": "aliases", "size": "more than 1,000,000 bytes", "depth": "not YAML"}[kind] in str(error.value)
+        assert {"aliases": "aliases", "size": "more than 1,000,000 bytes", "depth": "not YAML"}[kind] in str(
+            error.value
+        )
 
     def test_a_recipe_by_its_name(self, tmp_path):
         name = RECIPES[0].stem

@@ -12,7 +12,6 @@ from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.markers_cotpd import add_entity_markers
-from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets, align_distributions, log_mean
 from modeling_cotpd.training.losses import distillation_kl
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import run_mner
-import run_mre
 import torch
 import transformers
 from hub_stand_in import WRITER, HubStandIn, use_hub
@@ -19,6 +17,8 @@ from safetensors.torch import load_file
 from seqeval.metrics import f1_score, precision_score, recall_score
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
+import run_mner
+import run_mre
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.entities import EntityReader, entity_tags
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
@@ -140,7 +140,7 @@ def texts_of(folder: Path) -> list[Path]:
 
 class TestWhatARunLeaves:
     def test_files(self, finished):
-        for task, folder in finished.items():
+        for folder in finished.values():
             names = {path.name for path in folder.iterdir()}
             expected = {"model.safetensors", "config.json", "tokenizer.json", "results.json", "README.md", "run.json"}
             assert expected | {"predictions.test.jsonl", "predictions.validation.jsonl"} <= names
@@ -348,7 +348,9 @@ class TestRefusals:
             run_task("mner", places, tmp_path / "out", {"prompt_type": "soft"})
 
     def test_a_text_longer_than_the_encoder(self, places, tmp_path):
-        with pytest.raises(DataError, match=r"row 'train-\d+': The text has \d+ subword tokens; the model reads at most 2 "):
+        with pytest.raises(
+            DataError, match=r"row 'train-\d+': The text has \d+ subword tokens; the model reads at most 2 "
+        ):
             run_task("mner", places, tmp_path / "out", {"prompt_length": 62})
 
 
