@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from modeling_cotpd.data.bio import entities, orphans
 from modeling_cotpd.data.duplicates import Pair, find_pairs
 from modeling_cotpd.data.prepared import read_prepared
-from modeling_cotpd.data.refusals import empty_talk
+from modeling_cotpd.data.refusals import refusal_kind
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, gold_hash
 from modeling_cotpd.data.sources import KNOWN_COPIES
 from modeling_cotpd.errors import SettingError
@@ -167,7 +167,7 @@ def find_empty_talk(split: Dataset) -> dict[str, dict]:
     for column in KNOWLEDGE_COLUMNS:
         ids = defaultdict(list)
         for name, text in zip(split["id"], split[column], strict=True):
-            if kind := empty_talk(text):
+            if kind := refusal_kind(text):
                 ids[kind].append(name)
         if ids:
             found[column] = {kind: {"rows": len(names), "examples": names[:EXAMPLES]} for kind, names in ids.items()}
