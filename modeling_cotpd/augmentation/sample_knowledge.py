@@ -2,10 +2,10 @@
 
 from collections.abc import Generator, Sequence
 
-from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.augmentation.renaming import Renaming, rename, with_full_name
 from modeling_cotpd.augmentation.candidate import IMAGE, Candidate
 from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, AugmentPlan, opening
+from modeling_cotpd.augmentation.renaming import Renaming, rename, with_full_name
+from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.schema import COT_COLUMNS
 from modeling_cotpd.knowledge.answer import SKIPPED, Answer
 from modeling_cotpd.knowledge.explanation import explain

@@ -15,7 +15,7 @@ from modeling_cotpd.files import atomic_write, json_line, require_empty, write_j
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, MISSING, SKIPPED, WAITING
 from modeling_cotpd.knowledge.conversation import Job
 from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain
-from modeling_cotpd.knowledge.post import PostFile, all_posts, check_ids, count_posts, find_post_files, is_prepared
+from modeling_cotpd.knowledge.post import PostFile, check_ids, count_posts, find_post_files, is_prepared
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 

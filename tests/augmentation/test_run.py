@@ -15,8 +15,8 @@ from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
-from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.prompt import load_prompts
 
 PEOPLE = ["Mira Holt", "Dario Fenn", "Lena Aske", "Otto Brand", "Ines Quarry", "Juno Marsh"]
 

@@ -1,11 +1,11 @@
 import pytest
 from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, spans_of
 
-from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.tokenization import Tokenization
 from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED
+from modeling_cotpd.augmentation.lexicon import Lexicon
 from modeling_cotpd.augmentation.sample import read_sample
 from modeling_cotpd.augmentation.style import restyle, rewrite_in
+from modeling_cotpd.augmentation.tokenization import Tokenization
 from modeling_cotpd.knowledge.answer import CUT, FAILED, REFUSED, Answer
 
 POST = mner("Mira Holt sings for # Otters !", ("PER", "Mira Holt"), ("ORG", "Otters"), **KNOWLEDGE)
