@@ -92,7 +92,8 @@ class CaptionFiles:
             for line in path.read_bytes().split(b"\n")[:-1]:
                 with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                     row = json.loads(line)
-                    found[row["image"]] = row["text"]
+                    if isinstance(row["text"], str):
+                        found[row["image"]] = row["text"]
         return found
 
     def write(self, captions: dict[str, Caption]) -> Counter:
@@ -399,11 +400,12 @@ def _caption_locally(
 
     The next batch is read from disk while the model works on this one.
     """
-    requests = []
+    missing: dict[str, Request] = {}  # by key, because equal pictures get one caption
     for job in jobs:
-        dialogue = Dialogue(job)
-        if dialogue.request is not None and store.get(dialogue.request.key).status not in (ANSWERED, EMPTY):
-            requests.append(dialogue.request)
+        request = Dialogue(job).request
+        if request is not None and store.get(request.key).status not in (ANSWERED, EMPTY):
+            missing[request.key] = request
+    requests = list(missing.values())
     if not requests:
         return
     chunks = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]

@@ -74,7 +74,10 @@ def test_an_odd_bill_costs_no_answer(count):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "Quill."}], "Quill."),
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "Quill."}],
+            "Quill.",
+        ),
         ([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "Qu"}, "ill."], "Quill."),
         ({"type": "text", "text": {"value": "Quill."}}, "Quill."),
         ([], ""),

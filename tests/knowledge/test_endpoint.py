@@ -203,7 +203,10 @@ def test_settings_are_checked(monkeypatch):
 @pytest.mark.parametrize(
     ("message", "extra"),
     [
-        ("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", {}),
+        (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            {},
+        ),
         ("bad request", {"param": "max_tokens", "code": "unsupported_parameter"}),
     ],
 )
@@ -234,7 +237,9 @@ def test_parameters_that_the_model_refuses_are_renamed_or_left_out_once(message,
             try:
                 return [
                     await client.ask(
-                        Request(settings.endpoint, "noun", "p", settings.body([{"role": "user", "content": str(number)}]))
+                        Request(
+                            settings.endpoint, "noun", "p", settings.body([{"role": "user", "content": str(number)}])
+                        )
                     )
                     for number in range(3)
                 ]
@@ -380,7 +385,9 @@ def test_answers_in_other_character_sets_are_read():
     class Latin(StubServer):
         async def respond(self, body, writer):
             data = json.dumps(completion("caf\u00e9"), ensure_ascii=False).encode("latin-1")
-            head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=iso-8859-1\r\ncontent-length: {len(data)}"
+            head = (
+                f"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=iso-8859-1\r\ncontent-length: {len(data)}"
+            )
             writer.write(f"{head}\r\n\r\n".encode() + data)
             await writer.drain()
             return True
