@@ -16,8 +16,9 @@ from modeling_cotpd.knowledge.mentions import fold
 from modeling_cotpd.knowledge.request import Request
 
 _INTRODUCTION = re.compile(
-    r"(?:sure|certainly|of course|absolutely|okay|ok|yes|great|here(?:'s| is| are| you go)|the (?:tweet|text|post|sentence))\b"
-    r"[^\n]{0,100}?:\s*|(?:sure|certainly|of course|absolutely|okay|ok)[!.,]+\s*$",
+    r"(?:sure|certainly|of course|absolutely|okay|ok|yes|great|here(?:'s| is| are| you go)"
+    r"|the (?:tweet|text|post|sentence))\b[^\n]{0,100}?:\s*"
+    r"|(?:sure|certainly|of course|absolutely|okay|ok)[!.,]+\s*$",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
@@ -26,11 +27,12 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _REMARK = re.compile(
-    r"(?:let me know|hope (?:this|that|it)|i hope (?:this|that)|feel free|would you like|do you want (?:me|another)|is there anything"
-    r"|(?:please )?note(?: that)?\b|explanation\b|this (?:version|rewrite|tweet|post|text|keeps|uses|maintains)|the (?:tweet|rewrite|text|"
-    r"version) (?:keeps|uses|above|is)|i(?:'ve| have)? (?:kept|added|used|changed|made|tried|replaced|rewrote|maintained)"
-    r"|if you (?:want|need|would|have|like)|another (?:option|version)|alternatively|or[,:]|happy to|changes made|character count|\d+ characters"
-    r"|end of|---|meaning)\b",
+    r"(?:let me know|(?:i )?hope (?:this|that|it)|feel free|would you like|do you want (?:me|another)"
+    r"|is there anything|(?:please )?note(?: that)?\b|explanation\b|meaning|alternatively|or[,:]|happy to|end of|---"
+    r"|this (?:version|rewrite|tweet|post|text|keeps|uses|maintains)"
+    r"|the (?:tweet|rewrite|text|version) (?:keeps|uses|above|is)"
+    r"|i(?:'ve| have)? (?:kept|added|used|changed|made|tried|replaced|rewrote|maintained)"
+    r"|if you (?:want|need|would|have|like)|another (?:option|version)|changes made|character count|\d+ characters)\b",
     re.IGNORECASE,
 )
 _NOTE = re.compile(

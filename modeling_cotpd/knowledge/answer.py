@@ -152,7 +152,7 @@ def read_answer(body: str, attempts: int = 1) -> Answer:
 
 
 def _text_of(content: object) -> str:
-    """A message's content: a text, or the text parts of a list of typed parts; parts that hold thoughts are skipped."""
+    """A message's content: a text, or the text parts of a list of typed parts, without those that hold thoughts."""
     if content is None:
         return ""
     if isinstance(content, str):

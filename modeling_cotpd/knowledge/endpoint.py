@@ -19,7 +19,7 @@ import openai
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, REFUSED, Answer, MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.request import Request, endpoint_name
-from modeling_cotpd.text_safety import Redactor, storable
+from modeling_cotpd.text_safety import Redactor, printable, storable
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +31,25 @@ RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_
 OPTIONAL = ("temperature", *RENAMED)
 """The parameters that every request has by default, so that the client may leave them out where they are refused."""
 _UNSUPPORTED = re.compile(
-    r"unsupported|not (?:be )?support|n't support|unrecognized|unknown|unexpected|not (?:be )?(?:permitted|allowed|accepted)"
+    r"unsupported|not (?:be )?support|n't support|unrecognized|unknown|unexpected|not (?:be )?(?:permitted|allowed"
+    r"|accepted)"
     r"|extra inputs?|additional propert|deprecated|only the default|only (?:\w+ )?supports?|no longer|use '?max_",
     re.IGNORECASE,
 )
 _FILTERED = re.compile(
-    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|safety (?:system|polic|setting|reason)|flagged"
-    r"|data.?inspection|inappropriate|usage polic|sensitive (?:content|information|word)|prohibited.?content|violat|guardrail"
+    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|safety (?:system|polic|setting"
+    r"|reason)|flagged"
+    r"|data.?inspection|inappropriate|usage polic|sensitive (?:content|information|word)|prohibited.?content|violat"
+    r"|guardrail"
     r"|risk.?control|invalid_prompt|high risk|unsafe",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
-    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|too (?:long|many (?:input |prompt )?tokens)"
+    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|too (?:long"
+    r"|many (?:input |prompt )?tokens)"
     r"|(?:prompt|input|request|context|image)s? (?:\w+ )?(?:is |are )?too large"
-    r"|(?:exceed|longer|larger|more)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)|string_above_max_length|token limit"
+    r"|(?:exceed|longer|larger|more)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)"
+    r"|string_above_max_length|token limit"
     r"|input length|reduce (?:the|your) (?:length|prompt|input)",
     re.IGNORECASE,
 )
@@ -273,7 +278,7 @@ class ChatClient:
         name = next((name for name in named if name in OPTIONAL and name in sent), None)
         if name is None or not (_UNSUPPORTED.search(f"{body.get('code')} {message}")):
             return False
-        # Another worker may have learned it while this request was under way; then nothing changes here. Of "use max_completion_tokens instead", the first name that was sent is the one refused.
+        # Another worker may have learned it while this request was under way; then nothing changes here.
         original = next((key for key, value in self._renamed.items() if value == name), name)
         other = RENAMED.get(name) if original == name else None
         if self._renamed.get(original, original) == name:
@@ -360,7 +365,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _message_of(error: openai.APIStatusError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     message = body.get("message") or body.get("detail") or error.response.text or error.message
-    return storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False))
+    return printable(storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)))
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Posts as the language model sees them, read one after another from prepared folders, Parquet shards or JSON Lines."""
+"""Posts as the language model sees them, read one by one from prepared folders, Parquet shards or JSON Lines."""
 
 import itertools
 import os
@@ -155,7 +155,7 @@ def find_post_files(source: str | os.PathLike, splits: Iterable[str] = ()) -> li
     """Return the files of posts at a place.
 
     Args:
-        source (`str` or `os.PathLike`): A prepared folder, a folder of `.parquet` or `.jsonl` shards, or one such file.
+        source (`str` or `os.PathLike`): A prepared folder, a folder of `.parquet` or `.jsonl` shards, or one file.
         splits (`Iterable[str]`): Names to keep (splits or shards); all by default.
 
     Raises:

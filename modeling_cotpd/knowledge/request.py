@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LONGEST_SIDE = 1024
-"""Pictures are sent with this many pixels on their longer side at most: endpoints scale to about that or bill by size."""
+"""Most pixels of the longer side of a picture that is sent: endpoints scale to about that or bill by size."""
 
 
 def endpoint_name(base_url: str) -> str:

@@ -33,7 +33,7 @@ class SummaryPlan:
     Args:
         settings (`EndpointSettings`): Which model is asked.
         prompt (`Prompt`): The prompt `summarize`, with the fields `words` and `explanation`.
-        budgets (`dict[str, int]`): Grain to the most subword tokens it may have; a grain that is not named stays as it is.
+        budgets (`dict[str, int]`): Grain to the most subword tokens it may have; others stay as they are.
         count (`Callable[[str], int]`): Number of subword tokens of a text, without special tokens.
 
     Raises:

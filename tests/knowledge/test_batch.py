@@ -8,6 +8,7 @@ from stub_server import completion, default_answer
 from modeling_cotpd import files
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge.batch import BatchWriter, read_batch
+from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.images import image_folder

@@ -204,7 +204,7 @@ def test_settings_are_checked(monkeypatch):
     ("message", "extra"),
     [
         (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "Unsupported parameter: 'max_tokens' is not supported here. Use 'max_completion_tokens' instead.",
             {},
         ),
         ("bad request", {"param": "max_tokens", "code": "unsupported_parameter"}),

@@ -117,7 +117,7 @@ def test_a_prompt_may_show_the_post_itself_and_a_system_prompt_comes_first():
 
 
 def test_a_vision_model_sees_the_picture_instead_of_the_caption(tmp_path):
-    Image.new("RGB", (3000, 20)).save(tmp_path / "1.png")
+    Image.new("RGB", (3000, 40)).save(tmp_path / "1.png")
     requests, _ = talk(image_folder=image_folder(tmp_path))
     picture, text = requests[2].body["messages"][0]["content"]
     assert picture["image_url"]["url"].startswith("sha256:")
