@@ -15,10 +15,11 @@ from modeling_cotpd.knowledge.answer import FINAL, Answer
 from modeling_cotpd.knowledge.mentions import fold
 from modeling_cotpd.knowledge.request import Request
 
+_OPENER = r"(?:sure|certainly|of course|absolutely|okay|ok|great|yes|alright)(?: thing)?"
 _INTRODUCTION = re.compile(
-    r"(?:sure|certainly|of course|absolutely|okay|ok|yes|great|here(?:'s| is| are| you go)"
-    r"|the (?:tweet|text|post|sentence))\b[^\n]{0,100}?:\s*"
-    r"|(?:sure|certainly|of course|absolutely|okay|ok)[!.,]+\s*$",
+    rf"(?:{_OPENER}[,!.:]*\s+)?(?:here(?:'s| is| are| you)|this is|below is|the)\b[^\n:]{{0,60}}?"
+    r"\b(?:tweet|version|text|post|rewrite|rewritten|sentence|style|transformation|it is|go|are|option|result)\b"
+    rf"[^\n:]{{0,40}}:\s*|{_OPENER}[!.,]*\s*$",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
@@ -28,7 +29,7 @@ _LABEL = re.compile(
 )
 _REMARK = re.compile(
     r"(?:let me know|(?:i )?hope (?:this|that|it)|feel free|would you like|do you want (?:me|another)"
-    r"|is there anything|(?:please )?note(?: that)?\b|explanation\b|meaning|alternatively|or[,:]|happy to|end of|---"
+    r"|is there anything|(?:please )?note(?: that)?\b|explanation\b|meaning|alternatively|or(?=[,:])|happy to|end of"
     r"|this (?:version|rewrite|tweet|post|text|keeps|uses|maintains)"
     r"|the (?:tweet|rewrite|text|version) (?:keeps|uses|above|is)"
     r"|i(?:'ve| have)? (?:kept|added|used|changed|made|tried|replaced|rewrote|maintained)"

@@ -104,6 +104,10 @@ def test_an_unlabelled_post_stays_unlabelled():
         ("Go Otters!\n#win", "Go Otters! #win"),
         ("#Otters win", "#Otters win"),
         ("Sure thing Otters win", "Sure thing Otters win"),
+        ("Great news: Otters win", "Great news: Otters win"),
+        ("Here we are: Otters!", "Here we are: Otters!"),
+        ("Sure!\n\nGo Otters!", "Go Otters!"),
+        ("Sure, here is your rewritten tweet:\nGo Otters!", "Go Otters!"),
     ],
 )
 def test_what_models_put_around_a_rewrite_is_taken_off(answer, text):
