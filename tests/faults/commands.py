@@ -19,9 +19,10 @@ from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepa
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.inference import run as inference_run
 from modeling_cotpd.knowledge.elicit import elicit
-from modeling_cotpd.knowledge.explanation import Plan
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.runner import Asking
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
@@ -144,14 +145,13 @@ def predicting(root: Path) -> Long:
 
 def eliciting(root: Path, server: StubServer) -> Long:
     """Twelve posts, three grains each."""
-    settings = TeacherSettings("stub", base_url=server.base_url, first_delay=0.01, retries=1)
+    settings = EndpointSettings("stub", base_url=server.base_url, first_delay=0.01, retries=1)
 
     def start(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         if not (folder / "out").exists():
-            elicit(
-                root / "data", folder / "out", folder / "store.sqlite", Plan(settings, load_prompts()), concurrency=2
-            )
+            plan = ElicitationPlan(settings, load_prompts())
+            elicit(root / "data", folder / "out", folder / "store.sqlite", plan, Asking(concurrency=2))
 
     def result(folder: Path) -> object:
         return {name: split.to_list() for name, split in read_prepared(folder / "out")[0].items()}
