@@ -60,7 +60,7 @@ ALLOWED = [
     ({"evaluation"}, {"errors", "data.schema", "metrics"}),
     ({"results"}, {"errors", "evaluation"}),
     ({"lora"}, {"arguments", "modeling_cotpd"}),
-    ({"knowledge"}, {"errors", "data", "knowledge", "metrics"}),
+    ({"knowledge"}, {"errors", "files", "data", "knowledge", "metrics"}),
     ({"augmentation"}, {"errors", "data", "knowledge", "augmentation"}),
 ]
 ON_TOP = {"experiments", "cli", "demo"}
