@@ -53,5 +53,5 @@ def label(
     typer.echo(f"{made['labelled_from_lists']:,} posts labelled, {made['left_unlabelled']:,} left unlabelled")
     typer.echo("; ".join(f"{reason}: {count:,}" for reason, count in made["listed_mentions"].items()))
     for name, scores in results["splits"].items():
-        typer.echo(f"{name}: F1 {scores['list']['f1']:.1%}")
+        typer.echo(f"{name}: F1 {scores['knowledge']['f1']:.1%}")
     typer.echo(f"Written to {out}")

@@ -19,6 +19,8 @@ from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 
 GOLD, LIST, UNLABELLED = "gold", "list", ""
 """Values of the column `label_source`."""
+VIEW = "knowledge"
+"""What the results of a training run call the view that reads knowledge."""
 LABEL_COLUMNS = {
     "label_source": Value("string"),
     "list_entities": List(
@@ -52,8 +54,9 @@ def label_folder(
             in the copy.
         sample_seed (`int`): The seed of that sample.
         threshold (`float`, *optional*): The lowest score of an entity; cross-validation chooses it by default.
-        evaluate (`bool`): Also write `results.json` and `predictions.SPLIT.jsonl`: scores on all gold labels of
-            validation, test and, as `unlabelled`, of the training posts whose labels were ignored.
+        evaluate (`bool`): Also write `results.json` and `predictions.SPLIT.jsonl` as a training run does: scores on
+            the gold labels of every other split. `results.json` also has those on `unlabelled`, the training posts
+            whose labels were ignored.
 
     Returns:
         `dict`: What `results.json` holds; `splits` is empty without `evaluate`.
@@ -84,8 +87,14 @@ def label_folder(
         "left_unlabelled": len(rows) - sum(map(_has_candidate, rows)),
         "listed_mentions": dict(reasons.most_common()),
     }
-    results: dict = {"task": info.task, "dataset": asdict(info), "labels": made, "splits": {}}
-    to_score = {**{name: split for name, split in splits.items() if name != "train"}, "unlabelled": rest}
+    results: dict = {
+        "task": info.task,
+        "dataset": asdict(info),
+        "reading": "words",
+        "train_rows": len(labelled),
+        "labels": made,
+        "splits": {},
+    }
     written = DatasetInfo(**{**asdict(info), "provenance": {**info.provenance, "labels": made}})
     with staged_folder(out) as staging:
         write_prepared({**splits, "train": _with_labels(train, known, rows, info.label_names)}, written, staging)
@@ -93,12 +102,8 @@ def label_folder(
             file.writelines(
                 json_line(reject) for id, row in zip(rest["id"], rows, strict=True) for reject in _rejects(id, row)
             )
-        for name, split in to_score.items() if evaluate else ():
-            gold = [i for i, tags in enumerate(split["ner_tags"]) if tags is not None]
-            if gold:
-                path = staging / f"predictions.{name}.jsonl"
-                results["splits"][name] = {LIST: _evaluate(labeller, split.select(gold), info.label_names, path)}
         if evaluate:
+            results["splits"] = _evaluate_all(labeller, splits, rest, info.label_names, staging)
             write_json(staging / "results.json", results)
     return results
 
@@ -153,13 +158,31 @@ def _rejects(id: str, row: Sequence[ListedMention]) -> list[dict]:
     return lines
 
 
-def _evaluate(labeller: ListLabeller, split: Dataset, label_names: Sequence[str], path: Path) -> dict:
-    """Scores on a split with gold labels; writes predictions in the form of a training run."""
+def _evaluate_all(
+    labeller: ListLabeller, splits: dict[str, Dataset], rest: Dataset, label_names: Sequence[str], folder: Path
+) -> dict[str, dict]:
+    """Scores of every split but the training split, and of the rest of that; writes predictions."""
+    results = {}
+    for name, split in {**splits, "train": rest}.items():
+        gold = [index for index, tags in enumerate(split["ner_tags"]) if tags is not None]
+        if not gold:
+            continue
+        scores, predictions = _evaluate(labeller, split.select(gold), label_names)
+        if name == "train":
+            results["unlabelled"] = {VIEW: scores}
+            continue
+        results[name] = {VIEW: scores}
+        with atomic_write(folder / f"predictions.{name}.jsonl") as file:
+            file.writelines(map(json_line, predictions))
+    return results
+
+
+def _evaluate(labeller: ListLabeller, split: Dataset, label_names: Sequence[str]) -> tuple[dict, list[dict]]:
+    """Scores and predictions on a split with gold labels."""
     rows = labeller(split)
     tags = [bio_tags(row, len(tokens)) for row, tokens in zip(rows, split["tokens"], strict=True)]
     gold = [[label_names[tag] for tag in row] for row in split["ner_tags"]]
-    with atomic_write(path) as file:
-        for id, tokens, wanted, found in zip(split["id"], split["tokens"], gold, tags, strict=True):
-            file.write(json_line({"id": id, "tokens": tokens, "gold": wanted, LIST: found}))
+    columns = zip(split["id"], split["tokens"], gold, tags, strict=True)
+    predictions = [dict(zip(("id", "tokens", "gold", VIEW), values, strict=True)) for values in columns]
     spans = [entities(row, lenient=True) for row in gold]
-    return {**entity_scores(tags, gold), "calibration_error": labeller.calibration_error(rows, spans)}
+    return {**entity_scores(tags, gold), "calibration_error": labeller.calibration_error(rows, spans)}, predictions

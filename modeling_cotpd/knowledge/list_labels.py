@@ -1,5 +1,6 @@
 """Labels from lists: which of the mentions that a language model listed are entities, and of which type."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -61,7 +62,9 @@ class ListLabeller:
             raise _too_few(posts, classes)
         self._vectorizer = CountVectorizer(analyzer=_features_of, binary=True)
         inputs = self._vectorizer.fit_transform(_candidates(rows))
-        folds = list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0).split(inputs, classes, owners))
+        with warnings.catch_warnings():  # a type that few posts have is usual when labels are few
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            folds = list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0).split(inputs, classes, owners))
         if any(len(set(classes[seen])) < 2 for seen, _ in folds):
             raise _too_few(posts, classes)
         held_out = {value: self._held_out(inputs, classes, folds, value) for value in REGULARIZATION}

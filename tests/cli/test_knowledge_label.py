@@ -23,5 +23,5 @@ def test_a_folder_is_labelled_and_scored(tmp_path):
     results = json.loads(scored.stdout)
     assert results == json.loads((tmp_path / "two/results.json").read_text("utf-8"))
     assert results["labels"]["threshold"] == 0.5 and results["labels"]["sample_seed"] == 1
-    assert results["splits"]["test"]["list"]["f1"] > 0.8
+    assert results["splits"]["test"]["knowledge"]["f1"] > 0.8
     assert "test: F1" in call(tmp_path / "data", "--out", tmp_path / "three", *options, "--evaluate").stdout

@@ -21,7 +21,7 @@ def one_post(tokens, *pairs):
 
 
 def test_names_and_words_that_no_labelled_post_has_are_read_from_their_glosses(labeller):
-    tokens = "Zadie Brook reached Nordhaven before the storm with Pim".split()
+    tokens = ["Zadie", "Brook", "reached", "Nordhaven", "before", "the", "storm", "with", "Pim"]
     (row,) = labeller(
         one_post(tokens, ("Zadie Brook", "singer"), ("Nordhaven", "harbour city"), ("storm", "weather/activity"))
     )
@@ -107,11 +107,14 @@ def test_one_class_alone_is_refused():
         ListLabeller(posts)
 
 
-def test_a_type_that_few_posts_have_is_allowed():
-    posts = make_posts(30, seed=0)
-    rare = posts.map(lambda row, index: {"ner_tags": [0 if index and tag > 2 else tag for tag in row["ner_tags"]]},
-                     with_indices=True)  # fmt: skip
-    assert {each.type for row in ListLabeller(rare)(posts) for each in row if not each.reason} == {"LOC"}
+@pytest.mark.filterwarnings("error")
+def test_a_type_that_one_post_has_is_allowed():
+    rows = list(make_posts(30, seed=0))
+    for number, row in enumerate(rows):
+        row["ner_tags"] = [TAGS[0 if number and tag > 2 else tag] for tag in row["ner_tags"]]
+    rare = make_split(rows, "mner", TAGS, "rare")
+    found = [each.type for row in ListLabeller(rare)(rare) for each in row if not each.reason]
+    assert found.count("LOC") == 30 and found.count("PER") <= 1
 
 
 def test_posts_without_lists_have_no_entities(labeller):

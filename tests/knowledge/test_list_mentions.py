@@ -24,7 +24,7 @@ def scored(start, end, kind, score):
 
 
 def test_every_occurrence_is_a_candidate_and_overlapping_ones_are_kept():
-    tokens = "Lindmere City met Mira Holt in Lindmere".split()
+    tokens = ["Lindmere", "City", "met", "Mira", "Holt", "in", "Lindmere"]
     row = read_list(tokens, listed(("Lindmere City", "club"), ("lindmere", "town"), ("Mira Holt", "singer")))
     assert [(each.start, each.end, each.gloss) for each in row] == [
         (0, 2, "club"), (0, 1, "town"), (6, 7, "town"), (3, 5, "singer"),
