@@ -134,7 +134,7 @@ def _with_labels(
     train: Dataset, known: list[bool], rows: list[list[ListedMention]], label_names: Sequence[str]
 ) -> Dataset:
     ids = {name: number for number, name in enumerate(label_names)}
-    columns = {**train.to_dict(), "label_source": [], "list_entities": []}
+    columns: dict[str, list] = {**train.to_dict(), "label_source": [], "list_entities": []}
     remaining = iter(rows)
     for number, (has, tokens) in enumerate(zip(known, train["tokens"], strict=True)):
         row = [] if has else next(remaining)

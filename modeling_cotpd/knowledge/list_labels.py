@@ -2,10 +2,10 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from scipy.sparse import csr_matrix
 from sklearn.calibration import calibration_curve
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -116,7 +116,7 @@ class ListLabeller:
         known = [{(start, end): numbers[kind] for kind, start, end in row} for row in gold]
         return np.array([known[row].get((each.start, each.end), 0) for row, each in _numbered(rows)], dtype=int)
 
-    def _held_out(self, inputs: csr_matrix, classes: np.ndarray, folds: list, strength: float) -> np.ndarray:
+    def _held_out(self, inputs: Any, classes: np.ndarray, folds: list, strength: float) -> np.ndarray:
         """Probabilities `(candidates, 1 + types)` by models that have not seen the candidate's post."""
         scores = np.zeros((len(classes), len(self.types) + 1))
         for seen, held in folds:

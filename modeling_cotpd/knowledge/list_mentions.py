@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import regex
 
@@ -122,8 +123,12 @@ def resolve(row: Sequence[ListedMention], threshold: float) -> None:
 
 def found_entities(row: Sequence[ListedMention]) -> list[dict]:
     """`start`, `end` (words, end excluded), `type` and `score` of the row's entities, in the order of the text."""
-    found = sorted((each for each in row if not each.reason), key=lambda each: each.start)
-    return [{"start": each.start, "end": each.end, "type": each.type, "score": round(each.score, 4)} for each in found]
+    found = [
+        {"start": each.start, "end": each.end, "type": each.type, "score": round(each.score, 4)}
+        for each in row
+        if not each.reason
+    ]
+    return sorted(found, key=itemgetter("start"))
 
 
 def bio_tags(row: Sequence[ListedMention], words: int) -> list[str]:
