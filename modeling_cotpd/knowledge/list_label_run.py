@@ -141,8 +141,8 @@ def _with_labels(
         columns["label_source"].append(GOLD if has else LIST if _has_candidate(row) else UNLABELLED)
         columns["list_entities"].append(found_entities(row))
         if not has:
-            tags = bio_tags(row, len(tokens)) if _has_candidate(row) else None
-            columns["ner_tags"][number] = tags and [ids[tag] for tag in tags]
+            tags = [ids[tag] for tag in bio_tags(row, len(tokens))]
+            columns["ner_tags"][number] = tags if _has_candidate(row) else None
     return Dataset.from_dict(columns, features=Features({**train.features, **LABEL_COLUMNS}))
 
 
@@ -150,9 +150,12 @@ def _rejects(id: str, row: Sequence[ListedMention]) -> list[dict]:
     lines = []
     for each in row:
         if each.reason:
-            about = {"mention": each.mention, "gloss": each.gloss, "start": each.start, "end": each.end}
-            guess = {"type": each.type, "score": round(each.score, 4)} if each.features else {}
-            lines.append({"id": id, **about, **guess, "reason": each.reason})
+            about: dict = {"id": id, "mention": each.mention, "gloss": each.gloss}
+            if each.start >= 0:
+                about |= {"start": each.start, "end": each.end}
+            if each.features:
+                about |= {"type": each.type, "score": round(each.score, 4)}
+            lines.append({**about, "reason": each.reason})
     if not _has_candidate(row):
         lines.append({"id": id, "reason": "no listed mention to decide on: the post stays unlabelled"})
     return lines

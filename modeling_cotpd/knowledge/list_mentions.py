@@ -21,7 +21,7 @@ class ListedMention:
 
     Args:
         mention, gloss (`str`): As listed.
-        start, end (`int`, *optional*): First word and the one after the last; `None` when it has no place.
+        start, end (`int`): First word and the one after the last; -1 when it has no place.
         features (`tuple[str, ...]`): What the model reads; empty when the mention is no candidate.
         type (`str`), score (`float`): The most probable entity type and its probability.
         reason (`str`): Why it is not an entity; empty for an entity.
@@ -29,8 +29,8 @@ class ListedMention:
 
     mention: str
     gloss: str
-    start: int | None = None
-    end: int | None = None
+    start: int = -1
+    end: int = -1
     features: tuple[str, ...] = field(default=(), repr=False)
     type: str = ""
     score: float = 0.0

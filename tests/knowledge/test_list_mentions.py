@@ -50,7 +50,7 @@ def test_a_mention_covers_the_words_that_it_touches(tokens, place):
 def test_what_has_no_place_says_why():
     row = read_list(["Mira", "sings"], listed(("Varro", "poet"), ("Mira", " "), ("Mira", "singer"), ("MIRA", "girl")))
     assert [(each.start, each.reason, bool(each.features)) for each in row] == [
-        (None, NOT_FOUND, False), (None, NO_GLOSS, False), (0, "", True), (0, REPEATED, False),
+        (-1, NOT_FOUND, False), (-1, NO_GLOSS, False), (0, "", True), (0, REPEATED, False),
     ]  # fmt: skip
 
 
