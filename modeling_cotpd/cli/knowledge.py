@@ -8,6 +8,7 @@ import typer
 
 from modeling_cotpd.cli import teacher_options as options
 from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Nouns, Split, make_plan
+from modeling_cotpd.cli.knowledge_label import label
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.command()(label)
 
 
 def _existing(store: Path) -> Path:
