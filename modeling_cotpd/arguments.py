@@ -134,7 +134,9 @@ def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None = None) -> tuple:
-    """Parse `[RECIPE.yaml] [--flag value ...]` into one instance of every dataclass.
+    """Parse `[RECIPE.yaml ...] [--flag value ...]` into one instance of every dataclass.
+
+    A later recipe overrides an earlier one, and flags override both.
 
     Args:
         dataclass_types (`Sequence[type]`): Such as `(ModelArguments, DataArguments, CoTPDTrainingArguments)`.
@@ -144,18 +146,19 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         SettingError: The recipe is missing or has an unknown key, a flag is unknown, or a value is out of range.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE.yaml] [--flag value ...]")
-    if argv and argv[0].endswith((".yaml", ".yml")):
-        allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
-        recipe = read_recipe(argv.pop(0), allowed)
-        for action in parser._actions:
-            if action.dest in recipe:
-                value = recipe[action.dest]
-                if action.nargs == "+" and isinstance(value, str):
-                    value = [value]  # a list of one
-                elif isinstance(value, int | float) and action.type not in (None, type(value)):
-                    value = str(value)  # argparse converts strings alone, and reports what it can not convert
-                action.default, action.required = value, False
+    parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE.yaml ...] [--flag value ...]")
+    recipe: dict[str, Any] = {}
+    allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
+    while argv and argv[0].endswith((".yaml", ".yml")):
+        recipe |= read_recipe(argv.pop(0), allowed)
+    for action in parser._actions:
+        if action.dest in recipe:
+            value = recipe[action.dest]
+            if action.nargs == "+" and isinstance(value, str):
+                value = [value]  # a list of one
+            elif isinstance(value, int | float) and action.type not in (None, type(value)):
+                value = str(value)  # argparse converts strings alone, and reports what it cannot convert
+            action.default, action.required = value, False
     *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
@@ -163,6 +166,6 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         raise SettingError(
             f"Unknown argument {unknown[0]!r}.",
             place="command line",
-            fix=f"Did you mean {near[0]}?" if near else "A recipe comes first, flags after it.",
+            fix=f"Did you mean {near[0]}?" if near else "Recipes come first, flags after them.",
         )
     return tuple(parsed)
