@@ -51,9 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if not (options.sweeps or options.write or options.check):
         raise SettingError("There is nothing to do.", fix="Name a sweep, or give --write or --check a document.")
-    failed = False
-    for path in options.sweeps:
-        failed |= _run_sweep(read_sweep(path), options)
+    sweeps = [read_sweep(path) for path in options.sweeps]
+    given, failed = _given(sweeps, options.data), False
+    for sweep in sweeps:
+        failed |= _run_sweep(sweep, {name: given[name] for name in given if name in sweep.data}, options)
     for path in options.write:
         document.write(path, options.runs)
         print(f"Written: {path}")
@@ -63,12 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     return FAILED if failed else 0
 
 
-def _run_sweep(sweep: Sweep, options: argparse.Namespace) -> bool:
+def _run_sweep(sweep: Sweep, given: dict[str, Path], options: argparse.Namespace) -> bool:
     """One sweep from data to tables; returns whether a run failed."""
     chosen = replace(sweep, seeds=tuple(int(one) for one in options.seeds.split(","))) if options.seeds else sweep
     plan, whole = Plan(chosen, options.only), Plan(sweep)
     print(f"{sweep.name}: {sweep.title}")
-    given = _given(sweep, options.data)
     wanted = dict.fromkeys(name for run in plan.runs for name in plan.data_of(run))
     if not (options.dry_run or options.tables):
         prepare_all(sweep, wanted, given, options.out, options.source)
@@ -116,14 +116,14 @@ def report(plan: Plan, folders: dict[str, Path], out: Path, save: Path | None = 
     return files
 
 
-def _given(sweep: Sweep, pairs: list[str]) -> dict[str, Path]:
-    given = {}
+def _given(sweeps: list[Sweep], pairs: list[str]) -> dict[str, Path]:
+    given, known = {}, sorted({name for sweep in sweeps for name in sweep.data})
     for pair in pairs:
         name, equals, folder = pair.partition("=")
         if not (name and equals and folder):
             raise SettingError(f"--data takes NAME=DIR, but got {pair!r}.")
-        if name not in sweep.data:
-            raise SettingError(f"{sweep.name} reads no data {name!r}.", fix=f"It reads {', '.join(sweep.data)}.")
+        if name not in known:
+            raise SettingError(f"There is no data {name!r} in a sweep.", fix=f"Known: {', '.join(known)}.")
         if not is_prepared(Path(folder)):
             raise DataError("This is not a prepared folder.", place=folder, fix="Make it with cotpd prepare.")
         given[name] = Path(folder)

@@ -1,4 +1,4 @@
-"""The data of a sweep: folders given on the command line, and folders that `cotpd prepare` or `cotpd augment` makes once."""
+"""The data of a sweep: folders from the command line, and folders that `cotpd` makes once."""
 
 import shlex
 import subprocess
@@ -63,7 +63,7 @@ def _make(preparation: Preparation, folder: Path, base: Path | None, source: Pat
     command += ["--out", str(folder)]
     if preparation.source:
         if source is None:
-            fix = f"Give the folder that holds {preparation.source}/ with --source DIR, or --data {preparation.name}=DIR."
+            fix = f"Give the folder above {preparation.source}/ with --source DIR, or --data {preparation.name}=DIR."
             raise SettingError(f"{preparation.name} is made from published files.", fix=fix)
         command += ["--source", str(source / preparation.source)]
     command += preparation.options

@@ -24,8 +24,7 @@ class Exposure:
 
     Args:
         labelled (`Iterable[Sequence[str]]`): Tokens of the posts that are trained on with their labels.
-        others (`Iterable[Sequence[str]]`): Tokens of the data set's other training posts, used or not, so that all rows
-            of a table are divided alike.
+        others (`Iterable[Sequence[str]]`): Tokens of the data set's other training posts, used or not.
 
     Example:
         >>> exposure = Exposure([["Ada", "sings"]], [["at", "Lindmere", "Hall"]])

@@ -12,7 +12,7 @@ Point = tuple[float, float, float, float]
 
 
 def points(scores: Scores) -> dict[str, dict[str, list[Point]]]:
-    """Per data set and line: x, mean test F1 and its 95 % interval over posts and seeds, in percent, by increasing x."""
+    """Per data set and line: x, mean test F1 and its 95 % interval over posts and seeds, in percent."""
     sweep, found = scores.plan.sweep, {}
     for encoder in sweep.encoders:
         for column in sweep.columns:

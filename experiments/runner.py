@@ -158,8 +158,8 @@ class Runner:
         seconds = [self.estimate(run, times) for run in left]
         rest = duration(None if None in seconds else sum(value for value in seconds if value))
         print(
-            f"[{total - len(left) + 1}/{total}] {time.strftime('%H:%M')} {left[0].title}: about {duration(seconds[0])}, "
-            f"all remaining runs {rest}; log {self.folder(left[0]) / LOG_FILE}",
+            f"[{total - len(left) + 1}/{total}] {time.strftime('%H:%M')} {left[0].title}: about "
+            f"{duration(seconds[0])}, all remaining runs {rest}; log {self.folder(left[0]) / LOG_FILE}",
             flush=True,
         )
 

@@ -125,7 +125,7 @@ class Scores:
         return Cell(row, counts, seen, {seed: _unsure(lines[0]) for seed, lines in found.items()}, places)
 
     def _mixed(self, column: str, encoder: str, name: str) -> Cell:
-        """A cell that takes the knowledge row's predictions for a share of the posts, and the text row's for the rest."""
+        """The knowledge row's predictions for a share of the posts, and the text row's for the rest."""
         row = self.plan.sweep.row(name)
         text, knowledge = (self.cell(column, encoder, row.mix[key]) for key in ("text", "knowledge"))
         counts = {}

@@ -17,7 +17,7 @@ class Retention:
     """The share of the gain by knowledge at test time that the text-only view keeps.
 
     Args:
-        value (`float`): R = (F1 text-only view - F1 without) / (F1 with knowledge - F1 without), from means over seeds.
+        value (`float`): R = (F1 text-only view - F1 without) / (F1 with knowledge - F1 without).
         low, high (`float`): Percentile interval over posts and seeds; infinite where it is not bounded.
     """
 

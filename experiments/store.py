@@ -36,8 +36,8 @@ def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.Dat
         root (`Path`): Where its runs are.
 
     Returns:
-        `tuple[pd.DataFrame, pd.DataFrame]`: Runs, a row per run x split x view; and counts of the test split, a row per
-        run x view x names (all, and for MNER those in each of `exposure.PLACES`), with one list entry per test row.
+        `tuple[pd.DataFrame, pd.DataFrame]`: Runs, a row per run x split x view; and counts of the test split, a row
+        per run x view x names (all, and for MNER those in each of `exposure.PLACES`), with a list entry per test row.
 
     Raises:
         DataError: A run's saved predictions do not give the scores in its `results.json`.

@@ -13,9 +13,9 @@ from modeling_cotpd.errors import SettingError, did_you_mean
 TASKS, VIEWS = ("mner", "mre"), ("prompt", "knowledge")
 ORDERS = ("uncertainty", "random", "oracle")
 WORDS, SUBWORDS = "words", "first subwords"
-"""Readings of a model's predictions: whole words from characters, or the first subword token of each token of the data.
+"""What a score is read from: whole words, or the first subword token of each token of the data.
 
-`results.json` names the reading; the files of older runs lack it and are of the second."""
+`results.json` of a run names the reading; older ones lack it and are of the second."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Row:
     Args:
         name (`str`): A short name; `note` explains it below the table.
         view (`str`): The view to report, `"prompt"` (text only) or `"knowledge"`; empty: published scores only.
-        settings (`dict`): Changes to the settings. A value `{run: ROW}` stands for the folder of that row's model (same
-            column, encoder and seed), `{run: ROW, seeds: [0, 1]}` for those of these seeds.
+        settings (`dict`): Changes to the settings. A value `{run: ROW}` stands for the folder of that row's model
+            (same column, encoder and seed), `{run: ROW, seeds: [0, 1]}` for those of these seeds.
         command (`tuple[str, ...]`): Another command than the entry point, with `{data}`, `{output}`, `{seed}` and the
             names of settings in braces. It writes `predictions.SPLIT.jsonl` into `{output}`.
-        mix (`dict`): No run of its own: `{text: ROW, knowledge: ROW, share: S, by: ORDER}` takes the predictions of the
-            row `knowledge` for the share S of the test posts that come first in the order, those of `text` elsewhere.
+        mix (`dict`): `{text: ROW, knowledge: ROW, share: S, by: ORDER}`: no run, but the predictions of the row
+            `knowledge` for the share S of the test posts that come first in the order, and those of `text` elsewhere.
         data (`str`): Another preparation than the column's.
         unlabelled (`tuple[str, ...]`): Preparations whose posts join training without their labels.
         columns (`tuple[str, ...]`): The columns that it has; empty: all.
@@ -289,17 +289,20 @@ def _check_references(sweep: Sweep, place: str) -> None:
     asked = [value for row in rows for value in row.settings.values() if isinstance(value, dict)]
     used = {_known(value, ("run", "seeds"), f"{place}, rows", ("run",))["run"] for value in asked}
     for row in rows:
+        if not (row.view or row.mix or row.published):
+            raise SettingError("It has no view, no mix and no published score.", place=f"{place}, row {row.name}")
         used |= {row.baseline, row.caption, row.knowledge, row.control}
         if row.mix:
-            mix = _known(row.mix, ("text", "knowledge", "share", "by"), f"{place}, row {row.name}, mix", row.mix)
+            keys = ("text", "knowledge", "share", "by")
+            mix = _known(row.mix, keys, f"{place}, row {row.name}, mix", keys)
             used |= {mix["text"], mix["knowledge"]}
     checks = (
+        ("view", {row.view for row in rows}, VIEWS),
         ("data", {c.data for c in columns} | {c.evaluate_on for c in columns} | {row.data for row in rows}
          | {name for row in rows for name in row.unlabelled}, sweep.data),
         ("row", used, names),
         ("column", {name for row in rows for name in row.columns}, sweep.columns),
         ("task", {column.task for column in columns}, TASKS),
-        ("view", {row.view for row in rows}, VIEWS),
         ("reading", {sweep.reading}, (WORDS, SUBWORDS)),
         ("order", {row.mix["by"] for row in rows if row.mix}, ORDERS),
     )  # fmt: skip
@@ -310,6 +313,3 @@ def _check_references(sweep: Sweep, place: str) -> None:
             raise SettingError(f"There is no {what} {unknown[0]!r}.", place=place, fix=fix)
     if any(row.published for row in rows) and not sweep.published_source:
         raise SettingError("Published scores need their source.", place=place, fix="Add published_source.")
-    for row in rows:
-        if not (row.view or row.mix or row.published):
-            raise SettingError("It has no view, no mix and no published score.", place=f"{place}, row {row.name}")

@@ -50,7 +50,7 @@ def kept(found: Retention | None) -> str:
 
 
 def summary(scores: Scores, encoder: str, rows: Sequence[str], paper: bool = False) -> list[str]:
-    """Test F1 of some rows on all data sets with the difference to the baseline; in `paper` beside published scores."""
+    """Test F1 of rows on all data sets with the difference to the baseline; in `paper` beside published scores."""
     sweep = scores.plan.sweep
     head, lines = ["Row"], []
     for column in sweep.columns:
@@ -117,7 +117,7 @@ def render(scores: Scores, kind: str = "details") -> str:
 
     Args:
         scores (`Scores`): Its cells.
-        kind (`str`): `"details"`, `"summary"` (the rows marked `main`), or `"paper"` (all rows, with published scores).
+        kind (`str`): `"details"`, `"summary"` (rows marked `main`), or `"paper"` (all rows, with published scores).
     """
     sweep, blocks = scores.plan.sweep, []
     for encoder in sweep.encoders:

@@ -39,6 +39,7 @@ def main() -> None:
     recorded = {**settings, "knowledge_columns": [] if columns == ["none"] else columns}
     results = {
         "task": "mner",
+        "reading": "words",
         "dataset": info,
         "knowledge_columns": recorded["knowledge_columns"],
         "train_rows": info["splits"]["train"]["rows"] if settings.get("do_train") else 0,
@@ -71,9 +72,10 @@ def write_split(output: Path, split: str, settings: dict, views: list[str]) -> d
     rows, counts = [], {view: [0, 0, 0] for view in views}
     for number in range(60):
         gold = ["O", TAGS[number % 2], "O"]
-        row = {"id": str(number), "tokens": ["post", f"Name{number}", "said"], "gold": gold}
+        row = {"id": str(number), "tokens": ["post", f"Name{number}", "said"], "gold": gold, "uncertainty": {}}
         for view in views:
             hit = dice.random() < right[view]
+            row["uncertainty"][view] = dice.random() * (0.5 if hit else 1.0)
             row[view] = gold if hit else ["B-PER", "O", "O"] if dice.random() < 0.5 else ["O", "O", "O"]
             counts[view][0] += hit
             counts[view][1] += row[view] != ["O", "O", "O"]

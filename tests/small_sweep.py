@@ -74,7 +74,6 @@ SWEEP = {
         },
         {"name": "CPD", "view": "prompt", "settings": {"prompt_type": "conditional"}},
     ],
-    "figure": {"kind": "bars"},
 }
 
 

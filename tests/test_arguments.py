@@ -177,7 +177,9 @@ def test_every_recipe_parses(path, tmp_path):
 
 def test_a_later_recipe_overrides_an_earlier_one_and_flags_override_both(tmp_path):
     names = ("a.yaml", "b.yml")
-    for name, text in zip(names, (BASIC + "prompt_length: 5\nalpha: 3\nseed: 4\n", "alpha: 2\nseed: 7\n"), strict=True):
+    for name, text in zip(
+        names, (BASIC + "prompt_length: 5\nalpha: 3\nseed: 4\n", "alpha: 2\nseed: 7\n"), strict=True
+    ):
         (tmp_path / name).write_text(text, "utf-8")
     model, data, training = parse_arguments(KINDS, [*(str(tmp_path / name) for name in names), "--seed", "9"])
     assert (model.prompt_length, data.dataset_dir, training.alpha, training.seed) == (5, "data/x", 2.0, 9)

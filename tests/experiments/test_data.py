@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from experiments.small_sweep import write_sweep
+from small_sweep import write_sweep
 
+from experiments.data import prepare_all
+from experiments.sweep import read_sweep
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.experiments.preparation import prepare_all
-from modeling_cotpd.experiments.sweep import read_sweep
 
 
 def augmented(tmp_path: Path, *options: str, base: str = "otters"):
@@ -36,5 +36,5 @@ def test_without_its_base_it_is_left_out(tmp_path: Path):
 
 
 def test_a_failure_ends_with_its_reason(tmp_path: Path, otters: Path):
-    with pytest.raises(DataError, match=r"more can not be prepared: .*kinds"):
+    with pytest.raises(DataError, match=r"more cannot be prepared: .*kinds"):
         prepare_all(augmented(tmp_path, "--kinds", "colour"), ["more"], {"otters": otters}, tmp_path / "out", None)
