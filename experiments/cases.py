@@ -49,7 +49,7 @@ def read_cases(
     knowledge = {post["id"]: post for post in posts}
     cases = []
     for row in rows:
-        views = {view: row[view] for view in ("prompt", "knowledge") if view in row}
+        views: dict[str, Any] = {view: row[view] for view in ("prompt", "knowledge") if view in row}
         views |= {"baseline": baseline[row["id"]]} if row["id"] in baseline else {}
         if row["id"] in ids or (not ids and any(value != views["prompt"] for value in views.values())):
             cases.append({**row, "views": {"gold": row["gold"], **views}, "knowledge": knowledge[row["id"]]})
@@ -96,17 +96,22 @@ def _wrong(right: bool) -> str:
     return "" if right else ' class="wrong"'
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="python -m experiments.cases", description=__doc__)
+    found.add_argument("output", type=Path, help="the output folder of a run")
+    found.add_argument("--dataset_dir", type=Path, required=True, help="the prepared folder that it read")
+    found.add_argument("--out", type=Path, required=True, help="the HTML page")
+    found.add_argument("--split", default="test")
+    found.add_argument("--id", action="append", default=[], help="a post")
+    found.add_argument("--count", type=int, default=12, help="the most posts without --id")
+    found.add_argument("--compare", type=Path, help="another run, whose text-only predictions are shown")
+    return found
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.cases", description=__doc__)
-    parser.add_argument("output", type=Path, help="the output folder of a run")
-    parser.add_argument("--dataset_dir", type=Path, required=True, help="the prepared folder that it read")
-    parser.add_argument("--out", type=Path, required=True, help="the HTML page")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--id", action="append", default=[], help="a post")
-    parser.add_argument("--count", type=int, default=12, help="the most posts without --id")
-    parser.add_argument("--compare", type=Path, help="another run, whose text-only predictions are shown")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     cases = read_cases(options.output, options.dataset_dir, options.split, options.id, options.count, options.compare)
     with atomic_write(options.out) as file:
         file.write(render_page(cases))

@@ -13,14 +13,16 @@ Point = tuple[float, float, float, float]
 
 def points(scores: Scores) -> dict[str, dict[str, list[Point]]]:
     """Per data set and line: x, mean test F1 and its 95 % interval over posts and seeds, in percent."""
-    sweep, found = scores.plan.sweep, {}
+    sweep = scores.plan.sweep
+    found: dict[str, dict[str, list[Point]]] = {}
     for encoder in sweep.encoders:
         for column in sweep.columns:
             lines: dict[str, list[Point]] = {}
             for cell in scores.finished(column, encoder):
                 if cell.row.line and (score := cell.score()):
-                    ends = (100 * score[0], *(100 * end for end in cell.interval()))
-                    lines.setdefault(cell.row.line, []).append((_x(cell, sweep.figure["x"]), *ends))
+                    low, high = cell.interval()
+                    point = (_x(cell, sweep.figure["x"]), 100 * score[0], 100 * low, 100 * high)
+                    lines.setdefault(cell.row.line, []).append(point)
             if lines:
                 title = f"{column}, {encoder}, read on {sweep.reading}"
                 found[title] = {line: sorted(each) for line, each in lines.items()}
@@ -73,19 +75,22 @@ def draw(scores: Scores, folder: Path) -> Path | None:
     figure, axes = plt.subplots(1, len(found), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, lines) in zip(axes[0], found.items(), strict=True):
         values = sorted({point[0] for each in lines.values() for point in each})
+        log = values[0] > 0 and values[-1] > 8 * values[0]
         for number, name in enumerate(names):
             if name not in lines:
                 continue
             x, means, lows, highs = zip(*lines[name], strict=True)
-            error = [[max(0.0, m - low) for m, low in zip(means, lows, strict=True)]]
-            error.append([max(0.0, high - m) for m, high in zip(means, highs, strict=True)])
-            shift = 0.05 * (number - (len(names) - 1) / 2)
-            places = [values.index(value) + shift for value in x]
+            spread = [[max(0.0, m - low) for m, low in zip(means, lows, strict=True)]]
+            spread.append([max(0.0, high - m) for m, high in zip(means, highs, strict=True)])
+            shift = number - (len(names) - 1) / 2  # so that the bars of two lines stand side by side
+            places = [value * 1.02**shift if log else value + 0.006 * values[-1] * shift for value in x]
             axis.errorbar(
-                places, means, error, label=name, color=COLOURS[number % len(COLOURS)], linewidth=1.3, capsize=2,
+                places, means, spread, label=name, color=COLOURS[number % len(COLOURS)], linewidth=1.3, capsize=2,
                 marker=MARKERS[number % len(MARKERS)], markersize=4, elinewidth=0.8,
             )  # fmt: skip
-        axis.set_xticks(range(len(values)), [f"{value:,g}" for value in values])
+        axis.set_xscale("log" if log else "linear")
+        axis.set_xticks(values, [f"{value:,g}" for value in values])
+        axis.minorticks_off()
         axis.set(xlabel=sweep.figure.get("label", sweep.figure["x"]), title=title.replace(", read", "\nread"))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", linewidth=0.4)

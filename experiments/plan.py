@@ -84,12 +84,12 @@ class Plan:
             for encoder in sweep.encoders:
                 for column in sweep.columns:
                     for row in sweep.rows_of(column):
-                        names = (column, encoder, row.name)
+                        cell = (column, encoder, row.name)
                         chosen = all(
-                            name in wanted or not wanted & axis for name, axis in zip(names, axes, strict=True)
+                            name in wanted or not wanted & axis for name, axis in zip(cell, axes, strict=True)
                         )
                         if row.view and chosen and not row.retired:
-                            self._add(self.cell(*names, seed))
+                            self._add(self.cell(*cell, seed))
 
     def cell(self, column: str, encoder: str, row: str, seed: int) -> Run:
         """The run whose scores a cell of the table reports."""
@@ -100,7 +100,7 @@ class Plan:
         settings = {name: value for name, value in trained.settings.items() if not name.startswith("max_train")}
         settings |= {"do_train": False, "do_eval": False, "do_predict": True, "load_best_model_at_end": False}
         settings |= {"eval_strategy": "no", "save_strategy": "no"}  # a strategy would turn do_eval on again
-        needs = {"model_name_or_path": (trained,)}
+        needs: dict[str, tuple[Run, ...]] = {"model_name_or_path": (trained,)}
         return self._declare(replace(trained, settings=settings, data=place.evaluate_on, unlabelled=(), needs=needs))
 
     def _trained(self, column: Column, encoder: str, name: str, seed: int, path: tuple[str, ...] = ()) -> Run:

@@ -78,7 +78,8 @@ class Scores:
     """
 
     def __init__(self, plan: Plan, runs: pd.DataFrame, counts: pd.DataFrame):
-        self.plan, self.runs, self._cells = plan, runs, {}
+        self.plan, self.runs = plan, runs
+        self._cells: dict[tuple[str, str, str], Cell] = {}
         self._counts = {
             (line.run, line.reading, line.view, line.names): line for line in counts.itertuples(index=False)
         }

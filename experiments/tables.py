@@ -85,8 +85,9 @@ def details(scores: Scores, encoder: str, column: str) -> list[str]:
     for cell in cells:
         row = cell.row
         baseline, caption, knowledge = (named(name) for name in (row.baseline, row.caption, row.knowledge))
-        student = row.view == "prompt" and cell is not baseline and knowledge is not None
-        shares = [kept(cell.retention(one, knowledge)) if student and one else "" for one in (caption, baseline)]
+        shares = ["", ""]
+        if row.view == "prompt" and cell is not baseline and knowledge is not None:
+            shares = [kept(cell.retention(one, knowledge)) if one else "" for one in (caption, baseline)]
         line = [row.name, percent(cell.score("f1", "validation")), percent(cell.score(), len(cell.counts))]
         line += [percent(cell.score(other[0])), delta(cell, baseline), *shares, delta(cell, named(row.control))]
         lines.append(line + [percent(cell.place_score(place)) for place in names])

@@ -10,7 +10,6 @@ from modeling_cotpd.cli import (
     check,
     demo,
     elicit,
-    experiment,
     explain,
     export,
     knowledge,
@@ -39,7 +38,7 @@ for panel, commands in {
     DATA: (prepare.prepare, check.check, augment.augment),
     KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
     USE: (predict.predict, triples.triples, explain.explain, demo.demo, export.export, push.push),
-    RESEARCH: (experiment.experiment, experiment.cases, llm_baseline.llm_baseline),
+    RESEARCH: (llm_baseline.llm_baseline,),
 }.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)

@@ -1,5 +1,6 @@
 """Tables and figures in documents are those of the saved runs; so are those of this project."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def test_a_document_agrees_with_the_saved_runs(name: str):
         pytest.skip(f"{name} has no table of saved runs")
     assert (STORE / RUNS_FILE).is_file(), f"{name} has tables, but docs/results holds no saved runs"
     check(document, STORE)
+
+
+def test_the_levers_have_the_numbers_of_the_results():
+    results = (ROOT / "docs" / "results.md").read_text("utf-8")
+    lines = [line for line in (ROOT / "docs" / "levers.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+    shown = [number for line in lines for number in re.findall(r"[+-]\d+\.\d \[[^]]*\]", line)]
+    assert len(shown) > 15
+    for number in shown:
+        assert f"|{number}" in results, f"docs/levers.md has {number}, which is not in docs/results.md"
 
 
 def test_a_document_is_compared_with_the_runs(done: Runner, tmp_path: Path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from experiments.sweep import read_sweep
 from modeling_cotpd.arguments import read_recipe
 from modeling_cotpd.augmentation.entity_list import read_names
 from modeling_cotpd.data.conll import read_own_conll, read_published_conll
@@ -19,7 +20,6 @@ from modeling_cotpd.data.own import read_own
 from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
 from modeling_cotpd.data.records import read_json_records, read_parquet_records
 from modeling_cotpd.errors import CoTPDError
-from modeling_cotpd.experiments.sweep import read_sweep
 from modeling_cotpd.inference.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
