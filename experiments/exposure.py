@@ -11,11 +11,7 @@ from datasets import Dataset
 from modeling_cotpd.data.prepared import sample_rows
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
-PLACES = {
-    "labelled": "in a labelled post",
-    "others": "only in other training posts",
-    "new": "in no training post",
-}
+PLACES = {"labelled": "in a labelled post", "others": "only in other training posts", "new": "in no training post"}
 """Where a name can occur, and the heading in a table."""
 
 

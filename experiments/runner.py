@@ -1,5 +1,6 @@
 """Running a sweep: finished runs stay, interrupted ones resume, failures are reported at the end."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -110,8 +111,11 @@ class Runner:
 
     def estimate(self, run: Run, times: Sequence[dict[str, Any]]) -> float | None:
         """Seconds of a run, scaled by the training rows it reads from runs of its row, or else of its encoder."""
-        rows = read_json(self.folders[run.data] / "dataset.json")["splits"].get("train", {}).get("rows", 0)
-        work = rows_read(min(rows, run.settings.get("max_train_samples") or rows), run.settings) if run.trains else 0
+        rows = self._rows(run.data, "train")
+        rows = min(rows, run.settings.get("max_train_samples") or rows)
+        splits = run.settings.get("unlabelled_splits", ["train"])
+        rows += sum(self._rows(name, split) for name in run.unlabelled for split in splits)
+        work = rows_read(rows, run.settings) if run.trains else 0
         alike = [other for other in times if other["encoder"] == run.encoder and bool(other["work"]) == run.trains]
         alike = [other for other in alike if other["row"] == run.row] or alike
         if not alike:
@@ -119,14 +123,23 @@ class Runner:
         seconds, done = (sum(other[name] for other in alike) for name in ("seconds", "work"))
         return seconds / done * work if work and done else seconds / len(alike)
 
+    def _rows(self, data: str, split: str) -> int:
+        return read_json(self.folders[data] / "dataset.json")["splits"].get(split, {}).get("rows", 0)
+
     def run_all(self) -> Outcome:
         """Run everything that is not finished. After Ctrl-C, a later call resumes.
 
         A run that another process has started, and the runs that need it, wait until it ends there.
         """
-        outcome = Outcome()
-        waiting = self._to_run(outcome)
-        total, put_off = len(waiting), 0
+        outcome, waiting, put_off = Outcome(), [], 0
+        for run in self.plan.runs:
+            if lacking := self.lacking(run):
+                outcome.left_out[run.title] = f"needs {', '.join(lacking)}"
+            elif self.is_done(run):
+                outcome.finished_before.append(run.title)
+            else:
+                waiting.append(run)
+        total = len(waiting)
         while waiting:
             run = waiting.pop(0)
             needed = {need.declared for need in run.all_needs} & {other.declared for other in waiting}
@@ -137,39 +150,20 @@ class Runner:
                     time.sleep(PATIENCE)
                 continue
             put_off = 0
-            self._announce([run, *waiting], total)
+            left = f"[{total - len(waiting)}/{total}] {time.strftime('%H:%M')} {run.title}"
+            print(
+                f"{left}: about {duration(self.estimate(run, self.times()))}; log {self.folder(run) / LOG_FILE}",
+                flush=True,
+            )
             self._run_one(run, outcome)
         return outcome
 
-    def _to_run(self, outcome: Outcome) -> list[Run]:
-        """The runs that are neither finished nor without data."""
-        waiting = []
-        for run in self.plan.runs:
-            if lacking := self.lacking(run):
-                outcome.left_out[run.title] = f"needs {', '.join(lacking)}"
-            elif self.is_done(run):
-                outcome.finished_before.append(run.title)
-            else:
-                waiting.append(run)
-        return waiting
-
-    def _announce(self, left: Sequence[Run], total: int) -> None:
-        times = self.times()
-        seconds = [self.estimate(run, times) for run in left]
-        rest = duration(None if None in seconds else sum(value for value in seconds if value))
-        print(
-            f"[{total - len(left) + 1}/{total}] {time.strftime('%H:%M')} {left[0].title}: about "
-            f"{duration(seconds[0])}, all remaining runs {rest}; log {self.folder(left[0]) / LOG_FILE}",
-            flush=True,
-        )
-
     def _busy(self, runs: Sequence[Run]) -> bool:
         """Whether another process runs one of them."""
-        for run in runs:
-            if not is_finished(self.folder(run)):
-                with locked(self.folder(run)) as free:
-                    if not free:
-                        return True
+        for folder in (self.folder(run) for run in runs):
+            with contextlib.ExitStack() as stack:
+                if not is_finished(folder) and not stack.enter_context(locked(folder)):
+                    return True
         return False
 
     def _run_one(self, run: Run, outcome: Outcome) -> None:
@@ -186,7 +180,10 @@ class Runner:
                 outcome.finished_before.append(run.title)
                 return
             command = self.command(run)
-            write_json(folder / SPEC_FILE, {**read_json(folder / SPEC_FILE), **self._spec(run)})
+            about = {name: getattr(run, name) for name in ("column", "encoder", "row", "seed", "task", "declared")}
+            about["run"] = self.plan.key(run, self.folders)
+            about["data"] = {name: data_hash(self.folders[name]) for name in (run.data, *run.unlabelled)}
+            write_json(folder / SPEC_FILE, {**read_json(folder / SPEC_FILE), **about})
             code, seconds = call(command, folder)
             if run.command and not code:
                 write_json(folder / SPEC_FILE, {**read_json(folder / SPEC_FILE), "finished": True})
@@ -194,7 +191,10 @@ class Runner:
                 print(f"    failed with exit code {code} after {duration(seconds)}", flush=True)
                 outcome.failed[run.title] = f"    {folder / LOG_FILE}, exit code {code}:\n{last_lines(folder)}"
                 return
-            self._tidy(folder)
+            for checkpoint in (folder / OUTPUT).glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+            for weights in () if self.keep_models else (folder / OUTPUT).glob("*.safetensors"):
+                weights.unlink()
             outcome.done.append(run.title)
             print(f"    done after {duration(seconds)}{headline(folder)}", flush=True)
 
@@ -226,18 +226,6 @@ class Runner:
             models = [str(self.folder(need) / OUTPUT) for need in needs]
             settings[name] = models[0] if len(models) == 1 else models
         return settings
-
-    def _spec(self, run: Run) -> dict[str, Any]:
-        about = {name: getattr(run, name) for name in ("column", "encoder", "row", "seed", "task", "declared")}
-        data = {name: data_hash(self.folders[name]) for name in (run.data, *run.unlabelled)}
-        return {**about, "run": self.plan.key(run, self.folders), "data": data}
-
-    def _tidy(self, folder: Path) -> None:
-        for checkpoint in (folder / OUTPUT).glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-        if not self.keep_models:
-            for weights in (folder / OUTPUT).glob("*.safetensors"):
-                weights.unlink()
 
 
 def rows_read(train_rows: int, settings: Mapping[str, Any]) -> float:
