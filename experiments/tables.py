@@ -52,14 +52,16 @@ def kept(found: Retention | None) -> str:
 def summary(scores: Scores, encoder: str, rows: Sequence[str], paper: bool = False) -> list[str]:
     """Test F1 of rows on all data sets with the difference to the baseline; in `paper` beside published scores."""
     sweep = scores.plan.sweep
+    published = [name for row in sweep.rows for name in row.published if paper]
+    columns = list(dict.fromkeys([*sweep.columns, *published]))
     head, lines = ["Row"], []
-    for column in sweep.columns:
+    for column in columns:
         head += [f"{column}, paper", f"{column}, here", f"Δ {column}"] if paper else [column, f"Δ {column}"]
     for name in rows:
         row, line = sweep.row(name), [name]
-        for column in sweep.columns:
+        for column in columns:
             line += [f"{row.published[column]:.2f}" if column in row.published else ""] if paper else []
-            if row not in sweep.rows_of(column):
+            if column not in sweep.columns or row not in sweep.rows_of(column):
                 line += ["", ""]
                 continue
             cell = scores.cell(column, encoder, name)

@@ -32,7 +32,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def done(tmp_path: Path, otters: Path, stand_in: Path) -> Runner:
     """The small sweep, run, with two published scores."""
     rows = [{**row, "published": {"Otters": 70 + number}} for number, row in enumerate(SWEEP["rows"][:2])]
-    rows += [*SWEEP["rows"][2:], {"name": "elsewhere", "published": {"Otters": 61.5}}]
+    rows += [*SWEEP["rows"][2:], {"name": "elsewhere", "published": {"Otters": 61.5, "Badgers": 50}}]
     path = write_sweep(tmp_path, rows=rows, published_source="a test, not a paper")
     runner = Runner(Plan(read_sweep(path)), {"otters": otters}, tmp_path / "out")
     assert not runner.run_all().failed
