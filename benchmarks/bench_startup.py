@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import machine, parser
 
 ENTRY_POINT = Path(__file__).parents[1] / "run_mner.py"
-RECIPE = Path(__file__).parents[1] / "configuration" / "twitter2017_minilm.yaml"
+RECIPE = Path(__file__).parents[1] / "configuration" / "mner.yaml"
 
 OURS = """
 import os, runpy, sys, transformers

@@ -62,7 +62,7 @@ ALLOWED = [
     ({"inference"}, {*BASE, *HUB, "data", "metrics", "training", "knowledge", "inference"}),
     # on top of everything: nothing below imports these
     ({"demo"}, {*BASE, *HUB, "data", "metrics", "training", "knowledge", "inference", "demo"}),
-    ({"experiments", "cli", "__main__"}, {""}),
+    ({"cli", "__main__"}, {""}),
 ]
 
 
@@ -201,3 +201,19 @@ def test_the_package_does_not_hide_its_module_of_the_same_name():
     import modeling_cotpd.modeling_cotpd as module
 
     assert module.__name__ == "modeling_cotpd.modeling_cotpd"
+
+
+MODELS = {"torch", "transformers", "peft", "accelerate"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda path: path.stem)
+def test_experiments_know_models_as_processes_and_files(path):
+    """They import pure functions of the package alone, and nothing of the package imports them."""
+    assert not {module.split(".")[0] for module in imports_of(path)} & MODELS
+    allowed = {"errors", "files", "metrics", "data.prepared", "cli"}
+    assert not {module for module in own_imports(path) if not within(module, allowed)}
+
+
+def test_the_package_does_not_know_the_experiments():
+    for path in FILES:
+        assert not {module for module in imports_of(path) if module.split(".")[0] == "experiments"}, path

@@ -11,7 +11,6 @@ from modeling_cotpd.cli import (
     check,
     demo,
     elicit,
-    experiment,
     explain,
     export,
     knowledge,
@@ -44,7 +43,7 @@ for panel, commands in {
     KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
     TRAINING: (train.train,),
     USE: (predict.predict, triples.triples, explain.explain, demo.demo, export.export, push.push),
-    RESEARCH: (experiment.experiment, experiment.cases, llm_baseline.llm_baseline),
+    RESEARCH: (llm_baseline.llm_baseline,),
 }.items():
     for command in commands:
         # the flags of a run are those of its dataclasses

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as parquet
 
+from experiments.sweep import read_sweep
 from modeling_cotpd.augmentation.entity_list import read_names
 from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.custom import read_custom
@@ -26,7 +27,6 @@ from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
 from modeling_cotpd.data.published_texts import read_captions, read_explanations
 from modeling_cotpd.data.records import read_records
 from modeling_cotpd.errors import CoTPDError
-from modeling_cotpd.experiments.sweep import read_sweep
 from modeling_cotpd.inference.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
