@@ -62,7 +62,12 @@ def read_records(
     for index, (raw, spot) in enumerate(read_rows(path), start=first):
         raw = flat_row(raw, spot)
         row = _gold(raw, task, names, scheme, spot)
-        new = set(raw) - known - ignored - ({"text", *SPAN_KEYS} if has_spans(raw) else set())
+        new = (
+            set(raw)
+            - known
+            - ignored
+            - ({"text", *SPAN_KEYS} if raw.get("tokens") is None or has_spans(raw) else set())
+        )
         if new:
             ignored |= new
             logger.warning("%s: columns that the record does not have are left out: %s", spot, ", ".join(sorted(new)))

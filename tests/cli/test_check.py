@@ -18,7 +18,13 @@ app.command()(check)
 def mner(tmp_path):
     names = bio_label_names(["LOC", "MISC"])
     rows = [
-        {"id": "1", "tokens": ["Leeds", "!"], "ner_tags": ["I-LOC", "O"], "caption": "Sorry, I cannot describe it."},
+        {
+            "id": "1",
+            "tokens": ["Leeds", "!"],
+            "ner_tags": ["I-LOC", "O"],
+            "caption": "Sorry, I cannot describe it.",
+            "cot_noun": "1. Leeds (city) 2. York (city)",
+        },
         {"id": "2", "tokens": ["Leeds", "!"], "ner_tags": ["B-LOC", "O"]},
     ]
     write_prepared(
@@ -49,6 +55,7 @@ def test_tables_of_a_tagging_folder(mner):
     assert "train - train exact 1 1 = 2" in lines
     assert "train: 1 rows repeat a sentence with another label, for example 1 and 2" in lines
     assert "train: 1 texts of caption refuse to answer, for example id 1" in lines
+    assert "train: 1 of 2 glosses of 1 rows were aligned to the text" in lines
     assert any("The fourth type is MISC" in line for line in lines)
 
 
