@@ -38,7 +38,7 @@ class EntityReader:
 
         Args:
             text (`str`): The text that was tokenized.
-            offsets (`Sequence[tuple[int, int]]`): Character span of each of the n subword tokens, without special
+            offsets (`Sequence[tuple[int, int]]`): Character span of each of the n subword tokens; empty for special
                 tokens.
             labels, scores (`np.ndarray` of shape `(n,)`): The best label of every token and its probability.
 
@@ -51,11 +51,10 @@ class EntityReader:
         units = units_of(text)
         entities: list[dict] = []
         current: dict | None = None
-        covered = 0  # end of the last token read: a unit before it continues that token
-        for (start, end, joined), token in zip(units, unit_tokens(units, offsets, text), strict=True):
+        for (start, end, joined), (token, reach) in zip(units, unit_tokens(units, offsets, text), strict=True):
             label = None if token is None else int(labels[token])
             if label is None:
-                if current is not None and (start < covered or joined):
+                if current is not None and (joined or (start < reach and text[start].isalnum())):
                     current["end"] = end
                 elif current is not None:
                     current = None
@@ -77,8 +76,6 @@ class EntityReader:
                 current["said"] = end
                 current.pop("after", None)
                 current["scores"].append(scores[token])
-            if token is not None:
-                covered = offsets[token][1]
         return [
             {
                 "start": entity["start"],

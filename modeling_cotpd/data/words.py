@@ -9,7 +9,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import regex
 from tokenizers import Tokenizer
@@ -25,9 +25,8 @@ _JOIN = rf"(?!{_CLITIC})['’‐‑&-]|[.,:](?=\p{{N}})(?<=\p{{N}}[.,:])"
 # U.S.A. and J.K.
 _ABBREVIATION = r"(?<![\p{L}\p{M}\p{N}_])(?:\p{L}\.){2,}"
 
-WORD = (
-    rf"{_ABBREVIATION}|{_LETTERS}(?:(?:{_JOIN}){_LETTERS})*|\p{{Han}}\p{{M}}*|(?:[{_RUN}]\p{{M}}*)+|[^\s\p{{L}}\p{{N}}]\p{{M}}*"
-)
+_OTHER = r"[^\s\p{L}\p{N}]\p{M}*"
+WORD = rf"{_ABBREVIATION}|{_LETTERS}(?:(?:{_JOIN}){_LETTERS})*|\p{{Han}}\p{{M}}*|(?:[{_RUN}]\p{{M}}*)+|{_OTHER}"
 """A word, in the syntax that Python's `regex` and the Rust tokenizers share: letters and digits with hyphens and
 apostrophes between them, an abbreviation, a Chinese character, a run of kana or Thai, or one other character."""
 
@@ -62,6 +61,8 @@ def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
     """
     units: list[tuple[int, int, bool]] = []
     for word in _WORD.finditer(text):
+        if word.group().isspace():  # Python counts a few control characters that the expression does not
+            continue
         joined = bool(units) and units[-1][1] == word.start() and text[word.start() - 1] in "#@＃＠"
         joined = joined and word.group()[0].isalnum()
         for unit in _UNIT.finditer(text, word.start(), word.end()):
@@ -73,30 +74,35 @@ def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
 
 def unit_tokens(
     units: Sequence[tuple[int, int, bool]], offsets: Sequence[tuple[int, int]], text: str
-) -> list[int | None]:
+) -> list[tuple[int | None, int]]:
     """Find the subword token that each unit's label is read from: the first one that begins in the unit.
 
     Args:
         units (`Sequence[tuple[int, int, bool]]`): What `units_of` returns.
-        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order.
+        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order; empty for special
+            tokens.
         text (`str`): The text.
 
     Returns:
-        `list[int | None]`: Per unit the index of a subword token; `None` for a unit in which none begins: it continues
-        what the unit before it is, when one token covers both, and else the tokenizer dropped it.
+        `list[tuple[int | None, int]]`: Per unit the index of a subword token, `None` where none begins, and the
+        character behind the last token that begins in the unit or before it: a unit before that character continues
+        a token.
     """
     starts = [start for start, _, _ in units]
-    tokens: list[int | None] = [None] * len(units)
+    first: list[int | None] = [None] * len(units)
+    reach = [0] * len(units)
     for index, (start, end) in enumerate(offsets):
         while start < end - 1 and text[start].isspace():  # some tokenizers count the space to the word after it
             start += 1
         unit = bisect_right(starts, start) - 1
-        if unit >= 0 and tokens[unit] is None and start < units[unit][1]:
-            tokens[unit] = index
-    return tokens
+        if start < end and unit >= 0 and start < units[unit][1]:
+            if first[unit] is None:
+                first[unit] = index
+            reach[unit] = max(reach[unit], end)
+    return list(zip(first, accumulate(reach, max), strict=True))
 
 
-def first_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
+def words_of_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
     """Find the word to which each subword token belongs.
 
     Args:
@@ -139,10 +145,15 @@ def split_at_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
             step["add_prefix_space"] = True
     state["normalizer"] = {"type": "Sequence", "normalizers": normalizers} if normalizers else None
     state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*_WORD_STEPS, *inner]}
-    # the object behind a tokenizer keeps truncation, padding and added tokens; only these two steps change
+    # such a step would take the added space for a space of the text, and cut a character off the word's offsets
+    for step in _steps(state["post_processor"], "processors"):
+        if "trim_offsets" in step:
+            step["trim_offsets"] = False
+    # the object behind a tokenizer keeps truncation, padding and added tokens
     changed = Tokenizer.from_str(json.dumps(state))
     backend = tokenizer.backend_tokenizer
     backend.normalizer, backend.pre_tokenizer = changed.normalizer, changed.pre_tokenizer
+    backend.post_processor = changed.post_processor
     glued, apart = (
         tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("(ab ab),\nab", "( ab ab ) , ab")
     )
@@ -182,12 +193,12 @@ def _writes_blanks(step: dict) -> bool:
 def inside_labels(label_names: Sequence[str]) -> list[int]:
     """Per label id the id of the label that continues it: `I-TYPE` for `B-TYPE`, itself for the others."""
     ids = {name: index for index, name in enumerate(label_names)}
-    return [ids.get(f"I-{name[2:]}", index) if name.startswith("B-") else index for index, name in enumerate(label_names)]
+    return [
+        ids.get(f"I-{name[2:]}", index) if name.startswith("B-") else index for index, name in enumerate(label_names)
+    ]
 
 
-def token_labels(
-    words: Sequence[int], tags: Sequence[int], label_names: Sequence[str]
-) -> list[int]:
+def token_labels(words: Sequence[int], tags: Sequence[int], label_names: Sequence[str]) -> list[int]:
     """Give every subword token the label of its word: the first one its tag, the others the tag that continues it.
 
     Args:
