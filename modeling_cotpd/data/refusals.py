@@ -17,7 +17,7 @@ _UNAVAILABLE = re.compile(
 )
 
 
-def find_refusal(text: str) -> str | None:
+def refusal_kind(text: str) -> str | None:
     """`"refusal"`, `"unavailable"` or `None`.
 
     A refusal begins with an apology or a denial and goes on to say that something cannot be done ("I'm sorry, but I
@@ -25,9 +25,9 @@ def find_refusal(text: str) -> str | None:
     video has been removed by the copyright holder"). Found by wording, so a count is a hint and not a proof.
 
     Example:
-        >>> find_refusal("Sorry, I cannot help with this picture.")
+        >>> refusal_kind("Sorry, I cannot help with this picture.")
         'refusal'
-        >>> find_refusal("a sign that says sorry we are closed") is None
+        >>> refusal_kind("a sign that says sorry we are closed") is None
         True
     """
     if _REFUSAL.search(text[:400]):

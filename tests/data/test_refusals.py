@@ -2,7 +2,7 @@
 
 import pytest
 
-from modeling_cotpd.data.refusals import find_refusal
+from modeling_cotpd.data.refusals import refusal_kind
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from modeling_cotpd.data.refusals import find_refusal
     ],
 )
 def test_wordings(text, kind):
-    assert find_refusal(text) == kind
+    assert refusal_kind(text) == kind
