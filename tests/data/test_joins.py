@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from modeling_cotpd.data.joins import TextFile, find_text_files, join, read_texts
+from modeling_cotpd.data.joins import TextFile, find_text_files, join, join_glosses, read_texts
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 
 
@@ -101,3 +101,14 @@ def test_names_that_almost_match_are_refused(tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(DataError, match=f"{name}: The name is nearly that of a file that is read"):
         find_text_files(tmp_path, "captions", {"train": []})
+
+
+def test_glosses_of_knowledge_files(tmp_path):
+    gloss = {"mention": "Varro", "gloss": "a painter"}
+    path = write(tmp_path, {"id": "2", "glosses": [gloss]}, {"id": "3", "glosses": None})
+    data = rows()
+    data[3]["glosses"] = [{"mention": "Quill", "gloss": "mine"}]
+    join_glosses(data, TextFile.read(path))
+    assert [row["glosses"] for row in data] == [[], [], [gloss], [{"mention": "Quill", "gloss": "mine"}]]
+    with pytest.raises(DataError, match="id 2: The column 'glosses' does not hold a list"):
+        join_glosses(rows(), TextFile({"2": {"glosses": "Varro"}}, "file"))

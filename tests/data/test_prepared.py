@@ -108,6 +108,9 @@ def test_secrets_in_addresses_are_not_written(tmp_path):
     info = DatasetInfo("x", "mner", TAGS, provenance=made, augmentation={"at": "https://h/?SECRET"})
     written = write_prepared({"train": split()}, info, tmp_path / "x")
     assert "SECRET" not in (tmp_path / "x" / "dataset.json").read_text()
+    change_metadata(tmp_path / "x", knowledge="from http://me:SECRET@host")
+    assert read_info(tmp_path / "x").knowledge == "from http://REDACTED@host", "a folder of an older version has them"
+    change_metadata(tmp_path / "x", knowledge="")
     assert read_info(tmp_path / "x") == written and written.provenance["captions"]["base_url"].startswith(
         "https://RED"
     )
@@ -232,6 +235,15 @@ def test_a_split_that_unpacks_to_far_more_than_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "MAX_UNPACKED_BYTES", 50_000_000)
     with pytest.raises(DataError, match=r"train\.parquet: The file unpacks to more than 50,000,000 bytes"):
         read_prepared(tmp_path / "x")
+
+
+def test_a_folder_without_glosses_gets_them_from_the_noun_grain(tmp_path):
+    """As folders were prepared before the column existed."""
+    write(tmp_path / "x")
+    rows = [{**split()[0], "cot_noun": "1. Ada (a poet)"}]
+    Dataset.from_list(rows, split().features).remove_columns("glosses").to_parquet(tmp_path / "x" / "train.parquet")
+    change_metadata(tmp_path / "x", splits={"train": {"rows": 1, "gold_hash": ""}})
+    assert read_prepared(tmp_path / "x")[0]["train"]["glosses"] == [[{"mention": "Ada", "gloss": "a poet"}]]
 
 
 def test_other_widths_of_numbers_and_texts_are_read(tmp_path):

@@ -314,7 +314,7 @@ SEEDS: dict[str, list[bytes]] = {
     "published_captions": [b"1.jpg :a dog\n", b"{'img_id': '1.jpg', 'text': 'a dog'}\n"],
     "spans": [
         b'[{"text": "Maya moved", "label": [[0, 4, "PER"]]}]',
-        b'[{"data": {"text": "Maya"}, "annotations": [{"result": [{"value": {"start": 0, "end": 4, "label": "A"}}]}]}]',
+        b'[{"data": {"text": "Maya"}, "annotations": [{"result": [{"value": {"start": 0, "end": 4, "tag": "A"}}]}]}]',
     ],
     "saved_folder": [b'{"_data_files": [{"filename": "data.arrow"}]}', small_arrow()],
     "prompts": [b"---\nversion: 1\n---\nWhat is {text}?"],
