@@ -83,3 +83,11 @@ def test_with_a_tokenizer(mner):
 def test_table():
     assert list(table(["a", "b"], [["long", 1]])) == ["a     b", "long  1"]
     assert list(table(["a"], [])) == ["none"]
+
+
+def test_control_characters_of_the_data_do_not_reach_the_terminal(tmp_path):
+    names = bio_label_names(["\x1b[2J"])
+    rows = [{"id": f"\x1b]0;{number}\x07", "tokens": ["Leeds"], "ner_tags": [names[1]]} for number in range(2)]
+    write_prepared({"train": make_split(rows, "mner", names, "t")}, DatasetInfo("x", "mner", names), tmp_path / "a")
+    text = run(tmp_path / "a")
+    assert "\x1b" not in text and "\\x1b[2J 2" in text

@@ -30,11 +30,11 @@ from modeling_cotpd.experiments.sweep import read_sweep
 from modeling_cotpd.inference.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
-from modeling_cotpd.knowledge.caption_store import read_caption_file, read_parts
+from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
 from modeling_cotpd.knowledge.exchange import import_answers
+from modeling_cotpd.knowledge.glosses import find_json, list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, load_image, resolve_image
 from modeling_cotpd.knowledge.post import find_post_files as find_teacher_files
-from modeling_cotpd.knowledge.prediction import find_json
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.training.arguments import read_recipe
@@ -202,7 +202,10 @@ def answers(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     read_names(text)
     find_json(text)
-    read_answer(text)
+    glosses = read_glosses(text)
+    list_of(glosses or []).encode()
+    answer = read_answer(text)
+    (answer.text + answer.reason + answer.response).encode()
 
 
 def stored(data: bytes) -> None:
@@ -213,12 +216,10 @@ def stored(data: bytes) -> None:
 
 
 def captions(data: bytes) -> None:
-    path = at("captions/part-00000.jsonl", data)
-    for read in (lambda: read_parts(path.parent), lambda: read_caption_file(path)):
-        try:
-            read()
-        except REFUSALS:
-            continue
+    path = at("captions/captions.jsonl", data)
+    read_caption_file(path)
+    found = CaptionFiles("blip2", {path: [("1", "1.jpg")]}, path.with_suffix("")).captions()
+    assert all(isinstance(caption, str) for caption in found.values())
 
 
 def picture(data: bytes) -> None:

@@ -7,7 +7,7 @@ import pytest
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.knowledge.post import Post, find_post_files, is_prepared
+from modeling_cotpd.knowledge.post import Post, check_ids, find_post_files, is_prepared
 
 
 def write_lines(path, rows):
@@ -61,7 +61,8 @@ def test_shards_come_in_order_and_can_be_chosen(tmp_path):
     ("line", "message"),
     [
         ({"text": "x"}, "line 2: The post has no id"),
-        ({"id": "1", "text": " "}, "line 2: The post has no text"),
+        ({"id": 1.5, "text": "x"}, "line 2: The post has no id"),
+        ({"id": "\ud83d", "text": "x"}, "line 2: The post has no id"),
         ({"id": "1"}, "line 2: The post has no text"),
         ({"id": "1", "tokens": ["a", 2]}, "line 2: The post has no text"),
         ({"id": "1", "text": "x", "caption": 3}, "line 2: The column 'caption' is not a text"),
@@ -85,3 +86,19 @@ def test_places_without_posts_are_named(tmp_path):
     for source in (tmp_path, tmp_path / "missing", write_lines(tmp_path / "a.csv", ["id,text"])):
         with pytest.raises(DataError, match="There are no posts here"):
             find_post_files(source)
+
+
+def test_blank_texts_floats_and_half_emoji_are_read(tmp_path):
+    rows = [{"id": 17.0, "text": "\u00a0"}, {"id": "a", "text": "so cool \ud83d", "caption": "c\ud83d"}]
+    (file,) = find_post_files(write_lines(tmp_path / "a.jsonl", rows))
+    assert [(post.id, post.text) for post in file.posts()] == [("17", "\u00a0"), ("a", "so cool \ufffd")]
+
+
+def test_an_id_of_two_posts_is_refused_and_of_one_post_twice_is_not(tmp_path):
+    rows = [{"id": "1", "text": "one"}, {"id": "1", "text": "one"}, {"id": "1", "text": "two"}]
+    files = find_post_files(write_lines(tmp_path / "a.jsonl", rows))
+    check_ids(files, limit=2)
+    with pytest.raises(DataError, match=r"line 3: The id '1' is used for two posts"):
+        check_ids(files)
+    with pytest.raises(DataError, match="no posts"):
+        check_ids(find_post_files(write_lines(tmp_path / "b.jsonl", [])))

@@ -6,11 +6,18 @@ import pytest
 import yaml
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments, read_recipe
+from modeling_cotpd.training.arguments import (
+    DataArguments,
+    ModelArguments,
+    find_recipe,
+    parse_arguments,
+    read_recipe,
+    run_script,
+)
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 KINDS = (ModelArguments, DataArguments, CoTPDTrainingArguments)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "configuration").glob("*.yaml"))
 
 
@@ -102,9 +109,9 @@ class TestRecipes:
             ("zzzzqqq: 4\n", "recipe.yaml: Unknown key 'zzzzqqq'. Remove it."),
             ("3: 4\n", "Unknown key 3"),
             ("_n_gpu: 4\n", "Unknown key '_n_gpu'"),
-            ("- a\n- b\n", "A recipe is a list of 'key: value' lines"),
+            ("- a\n- b\n", "does not hold 'key: value' lines"),
             ("a: [b\n", "This is not YAML"),
-            ("just words\n", "A recipe is a list of"),
+            ("just words\n", "does not hold"),
         ],
     )
     def test_bad_recipes(self, tmp_path, recipe, message):
@@ -121,8 +128,30 @@ class TestRecipes:
         assert read_recipe(tmp_path / "r.yaml", ["seed"]) == {}
 
     def test_a_missing_recipe(self, tmp_path):
-        with pytest.raises(SettingError, match=r"nowhere\.yaml: There is no such recipe"):
+        with pytest.raises(SettingError, match=r"nowhere\.yaml: There is no such file"):
             parse_arguments(KINDS, [str(tmp_path / "nowhere.yaml")])
+
+    @pytest.mark.parametrize("kind", ["aliases", "size", "depth"])
+    def test_a_recipe_cannot_grow_without_bound(self, tmp_path, kind):
+        lines = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+        text = {"aliases": "\n".join(lines), "size": "# " + "x" * 1_100_000, "depth": "a: " + "[" * 50_000}[kind]
+        (tmp_path / "r.yaml").write_text(text, "utf-8")
+        with pytest.raises(SettingError) as error:
+            read_recipe(tmp_path / "r.yaml", ["seed"])
+        assert len(str(error.value)) < 1000
+        assert {"aliases": "aliases", "size": "more than 1,000,000 bytes", "depth": "not YAML"}[kind] in str(
+            error.value
+        )
+
+    def test_a_recipe_by_its_name(self, tmp_path):
+        name = RECIPES[0].stem
+        assert find_recipe(name) == RECIPES[0] and find_recipe(str(RECIPES[0])) == RECIPES[0]
+        with pytest.raises(SettingError, match=f"There is no recipe '{name}x'. Did you mean '{name}'"):
+            find_recipe(f"{name}x")
+
+    def test_run_scripts_of_both_tasks(self):
+        assert run_script("mner") == ROOT / "run_mner.py" and run_script("mre").is_file()
 
     def test_a_misspelt_flag(self, tmp_path):
         with pytest.raises(SettingError, match=r"Unknown argument '--prompt_lenght'. Did you mean --prompt_length\?"):
@@ -130,7 +159,7 @@ class TestRecipes:
 
     def test_a_recipe_behind_the_flags(self, tmp_path):
         (tmp_path / "recipe.yaml").write_text(BASIC, "utf-8")
-        with pytest.raises(SettingError, match="A recipe comes first"):
+        with pytest.raises(SettingError, match="Recipes come first"):
             parse_arguments(KINDS, ["--dataset_dir", "d", "--output_dir", "o", str(tmp_path / "recipe.yaml")])
 
     def test_the_data_set_is_required(self, tmp_path, capsys):

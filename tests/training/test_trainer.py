@@ -478,7 +478,9 @@ class TestEvaluation:
             tmp_path, rows, eval_rows=rows, compute_metrics=metrics, eval_views=views, per_device_eval_batch_size=3
         )
         calls = []
-        trainer.model.cotpd.register_forward_pre_hook(lambda module, args: calls.append(args[3] is not None))
+        trainer.model.cotpd.register_forward_pre_hook(
+            lambda module, args, given: calls.append(given["knowledge_input_ids"] is not None), with_kwargs=True
+        )
         result = trainer.evaluate()
         assert set(calls) == {views != "prompt"}
         assert list(seen[0]) == arrays

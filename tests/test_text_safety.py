@@ -2,7 +2,7 @@
 
 import pytest
 
-from modeling_cotpd.data.redact import redact_urls
+from modeling_cotpd.text_safety import redact_urls
 
 
 @pytest.mark.parametrize(
