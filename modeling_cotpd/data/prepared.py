@@ -97,7 +97,7 @@ def is_replaceable(path: Path) -> bool:
 
 
 def read_info(folder: str | os.PathLike) -> DatasetInfo:
-    """Read `dataset.json`.
+    """Read `dataset.json`, without user names, passwords and queries of URLs.
 
     Raises:
         DataError: The folder has none, or one that `write_prepared` does not write.
@@ -117,7 +117,7 @@ def read_info(folder: str | os.PathLike) -> DatasetInfo:
             place=str(metadata),
             fix="Prepare the folder again.",
         )
-    return DatasetInfo(**found)
+    return DatasetInfo(**redact_urls(found))
 
 
 def _fault_of(found) -> str:

@@ -240,7 +240,8 @@ READERS: dict[str, Callable[[bytes], None]] = {
     reader.__name__: reader
     for reader in (
         published, own_conll, mnre, relation_ids, records, own_folder, parquet_rows, texts, provenance, prepared,
-        recipe, sweep, posts, all_posts, explanations, published_captions, spans, saved_folder, teacher_posts, prompts, answers, stored, captions, picture, picture_name,
+        recipe, sweep, posts, all_posts, explanations, published_captions, spans, saved_folder,
+        teacher_posts, prompts, answers, stored, captions, picture, picture_name,
     )
 }  # fmt: skip
 
@@ -314,7 +315,7 @@ SEEDS: dict[str, list[bytes]] = {
     "published_captions": [b"1.jpg :a dog\n", b"{'img_id': '1.jpg', 'text': 'a dog'}\n"],
     "spans": [
         b'[{"text": "Maya moved", "label": [[0, 4, "PER"]]}]',
-        b'[{"data": {"text": "Maya"}, "annotations": [{"result": [{"value": {"start": 0, "end": 4, "labels": ["A"]}}]}]}]',
+        b'[{"data": {"text": "Maya"}, "annotations": [{"result": [{"value": {"start": 0, "end": 4, "tag": "A"}}]}]}]',
     ],
     "saved_folder": [b'{"_data_files": [{"filename": "data.arrow"}]}', small_arrow()],
     "prompts": [b"---\nversion: 1\n---\nWhat is {text}?"],
