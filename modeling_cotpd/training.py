@@ -17,7 +17,7 @@ from modeling_cotpd.averaging import average_if_better, check_averaging
 from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import DatasetInfo
-from modeling_cotpd.data.splits import load_splits
+from modeling_cotpd.data.splits import labelled_rows, load_splits
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.data.words import split_at_words
 from modeling_cotpd.distillation_targets import TeacherReading, add_targets
@@ -66,6 +66,9 @@ def run(
     transformers.utils.logging.set_verbosity(args.get_process_log_level())
     check_settings(model_args, data_args, args)
     splits, info = load_splits(data_args, task)
+    has_teacher = args.alpha > 0 and bool(model_args.distill_from or data_args.knowledge_columns)
+    if args.do_train and "train" in splits and not has_teacher:
+        splits["train"] = labelled_rows(splits["train"])
     if args.process_index == 0:
         settings = run_settings(model_args, data_args, args) | {"gold_hash": info.splits}
         claim_output_dir(args.output_dir, settings, bool(args.resume_from_checkpoint), data_args.overwrite_output_dir)

@@ -57,6 +57,15 @@ def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, Datas
     return splits, info
 
 
+def labelled_rows(split: Dataset) -> Dataset:
+    """The rows that have a label; how many have none is logged."""
+    label = split["ner_tags" if task_of(split.features) == "mner" else "relation"]
+    places = [place for place, value in enumerate(label) if value is not None]
+    if len(places) < len(split):
+        logger.info("train: nothing teaches the %d rows without labels, left out.", len(split) - len(places))
+    return split.select(places)
+
+
 def unlabelled_splits(arguments: DataArguments) -> list[Dataset]:
     """`unlabelled_splits` of every folder of `unlabelled_dataset_dir`, still with their labels."""
     found = []
