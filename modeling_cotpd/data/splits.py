@@ -58,11 +58,20 @@ def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, Datas
 
 
 def labelled_rows(split: Dataset) -> Dataset:
-    """The rows that have a label; how many have none is logged."""
+    """The rows that have a label. A run without a KL term trains on these alone: nothing teaches the others.
+
+    Raises:
+        DataError: No row has a label.
+    """
     label = split["ner_tags" if task_of(split.features) == "mner" else "relation"]
     places = [place for place, value in enumerate(label) if value is not None]
+    if not places:
+        raise DataError(
+            "No training row has a label, and nothing else teaches this run.",
+            fix="Label some rows, or name finished models in distill_from.",
+        )
     if len(places) < len(split):
-        logger.info("train: nothing teaches the %d rows without labels, left out.", len(split) - len(places))
+        logger.info("train: %d rows without labels are left out; they teach by KL alone.", len(split) - len(places))
     return split.select(places)
 
 
