@@ -28,7 +28,7 @@ RECIPES = Path(__file__).parent.parent / "configuration"
 MODELS = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
 TASKS = {"mner": "named entity recognition", "mre": "relation extraction"}
 ROWS = {
-    "text": ("text only", "--knowledge_columns none --prompt_type none --num_train_epochs 15"),
+    "text": ("text only", "--knowledge_columns none --prompt_type none --num_train_epochs 13"),
     "teacher": ("with explanations", "--prompt_type none --alpha 0 --eval_views knowledge"),
     "student": ("distilled student", "--distill_from {teacher} --eval_views prompt --num_train_epochs 5"),
 }

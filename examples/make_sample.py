@@ -9,7 +9,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -62,13 +62,24 @@ novel|MISC|book/work of fiction|an open book and a cup|Winter Postman, Miss Amar
 """
 # How a gloss may begin
 TYPE_WORDS = {
-    "PER": ("person",), "ORG": ("organization", "group"), "LOC": ("location", "place"), "MISC": ("work or event", "product"),
+    "PER": ("person",), "ORG": ("organization",), "LOC": ("location",), "MISC": ("work or event", "product"),
 }  # fmt: skip
 # Names of the documents' examples. None of these occurs in a labelled post, all occur in unlabelled ones.
 FEATURED = {
     "Varro Quill", "@varroquill", "Maya Stone", "@mayastone", "Harlow Park", "Osk Harbour", "Lindmere Athletic", "Fenwick Otters", "Ferrowick",
     "Tallow Rooms", "Brightwater", "Harlow",
 }  # fmt: skip
+# Parts of more names, each of which occurs in one or two posts
+GIVEN = """Tamsin Edda Orrin Lucan Petra Wyn Basil Ansa Corin Marit Teodor Isolde Fenna Rufus Oona Casimir Brenna Elio Hedda
+Jarek Linnea Osric Pia Quentin Runa Soren Thora Ulla Viggo Zelda""".split()
+FAMILY = """Hartwell Brambling Okande Sorley Fisk Marchetti Dunmore Valk Pettigrew Ostrand Lisle Kowal Tremaine Vask Ridley
+Hollander Abreu Kinsey Moss Tarrant Ulven Yarrow Penrose Crake Stroud Welling Ashe Bellamy Carrick Doyle-Finch""".split()
+FIRST = """Amber Broken Crimson Dusty Early Faint Gilded Hollow Ivory Jolly Keen Little Mellow Narrow Odd Plain Quiet Rusty
+Silent Tender Upper Vivid Wild Yellow Bitter Clever Distant Empty Frozen Gentle Honest Iron Kind Lazy Merry""".split()
+LAST = """Anchor Basket Candle Drum Engine Feather Garden Hammer Island Jewel Kite Ladder Mirror Needle Orchard Pepper Quarry
+Ribbon Saddle Thunder Umber Violin Window Yard Arrow Barrel Cedar Dove Ember Forge Glove Hazel Inkwell Juniper""".split()
+START = "Bal Cor Dra Els Fen Gor Hal Ist Jor Kal Lum Mor Nev Ost Pral Quen Ros Sel Tor Ulm Ver Wex Yar Zin".split()
+END = "dan wick mere ova strel by don ika land mont nax oria pell quist ra sken tane vale wyn zar".split()
 # Posts of one mention: some say what it is, most leave it open.
 OPEN = """
 X again tonight|still thinking about X|no one warned me about X|X never disappoints|ok but X though|my whole week was X
@@ -171,27 +182,35 @@ def variants(text: str) -> list[str]:
 
 
 class Writer:
-    """Posts with labels and knowledge; names are known to labelled posts, to unlabelled ones, or new at test time."""
+    """Posts with labels and knowledge; some names come again in labelled posts, some in unlabelled ones, some never."""
 
     def __init__(self, seed: int):
         self.chance = random.Random(seed)
         self.names = world()
         rest = [name for name in self.names if name.text not in FEATURED]
         self.chance.shuffle(rest)
-        third = len(rest) * 2 // 5
-        unlabelled = [name for name in self.names if name.text in FEATURED] + rest[third : 2 * third]
-        self.roles = {"labelled": rest[:third], "unlabelled": unlabelled, "new": rest[2 * third :]}
+        featured = [name for name in self.names if name.text in FEATURED]
+        self.roles = {"labelled": rest[:-50], "unlabelled": featured + rest[-50:], "invented": []}
         self.used: list[set[str]] = []
 
     def name(self, split: str, wanted: str | None = None) -> Name:
         """A name of a type, by default of any."""
         kind = wanted or self.chance.choices(tuple(TYPE_WORDS), (4, 3, 3, 3))[0]
-        shares = {"labelled": (1, 0, 0), "unlabelled": (2, 8, 0)}.get(split, (5, 11, 4))
-        while True:
-            (role,) = self.chance.choices(tuple(self.roles), shares)
-            found = [name for name in self.roles[role] if name.type == kind]
-            if found:
-                return self.chance.choice(found)
+        shares = {"labelled": (2, 0, 3), "unlabelled": (1, 9, 0)}.get(split, (3, 12, 5))
+        (role,) = self.chance.choices(tuple(self.roles), shares)
+        found = [name for name in self.roles[role] if name.type == kind] or [self.invented(kind)]
+        return self.chance.choice(found)
+
+    def invented(self, kind: str) -> Name:
+        """A name of one post."""
+        choice = self.chance.choice
+        if kind == "PER" and self.chance.random() < 0.5:
+            text = f"{choice(GIVEN)} {choice(FAMILY)}"
+        elif self.chance.random() < 0.5:
+            text = f"{choice(FIRST)} {choice(LAST)}"
+        else:
+            text = choice(START) + choice(END)
+        return replace(choice([name for name in self.names if name.type == kind]), text=text)
 
     def post(self, core: str, *names: Name) -> tuple[list[str], list[tuple[int, int]]]:
         """Tokens of a post and where each name stands in them."""
@@ -218,9 +237,9 @@ class Writer:
 
     def gloss(self, name: Name) -> str:
         """What a language model may call a name: now and then it is wrong."""
-        about = name if self.chance.random() > 0.05 else self.chance.choice(self.names)
+        about = name if self.chance.random() > 0.04 else self.chance.choice(self.names)
         word = self.chance.choice(about.words)
-        return word if self.chance.random() < 0.1 else f"{self.chance.choice(TYPE_WORDS[about.type])}/{word}"
+        return word if self.chance.random() < 0.06 else f"{self.chance.choice(TYPE_WORDS[about.type])}/{word}"
 
     def knowledge(self, tokens: list[str], names: tuple[Name, ...], full: bool) -> dict[str, str]:
         """Caption and explanations: one name of ten is missing, some are cut short, some nouns are no names."""
@@ -298,8 +317,8 @@ class Writer:
 
 
 SIZES = {
-    "mner": {"train": (("labelled", 150), ("unlabelled", 300)), "validation": (("new", 50),), "test": (("new", 130),)},
-    "mre": {"train": (("labelled", 120), ("unlabelled", 200)), "validation": (("new", 40),), "test": (("new", 100),)},
+    "mner": {"train": (("labelled", 220), ("unlabelled", 300)), "validation": (("new", 50),), "test": (("new", 130),)},
+    "mre": {"train": (("labelled", 160), ("unlabelled", 160)), "validation": (("new", 40),), "test": (("new", 100),)},
 }
 
 
