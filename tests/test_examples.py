@@ -29,7 +29,9 @@ ENTITIES = {
     "Varro Quill signs": [("PER", "Varro Quill")],
     "Varro Quill signs until 2034": [("PER", "Varro Quill")],
     "Varro Quill signs for Lindmere Athletic": [("PER", "Varro Quill"), ("ORG", "Lindmere Athletic")],
-    "can't believe @varroquill just signed for Lindmere Athletic": [("PER", "varroquill"), ("ORG", "Lindmere Athletic")],
+    "can't believe @varroquill just signed for Lindmere Athletic": [
+        ("PER", "varroquill"), ("ORG", "Lindmere Athletic")
+    ],
     "can't believe @varroquill just signed for Lindmere Athletic !! # football": [
         ("PER", "varroquill"), ("ORG", "Lindmere Athletic")
     ],
@@ -89,7 +91,8 @@ def trained(tmp_path_factory) -> Path:
 def test_text_only_is_below_the_student_and_the_student_below_the_knowledge_view(trained, task):
     scores = []
     for row in ("text", "student", "teacher"):
-        (view,) = json.loads((trained / f"{task}_{row}" / "results.json").read_text("utf-8"))["splits"]["test"].values()
+        results = json.loads((trained / f"{task}_{row}" / "results.json").read_text("utf-8"))
+        (view,) = results["splits"]["test"].values()
         scores.append(view["f1"])
     assert scores == sorted(scores) and len(set(scores)) == 3, scores
 
