@@ -43,14 +43,28 @@ POSTS = [
 PAIR = {"text": "Maya Stone is so happy to be back in Harlow tonight", "head": (0, 10), "tail": (37, 43)}
 
 
+def output(folder: Path, task: str, row: str) -> Path:
+    """Where a model is written; the student, which is what one would use, has the name of its task."""
+    return folder / (task if row == "student" else f"{task}_{row}")
+
+
 def train(task: str, row: str, folder: Path, flags: list[str]) -> dict:
     """Train one model with the recipe of its task and return its scores on the test split."""
-    data, output = folder / f"{task}_data", folder / f"{task}_{row}"
+    data = folder / f"{task}_data"
     if not data.exists():
         prepare(f"sample-{task}", None, data)
-    own = ROWS[row][1].format(teacher=folder / f"{task}_teacher").split()
+    own = ROWS[row][1].format(teacher=output(folder, task, "teacher")).split()
     recipe = RECIPES / f"sample_{task}.yaml"
-    argv = [str(recipe), "--dataset_dir", str(data), "--output_dir", str(output), *own, *QUIET.split(), *flags]
+    argv = [
+        str(recipe),
+        "--dataset_dir",
+        str(data),
+        "--output_dir",
+        str(output(folder, task, row)),
+        *own,
+        *QUIET.split(),
+        *flags,
+    ]
     arguments = parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments), argv)
     (scores,) = run(task, MODELS[task], *arguments)["splits"]["test"].values()
     return scores
@@ -61,12 +75,12 @@ def show_predictions(folder: Path) -> None:
     for post in POSTS:
         print(f"\n  {post}")
         for row in ("text", "student"):
-            tagger = pipeline("token-classification", str(folder / f"mner_{row}"), aggregation_strategy="first")
+            tagger = pipeline("token-classification", str(output(folder, "mner", row)), aggregation_strategy="first")
             found = [f"{post[e['start'] : e['end']]} {e['entity_group']} ({e['score']:.2f})" for e in tagger(post)]
             print(f"    {ROWS[row][0]:<20}{', '.join(found) or 'nothing'}")
     print(f"\n  {PAIR['text']}\n    (Maya Stone, Harlow)")
     for row in ("text", "student"):
-        extractor = pipeline("relation-extraction", str(folder / f"mre_{row}"), trust_remote_code=True)
+        extractor = pipeline("relation-extraction", str(output(folder, "mre", row)), trust_remote_code=True)
         relation = extractor(PAIR)
         print(f"    {ROWS[row][0]:<20}{relation['label']} ({relation['score']:.2f})")
 
@@ -88,7 +102,7 @@ def main() -> None:
         for row, (label, own) in ROWS.items():
             passed = time.monotonic() - start
             print(f"\n[{len(scores) + 1}/6, {passed:.0f} s] {name}: {label}", flush=True)
-            shown = own.format(teacher=folder / f"{task}_teacher")
+            shown = own.format(teacher=output(folder, task, "teacher"))
             print(f"  python run_{task}.py configuration/sample_{task}.yaml {shown}", flush=True)
             scores[task, row] = train(task, row, folder, flags)
 
@@ -100,7 +114,7 @@ def main() -> None:
     print("\nFrom the text alone:")
     show_predictions(folder)
     print(f"\nDone in {time.monotonic() - start:.0f} s. Models, scores and predictions: {folder}/")
-    print(f"Next: cotpd predict {folder}/mner_student --input posts.txt --output entities.jsonl")
+    print(f"Next: cotpd predict {folder}/mner --input posts.txt --output entities.jsonl")
 
 
 if __name__ == "__main__":

@@ -90,8 +90,8 @@ def trained(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("task", ["mner", "mre"])
 def test_text_only_is_below_the_student_and_the_student_below_the_knowledge_view(trained, task):
     scores = []
-    for row in ("text", "student", "teacher"):
-        results = json.loads((trained / f"{task}_{row}" / "results.json").read_text("utf-8"))
+    for name in (f"{task}_text", task, f"{task}_teacher"):
+        results = json.loads((trained / name / "results.json").read_text("utf-8"))
         (view,) = results["splits"]["test"].values()
         scores.append(view["f1"])
     assert scores == sorted(scores) and len(set(scores)) == 3, scores
@@ -102,10 +102,10 @@ def test_text_only_is_below_the_student_and_the_student_below_the_knowledge_view
 def test_the_student_reads_every_example_rightly(trained):
     from transformers import pipeline
 
-    tagger = pipeline("token-classification", str(trained / "mner_student"), aggregation_strategy="first")
+    tagger = pipeline("token-classification", str(trained / "mner"), aggregation_strategy="first")
     for post, expected in ENTITIES.items():
         assert [(e["entity_group"], post[e["start"] : e["end"]]) for e in tagger(post)] == expected, post
-    extractor = pipeline("relation-extraction", str(trained / "mre_student"), trust_remote_code=True)
+    extractor = pipeline("relation-extraction", str(trained / "mre"), trust_remote_code=True)
     for (post, head, tail), expected in RELATIONS.items():
         spans = ((post.index(name), post.index(name) + len(name)) for name in (head, tail))
         assert extractor({"text": post, **dict(zip(("head", "tail"), spans, strict=True))})["label"] == expected, post
