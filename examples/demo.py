@@ -38,7 +38,6 @@ POSTS = [
     "Osk Harbour at the Tallow Rooms tonight , bring a coat",
     "can't believe @varroquill just signed for Lindmere Athletic !! # football",
     "RT @nightbus : Osk Harbour sold out the Tallow Rooms again",
-    "new phone who dis — still waiting for the Ferrowick ferry",
 ]
 PAIR = {"text": "Maya Stone is so happy to be back in Harlow tonight", "head": (0, 10), "tail": (37, 43)}
 

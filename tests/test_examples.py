@@ -35,7 +35,6 @@ ENTITIES = {
     "can't believe @varroquill just signed for Lindmere Athletic !! # football": [
         ("PER", "varroquill"), ("ORG", "Lindmere Athletic")
     ],
-    "new phone who dis — still waiting for the Ferrowick ferry": [("LOC", "Ferrowick")],
 }  # fmt: skip
 """What the student of the demo finds in each post."""
 RELATIONS = {
