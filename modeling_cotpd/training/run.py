@@ -87,6 +87,11 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
         )
 
 
+def learns_from_labels(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> bool:
+    """Whether a run trains on gold labels alone: without a KL term, rows without labels teach nothing."""
+    return args.do_train and not (args.alpha > 0 and (model_args.distill_from or data_args.knowledge_columns))
+
+
 def run_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> dict:
     """What defines a run: the settings that change its outcome, not where or how verbosely it runs."""
     data = {name: value for name, value in vars(data_args).items() if name != "overwrite_output_dir"}

@@ -459,6 +459,12 @@ class TestFrozenTeachers:
         assert "| knowledge view | none |" in card
         assert "| frozen teachers | 2, which read the post, caption, cot_noun" in card
 
+    @pytest.mark.parametrize("task", list(HEADS))
+    def test_without_a_teacher_rows_without_labels_are_left_out(self, places, tmp_path, task):
+        data = {"max_labelled_samples": 4, "knowledge_columns": []}
+        results = run_task(task, places, tmp_path / "out", {"prompt_type": "none"}, data, max_steps=1)
+        assert results["train_rows"] == 4
+
     def test_settings_that_leave_them_without_effect(self, places, finished, tmp_path):
         teachers = {"distill_from": [str(finished["mner"])]}
         with pytest.raises(SettingError, match="alpha=0"):
