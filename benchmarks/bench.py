@@ -103,11 +103,16 @@ class Report:
 
 def timed(function: Callable[[], object]) -> tuple[float, float]:
     """Return the seconds and the processor seconds of a call, child processes included."""
-    wall, processor = time.perf_counter(), sum(os.times()[:4])
+    wall, processor = time.perf_counter(), processor_seconds()
     function()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - wall, sum(os.times()[:4]) - processor
+    return time.perf_counter() - wall, processor_seconds() - processor
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process so far, and of its children that have ended."""
+    return time.process_time() + sum(os.times()[2:4])
 
 
 def run(command: Sequence[str]) -> str:
