@@ -91,12 +91,11 @@ def profile(predict, posts: list[Post]) -> dict[str, float]:
 
 def needed_operations(predict, posts: list[Post]) -> int:
     """Return the operations of the posts' forward passes without padding."""
-    tokenizer = predict.tokenizer
+    model = predict.model.requires_grad_(False)
 
     def forward():
-        with torch.no_grad():
-            for post in posts:
-                predict.model(**tokenizer(post.text, return_tensors="pt").to(predict.model.device))
+        for post in posts:
+            model(**predict.tokenizer(post.text, return_tensors="pt").to(model.device))
 
     return operations(forward)
 
