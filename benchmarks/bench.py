@@ -18,14 +18,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_cotpd import CoTPDConfig, CoTPDForTokenClassification
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared
-from modeling_cotpd.data.words import split_at_words
-from modeling_cotpd.encoders import EMBEDDED_ENCODER, is_cotpd_checkpoint, load_tokenizer, resolve_encoder
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.files import write_json
+from modeling_cotpd.modeling_cotpd import CoTPDForTokenClassification
+from modeling_cotpd.training.arguments import ModelArguments
+from modeling_cotpd.training.pretrained import is_cotpd_checkpoint, load_model
+from modeling_cotpd.training.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
-COTPD = [sys.executable, "-m", "cotpd_command"]
+COTPD = [sys.executable, "-m", "modeling_cotpd"]
 """The command line of this clone; run it with `run`."""
 
 
@@ -34,7 +36,9 @@ def parser(description: str, dataset: bool = True) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     if dataset:
         made.add_argument("--dataset_dir", required=True, help="A prepared MNER folder.")
-        made.add_argument("--model_name_or_path", default=EMBEDDED_ENCODER, help="The encoder of both sides.")
+        made.add_argument(
+            "--model_name_or_path", default=ModelArguments.model_name_or_path, help="The encoder of both sides."
+        )
         made.add_argument("--prompt_type", default="conditional", help="Of the CoTPD model.")
         made.add_argument("--prompt_length", type=int, default=2, help="Of the CoTPD model.")
         made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="Of both sides.")
@@ -176,14 +180,15 @@ def load_split(arguments: argparse.Namespace, name: str) -> tuple[Dataset, Datas
     return splits[name], info
 
 
-def student(arguments: argparse.Namespace, info: DatasetInfo) -> CoTPDForTokenClassification:
-    """Return the CoTPD model of a checkpoint, or one with a new prompt and head, in evaluation mode on the device."""
-    source = resolve_encoder(arguments.model_name_or_path)
-    if is_cotpd_checkpoint(source):
-        return CoTPDForTokenClassification.from_pretrained(source).eval().to(arguments.device)
-    names = dict(enumerate(info.label_names))
-    config = CoTPDConfig(prompt_type=arguments.prompt_type, prompt_length=arguments.prompt_length, id2label=names)
-    return CoTPDForTokenClassification.from_encoder(source, config=config).eval().to(arguments.device)
+def student(
+    arguments: argparse.Namespace, info: DatasetInfo, **changes
+) -> tuple[CoTPDForTokenClassification, PreTrainedTokenizerBase]:
+    """Return a CoTPD checkpoint, or a new prompt and head on an encoder, on the device; and the tokenizer."""
+    settings = {"prompt_type": arguments.prompt_type, "prompt_length": arguments.prompt_length, **changes}
+    model, tokenizer = load_model(
+        TASKS["mner"], ModelArguments(arguments.model_name_or_path, **settings), info.label_names
+    )
+    return model.eval().to(arguments.device), tokenizer
 
 
 def plain(arguments: argparse.Namespace, info: DatasetInfo) -> PreTrainedModel:
@@ -197,12 +202,6 @@ def plain(arguments: argparse.Namespace, info: DatasetInfo) -> PreTrainedModel:
             source, num_labels=len(info.label_names), dtype=torch.float32
         )
     return model.eval().to(arguments.device)
-
-
-def tokenizer_of(arguments: argparse.Namespace, model: CoTPDForTokenClassification) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of both sides, bounded to what the student reads."""
-    limit = model.get_base_model().max_text_length
-    return split_at_words(load_tokenizer(arguments.model_name_or_path, max_length=limit))
 
 
 def posts_of(split: Dataset, count: int) -> list[str]:

@@ -1,7 +1,7 @@
 """The stock token-classification pipeline over the text-only student, against the same over a plain model."""
 
 import torch
-from bench import Report, load_split, parser, plain, posts_of, student, tokenizer_of
+from bench import Report, load_split, parser, plain, posts_of, student
 from transformers import pipeline
 
 
@@ -13,8 +13,8 @@ def main() -> None:
     report = Report(arguments)
     split, info = load_split(arguments, "test")
     posts = posts_of(split, arguments.posts)
-    models = student(arguments, info), plain(arguments, info)
-    tokenizer = tokenizer_of(arguments, models[0])
+    model, tokenizer = student(arguments, info)
+    models = model, plain(arguments, info)
     pipelines = [
         pipeline(
             "token-classification",

@@ -13,16 +13,16 @@ import time
 from pathlib import Path
 
 import psutil
-from bench import COTPD, ROOT, Report, load_split, parser, plain, posts_of, run, student, tokenizer_of, write_posts
+from bench import COTPD, ROOT, Report, load_split, parser, plain, posts_of, run, student, write_posts
 from datasets import Dataset
 from transformers import pipeline
 
 from modeling_cotpd.data.entities import entity_tags
 from modeling_cotpd.data.words import word_spans
-from modeling_cotpd.encoders import is_cotpd_checkpoint
-from modeling_cotpd.evaluation import score
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.training.evaluation import score
+from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
 
 
 def posts(texts: list[str]) -> list[Post]:
@@ -70,8 +70,7 @@ def main() -> None:
     arguments = options.parse_args()
     report = Report(arguments)
     split, info = load_split(arguments, "test")
-    model, reference = student(arguments, info), plain(arguments, info)
-    tokenizer = tokenizer_of(arguments, model)
+    (model, tokenizer), reference = student(arguments, info), plain(arguments, info)
     texts = posts_of(split, arguments.posts)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "model"

@@ -25,14 +25,13 @@ from bench import (
     run,
     student,
     timed,
-    tokenizer_of,
 )
 
-from modeling_cotpd.collator import pad_tokens
 from modeling_cotpd.data.entities import EntityReader
 from modeling_cotpd.data.views import ViewBuilder
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.training.collator import pad_tokens
 
 FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 
@@ -109,11 +108,11 @@ def main() -> None:
     report = Report(arguments)
     split, info = load_split(arguments, "test")
     posts = [Post(str(number), text, "") for number, text in enumerate(posts_of(split, arguments.posts))]
-    model = student(arguments, info)
+    model, tokenizer = student(arguments, info)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "model"
         model.save_pretrained(folder)
-        tokenizer_of(arguments, model).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
         eager = load_predictor(str(folder), dtype="float32", device=arguments.device)[0]
         needed = needed_operations(eager, posts)
         report.add("operations of a post, 1e9", value=needed / len(posts) / 1e9)

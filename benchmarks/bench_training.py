@@ -17,15 +17,15 @@ import sys
 from pathlib import Path
 
 import torch
-from bench import Report, load_split, matmul_rate, operations, parser, plain, run, student, tokenizer_of
+from bench import Report, load_split, matmul_rate, operations, parser, plain, run, student
 from datasets import Dataset
 from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
 
-from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.trainer import CoTPDTrainer
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.collator import CoTPDCollator
+from modeling_cotpd.training.trainer import CoTPDTrainer
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 COLUMNS = {"appended": KNOWLEDGE_COLUMNS, "inline": ("cot_noun",), "student": ()}
 TARGETS = {"appended": 1.0, "inline": 1.0, "student": 1.1}
@@ -35,14 +35,14 @@ def features_of(case: str, arguments: argparse.Namespace, fill: int = 0) -> list
     """Return the features of a case, their knowledge views filled up to a length."""
     split, info = load_split(arguments, "train")
     rows = split.shuffle(seed=0).select(range(min(arguments.rows, len(split))))
-    model = student(arguments, info)
+    model, tokenizer = student(arguments, info)
     views = ViewSettings(
         COLUMNS[case],
         arguments.max_length,
         model.get_base_model().max_text_length,
         "inline" if case == "inline" else "appended",
     )
-    features = list(build_features(rows, tokenizer_of(arguments, model), views))
+    features = list(build_features(rows, tokenizer, views))
     uniform = [-math.log(len(info.label_names))] * len(info.label_names)
     for row in features:
         if case == "student":
@@ -77,10 +77,8 @@ def trainer_of(side: str, case: str, features: list[dict], arguments: argparse.N
         "bf16": arguments.bf16,
         **further,
     }
-    options = argparse.Namespace(**{**vars(arguments), **({"prompt_type": "none"} if case == "student" else {})})
     _, info = load_split(arguments, "train")
-    model = student(options, info)
-    tokenizer = tokenizer_of(arguments, model)
+    model, tokenizer = student(arguments, info, **({"prompt_type": "none"} if case == "student" else {}))
     if side == "ours":
         trainer: Trainer = CoTPDTrainer(
             model=model,

@@ -10,7 +10,6 @@ so what is done is kept when the time is up. Flags that this script does not kno
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -141,14 +140,11 @@ class Session:
         os.replace(temporary, self.arguments.out)
 
     def install(self) -> None:
-        """Install the kit's wheels and this clone into the work folder, so that versions can be recorded."""
+        """Install the kit's wheels into the work folder."""
         site, wheels = self.work / "site", sorted(map(str, (self.work / "wheels").glob("*.whl")))
-        clone = [] if importlib.util.find_spec("modeling_cotpd") else [str(ROOT)]
-        if site.exists() or not wheels + clone:
-            return
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
-        command += ["--no-build-isolation", "--target", str(site), *wheels, *clone]
-        subprocess.run(command, check=True)
+        if wheels and not site.exists():
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
+            subprocess.run([*command, "--target", str(site), *wheels], check=True)
 
     def measure(self) -> None:
         """Run the benchmarks one after another, within their share of the time."""

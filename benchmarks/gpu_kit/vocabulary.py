@@ -11,10 +11,11 @@ from transformers import AutoModel, PreTrainedTokenizerBase
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.words import split_at_words
-from modeling_cotpd.encoders import load_tokenizer, resolve_encoder
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import require_empty
 from modeling_cotpd.markers_cotpd import ENTITY_MARKERS
+from modeling_cotpd.training.pretrained import load_tokenizer
 
 
 def texts_of(folders: Sequence[str]) -> Iterable[str]:

@@ -168,7 +168,6 @@ def summarize(
 
         cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
     """
-    import modeling_cotpd.registration  # noqa: F401  # the tokenizer may be that of a trained model
     from modeling_cotpd.knowledge.elicit import all_posts
     from modeling_cotpd.knowledge.estimate import estimate_from_store
     from modeling_cotpd.knowledge.post import find_post_files

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from modeling_cotpd.collator import pad_rows, pad_tokens
 from modeling_cotpd.data.views import KnowledgeView
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.collator import pad_rows, pad_tokens
 
 UNBOUNDED_LENGTH = 512
 """Pieces read at once by an encoder whose positions are unbounded; ours, as long as the views in training."""

@@ -126,7 +126,7 @@ class Teacher:
                 return read_answer(self.blot_out(response.text), attempt)
             except MalformedAnswer as error:
                 reason, delay = f"malformed response: {error}", None
-            except (asyncio.TimeoutError, openai.APITimeoutError):
+            except (TimeoutError, openai.APITimeoutError):
                 reason, delay = f"no response within {self.settings.timeout:g} s", None
             except openai.APIConnectionError as error:
                 reason, delay = f"connection failed: {error.__cause__ or error}", None

@@ -17,14 +17,13 @@ from transformers import AutoModel
 from vocabulary import needed_tokens, prune_encoder, texts_of
 
 from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
-from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.data.words import split_at_words
-from modeling_cotpd.encoders import load_tokenizer
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.arguments import parse_run
+from modeling_cotpd.training.collator import CoTPDCollator
+from modeling_cotpd.training.pretrained import load_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -220,7 +219,7 @@ class TestRows:
         made = Session(arguments, ["--max_steps", "5", "--use_cpu", "true", "--bf16", "false"])
         run = next(run for run in made.runs if run.row == row and run.seed == 1)
         command = made.command(run)
-        model, data, training = parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments), command[2:])
+        model, data, training = parse_run(command[2:])
         assert (training.seed, training.max_steps, training.num_train_epochs, data.max_length) == (1, 5, 15, 256)
         view = "knowledge" if training.eval_views == "knowledge" else "prompt"
         assert training.metric_for_best_model == f"eval_{view}_f1"
