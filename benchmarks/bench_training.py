@@ -12,7 +12,6 @@ of two steps of one side, each row filled up to `--memory_length`.
 
 import argparse
 import math
-import resource
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from transformers import DataCollatorForTokenClassification, PrinterCallback, Tr
 
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings, build_features
+from modeling_cotpd.training.callbacks import EpochLines
 from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.training.trainer import CoTPDTrainer
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
@@ -96,11 +96,12 @@ def trainer_of(side: str, case: str, features: list[dict], arguments: argparse.N
             processing_class=tokenizer,
         )
     trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(EpochLines)
     return trainer
 
 
 def peak_megabytes(side: str, case: str, arguments: argparse.Namespace) -> float:
-    """Return the most memory of two training steps: of the allocator on a GPU, of this process elsewhere."""
+    """Return the most memory of two training steps: of the allocator on a GPU, of this process elsewhere (Linux)."""
     sized = argparse.Namespace(**vars(arguments) | {"rows": 4 * arguments.batch_size})
     sized.batch_size = 2 * arguments.batch_size
     on_gpu = arguments.device.startswith("cuda")
@@ -111,7 +112,8 @@ def peak_megabytes(side: str, case: str, arguments: argparse.Namespace) -> float
     trainer_of(side, case, features_of(case, sized, arguments.memory_length), sized, max_steps=2).train()
     if on_gpu:
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # ru_maxrss begins with the parent's memory
+    return int(Path("/proc/self/status").read_text("utf-8").split("VmHWM:")[1].split()[0]) / 1024
 
 
 def memory(side: str, case: str, arguments: argparse.Namespace) -> float:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.data.words import split_at_words
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.training.arguments import parse_run
 from modeling_cotpd.training.collator import CoTPDCollator
@@ -62,6 +64,18 @@ class TestPruning:
         assert torch.equal(prompt, small_prompt)
         assert torch.equal(knowledge, small_knowledge)
         assert knowledge.std() > 0.01
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(1800)
+    def test_logits_of_minilm(self, sample, tmp_path):
+        minilm = resolve_encoder("embedded-minilm")
+        assert prune_encoder(minilm, [str(sample)], tmp_path / "pruned") == {"before": 30522, "after": ANY}
+        AutoModel.from_pretrained(minilm, dtype=torch.float32).half().save_pretrained(tmp_path / "whole")
+        load_tokenizer(minilm).save_pretrained(tmp_path / "whole")
+        prompt, knowledge, weights = logits_of(tmp_path / "whole", sample, {}, "inline")
+        small_prompt, small_knowledge, _ = logits_of(tmp_path / "pruned", sample, weights, "inline")
+        assert torch.equal(prompt, small_prompt)
+        assert torch.equal(knowledge, small_knowledge)
 
     def test_what_does_not_occur_is_gone_and_special_tokens_stay(self, encoder, pruned):
         folder, count = pruned
