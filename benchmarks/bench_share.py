@@ -29,6 +29,7 @@ from bench import (
 
 from modeling_cotpd.data.entities import EntityReader
 from modeling_cotpd.data.views import ViewBuilder
+from modeling_cotpd.data.words import units_of
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.training.collator import pad_tokens
@@ -77,6 +78,7 @@ def profile(predict, posts: list[Post]) -> dict[str, float]:
         tokenization=(ViewBuilder, "tokenize"), model=(model, "__call__"), reading=(EntityReader, "__call__")
     )
     found: list[dict] = []
+    units_of.cache_clear()  # a post is read for the first time
     with stages:
         total, _ = timed(lambda: found.extend(predict(posts)))
     batches = [[[1] * int(length) for length in mask.sum(1)] for mask in stages.masks]
