@@ -1,6 +1,5 @@
 """Time of many requests: the elicitation runner with its store against a bare `AsyncOpenAI` loop, on loopback."""
 
-import argparse
 import asyncio
 import itertools
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import openai
 import psutil
-from bench import compare, machine
+from bench import Report, parser
 
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
@@ -66,26 +65,27 @@ def ours(url: str, count: int, concurrency: int, memory: list[float]) -> None:
 
 
 def main() -> None:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    made.add_argument("--requests", type=int, default=25_000, help="Of each side in each alternation.")
-    made.add_argument("--alternations", type=int, default=4, help="How often both sides are timed in turn.")
-    made.add_argument("--concurrency", type=int, default=32, help="Requests under way at once.")
-    asked = made.parse_args()
-    print(f"machine: {machine()}\noptions: {vars(asked)}")
+    """Measure both."""
+    options = parser(__doc__, dataset=False)
+    options.add_argument("--requests", type=int, default=25_000, help="Of each side in each alternation.")
+    options.add_argument("--concurrency", type=int, default=32, help="Requests under way at once.")
+    asked = options.parse_args()
+    report = Report(asked)
     endpoint = [sys.executable, str(Path(__file__).parent / "fast_endpoint.py")]
     memory: list[float] = []
     with subprocess.Popen(endpoint, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            compare(
+            report.compare(
                 f"{asked.requests} requests",
                 lambda: ours(url, asked.requests, asked.concurrency, memory),
                 lambda: bare(url, asked.requests, asked.concurrency),
-                asked.alternations,
+                1.11,
             )
         finally:
             server.kill()
-    print(f"resident memory, MB: first {memory[0]:.0f}, highest {max(memory):.0f}, last {memory[-1]:.0f}")
+    report.add("resident memory, MB", first=memory[0], highest=max(memory), last=memory[-1])
+    report.finish()
 
 
 if __name__ == "__main__":
