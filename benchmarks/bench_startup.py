@@ -29,7 +29,7 @@ from transformers import AutoModelForTokenClassification, Trainer, pipeline
 def main() -> None:
     """Measure both."""
     options = parser(__doc__)
-    options.add_argument("--recipe", default="configuration/twitter2017_minilm.yaml", help="Of run_mner.py.")
+    options.add_argument("--recipe", default="configuration/mner.yaml", help="Of run_mner.py.")
     arguments = options.parse_args()
     report = Report(arguments)
     command = [sys.executable, "-c", OURS, str(ROOT / "run_mner.py"), arguments.recipe]
