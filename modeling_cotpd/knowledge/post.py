@@ -111,6 +111,8 @@ def read_post(row: dict, place: str) -> Post:
     if not isinstance(text, str):
         raise DataError("The post has no text.", place=place, fix='Give it "text" or a list of "tokens".')
     others = {name: row.get(name) or "" for name in ("caption", "image", *COT_COLUMNS)}
+    # NaN is how pandas writes a missing value
+    others = {name: "" if value != value else value for name, value in others.items()}
     for name, value in others.items():
         if not isinstance(value, str):
             raise DataError(f"The column {name!r} is not a text.", place=place)

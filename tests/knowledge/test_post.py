@@ -92,6 +92,8 @@ def test_blank_texts_floats_and_half_emoji_are_read(tmp_path):
     rows = [{"id": 17.0, "text": "\u00a0"}, {"id": "a", "text": "so cool \ud83d", "caption": "c\ud83d"}]
     (file,) = find_post_files(write_lines(tmp_path / "a.jsonl", rows))
     assert [(post.id, post.text) for post in file.posts()] == [("17", "\u00a0"), ("a", "so cool \ufffd")]
+    (tmp_path / "b.jsonl").write_text('{"id": "1", "text": "x", "caption": NaN}\n')
+    assert next(find_post_files(tmp_path / "b.jsonl")[0].posts()).caption == ""
 
 
 def test_an_id_of_two_posts_is_refused_and_of_one_post_twice_is_not(tmp_path):
