@@ -16,13 +16,9 @@ import datasets
 from transformers import pipeline
 from transformers.utils.logging import disable_progress_bar
 
-from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
-from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
 from modeling_cotpd.data.prepare import prepare
-from modeling_cotpd.training import run
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.recipes import run_recipe
 
-RECIPES = Path(__file__).parent.parent / "configuration"
 POSTS = [
     "can't believe @varroquill just signed for Lindmere Athletic !! # football",
     "RT @ nightbus : Osk Harbour sold out the Tallow Rooms again",
@@ -31,14 +27,13 @@ POSTS = [
 PAIR = {"text": "Maya Stone is so happy to be back in Harlow tonight", "head": (0, 10), "tail": (37, 43)}
 
 
-def train(task: str, model_class: type, folder: Path) -> dict:
+def train(task: str, folder: Path) -> dict:
     """Prepare the sample, train with its recipe, and return the results."""
     data = folder / f"{task}_data"
     prepare(f"sample-{task}", None, data)
-    recipe = str(RECIPES / f"sample_{task}.yaml")
-    argv = [recipe, "--dataset_dir", str(data), "--output_dir", str(folder / task)]
+    argv = [f"sample_{task}", "--dataset_dir", str(data), "--output_dir", str(folder / task)]
     argv += ["--disable_tqdm", "true", "--log_level", "error", "--logging_strategy", "no", "--eval_strategy", "no"]
-    return run(task, model_class, *parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments), argv))
+    return run_recipe(argv)
 
 
 def main() -> None:
@@ -54,8 +49,8 @@ def main() -> None:
 
     print("Training named entity recognition and relation extraction on the sample corpus ...", flush=True)
     results = {
-        "mner": train("mner", CoTPDForTokenClassification, folder),
-        "mre": train("mre", CoTPDForRelationExtraction, folder),
+        "mner": train("mner", folder),
+        "mre": train("mre", folder),
     }
 
     print(f"\n{'test split':<12}{'view':<12}{'precision':>10}{'recall':>10}{'F1':>10}")

@@ -37,6 +37,13 @@ class CoTPDConfig(PreTrainedConfig):
             the paper does not say which it uses.
         classifier_dropout (`float`, *optional*, defaults to 0.1):
             Dropout before the classifier; the value is ours, that of BERT.
+        knowledge_columns (`list[str]`, *optional*):
+            The columns that the knowledge view read in training, in order; `None`: not recorded.
+        knowledge_placement (`str`, *optional*, defaults to `"appended"`):
+            Where knowledge stood in training: `"appended"` behind the text, as in the paper, or `"inline"`, each gloss
+            behind its mention in the text.
+        knowledge_max_length (`int`, *optional*, defaults to 512):
+            The most subword tokens of a knowledge view in training.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of new classifier weights; the value of BERT.
 
@@ -64,6 +71,9 @@ class CoTPDConfig(PreTrainedConfig):
     prompt_attention_heads: int = 1
     use_crf: bool = False
     classifier_dropout: float = 0.1
+    knowledge_columns: list[str] | None = None
+    knowledge_placement: str = "appended"
+    knowledge_max_length: int = 512
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):

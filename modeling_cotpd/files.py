@@ -5,17 +5,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from modeling_cotpd.errors import SettingError
 
 STAGING = ".saving"
 """Name of the folder, within the target folder, that holds files while they are written."""
+
+MAX_YAML_BYTES = 1_000_000
 
 
 @contextmanager
@@ -56,6 +59,39 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """A loader without aliases, by which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
+    """Read a YAML file of settings, of at most 1 MB and without aliases.
+
+    Args:
+        path (`str` or `os.PathLike`): The file. An empty one has no settings.
+
+    Raises:
+        SettingError: There is no such file, it is not a mapping in YAML, or it is too large.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SettingError("There is no such file.", place=str(path), fix="Check the name.")
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise SettingError(f"The file has more than {MAX_YAML_BYTES:,} bytes.", place=str(path), fix="Shorten it.")
+    try:
+        settings = yaml.load(path.read_text("utf-8"), _PlainLoader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingError(f"This is not YAML: {reason:.200}.", place=str(path), fix="Correct the line.") from error
+    if settings is not None and not isinstance(settings, dict):
+        raise SettingError("The file does not hold 'key: value' lines.", place=str(path), fix="Write one per line.")
+    return settings or {}
+
+
 @contextmanager
 def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
     """Yield a staging folder whose files move into `folder` one by one when the block succeeds.
@@ -64,7 +100,7 @@ def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Pa
 
     Args:
         folder (`str` or `os.PathLike`): The target folder; created if it does not exist.
-        writes (`bool`, *optional*, defaults to `True`): Whether this process writes. Other processes get the name only.
+        writes (`bool`, *optional*, defaults to `True`): Whether this process writes. Others get the name only.
 
     Example:
         >>> with staged_folder("output") as staging:  # doctest: +SKIP
@@ -85,6 +121,47 @@ def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Pa
         sync_folder(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """Yield a new folder that becomes `folder`, in one rename, when the block succeeds.
+
+    A folder that a killed process left half-written is removed first.
+
+    Args:
+        folder (`str` or `os.PathLike`): The target: absent, empty, or one that may be replaced.
+        replaceable (`Callable[[Path], bool]`, *optional*): Tells of each entry of `folder` whether it may be lost. By
+            default nothing may.
+
+    Raises:
+        SettingError: `folder` is not empty, or another process writes it.
+
+    Example:
+        >>> with whole_folder("data/posts") as new:  # doctest: +SKIP
+        ...     (new / "dataset.json").write_text("{}")
+    """
+    folder = Path(folder)
+    if replaceable is None or not folder.is_dir() or not all(map(replaceable, folder.iterdir())):
+        require_empty(folder)
+    folder = folder.resolve()
+    staging, old = folder.with_name(f".{folder.name}{STAGING}"), folder.with_name(f".{folder.name}.old")
+    lock = folder.with_name(f".{folder.name}.lock")
+    with exclusive(lock, "writes this output folder"):
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir(parents=True)
+            yield staging
+            sync_tree(staging)
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.exists():
+                folder.rename(old)
+            staging.rename(folder)
+            sync_folder(folder.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def require_empty(folder: str | os.PathLike) -> Path:

@@ -4,156 +4,19 @@ The prompt view [x; p] is what inference reads; the knowledge view [x; I; c] run
 of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden size, C labels.
 """
 
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig
 from transformers.utils import ModelOutput
 
 from .configuration_cotpd import CoTPDConfig
 from .crf_cotpd import LinearChainCRF
-from .encoder_cotpd import (
-    encode_and_read,
-    encoder_layers,
-    max_positions,
-    prompt_view_layout,
-    refuse_pickle,
-    without_pooler,
-)
-from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt, init_prompt_weights
-
-
-@dataclass
-class CoTPDModelOutput(ModelOutput):
-    """Hidden states of the views that were run.
-
-    Args:
-        last_hidden_state (`torch.Tensor` of shape `(B, n, d)`): Prompt view, at the text positions.
-        knowledge_last_hidden_state (`torch.Tensor` of shape `(B, n, d)`, *optional*): Knowledge view, same positions.
-        prompt_attentions (`torch.Tensor` of shape `(B, N, n)`, *optional*): Where each query looks in the text.
-        hidden_states (`tuple(torch.Tensor)`, *optional*): Prompt view, every layer, `(B, n+N, d)`, prompt included.
-        attentions (`tuple(torch.Tensor)`, *optional*): Prompt view, every layer.
-    """
-
-    last_hidden_state: torch.FloatTensor | None = None
-    knowledge_last_hidden_state: torch.FloatTensor | None = None
-    prompt_attentions: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
-class CoTPDOutput(ModelOutput):
-    """Predictions of the views that were run.
-
-    Args:
-        loss (`torch.Tensor` of shape `(1,)`, *optional*): Mean gold negative log-likelihood, with `labels`: of the
-            knowledge view when its inputs were given (Eq. 3), else of the prompt view. The distillation term is added
-            by `CoTPDTrainer`.
-        logits (`torch.Tensor` of shape `(B, n, C)` or `(B, C)`): Prompt view; what inference returns. With a CRF, log
-            posterior marginals.
-        knowledge_logits (`torch.Tensor` of the same shape, *optional*): Knowledge view.
-        nll (`torch.Tensor` of shape `(B,)`, *optional*): Gold negative log-likelihood of each row in the prompt view,
-            summed over its labelled positions, with `labels`.
-        knowledge_nll (`torch.Tensor` of shape `(B,)`, *optional*): The same in the knowledge view.
-        prompt_attentions (`torch.Tensor` of shape `(B, N, n)`, *optional*): Where each query looks in the text, with
-            `output_prompt_attentions=True`.
-        hidden_states, attentions (`tuple(torch.Tensor)`, *optional*): Of the encoder in the prompt view.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    knowledge_logits: torch.FloatTensor | None = None
-    nll: torch.FloatTensor | None = None
-    knowledge_nll: torch.FloatTensor | None = None
-    prompt_attentions: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-class CoTPDPreTrainedModel(PreTrainedModel):
-    """Weight initialization, saving and loading for all CoTPD models."""
-
-    config_class = CoTPDConfig
-    base_model_prefix = "cotpd"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        init_prompt_weights(module)
-        if isinstance(module, LinearChainCRF):
-            module.init_weights()
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, use_safetensors: bool = True, **kwargs):
-        """As `PreTrainedModel.from_pretrained`, but from safetensors alone.
-
-        Raises:
-            OSError: There are only other weights. A pickle can run code when it is loaded.
-        """
-        if not use_safetensors:
-            raise ValueError("Only safetensors are loaded: leave use_safetensors out.")
-        refuse_pickle(pretrained_model_name_or_path)
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, use_safetensors=True, **kwargs)
-
-    @classmethod
-    def from_encoder(
-        cls,
-        name_or_path: str,
-        *,
-        config: CoTPDConfig | None = None,
-        encoder_kwargs: dict | None = None,
-        **config_kwargs,
-    ) -> "CoTPDPreTrainedModel":
-        """Start from a pretrained encoder; prompt and head are new.
-
-        Args:
-            name_or_path (`str`): An encoder on the Hub or in a folder.
-            config (`CoTPDConfig`, *optional*): Its settings are kept, its `encoder_config` becomes the checkpoint's.
-            encoder_kwargs (`dict`, *optional*): Passed to `AutoModel.from_pretrained` (`revision`, `token`,
-                `attn_implementation`, `trust_remote_code`, ...). Only safetensors weights are loaded, and as float32,
-                which is what training needs, unless `dtype` says otherwise.
-            config_kwargs: Fields of `CoTPDConfig`, such as `prompt_length=4` or `id2label={...}`.
-
-        Raises:
-            OSError: There is no such checkpoint, or it has no safetensors weights.
-
-        Example:
-
-        ```python
-        >>> from modeling_cotpd import CoTPDForTokenClassification
-        >>> model = CoTPDForTokenClassification.from_encoder(
-        ...     "google-bert/bert-base-uncased", num_labels=9, prompt_length=4
-        ... )  # doctest: +SKIP
-        ```
-        """
-        refuse_pickle(name_or_path)
-        loading = {"dtype": torch.float32, "trust_remote_code": False, **(encoder_kwargs or {})}
-        encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **loading)
-        attention = encoder.config._attn_implementation  # a composite configuration sets it back to the default
-        if Path(name_or_path).is_dir():  # a path of this machine says nothing on another
-            encoder.config._name_or_path = Path(name_or_path).name
-        if config is None:
-            config = CoTPDConfig(encoder_config=encoder.config, **config_kwargs)
-        else:
-            config.encoder_config = encoder.config
-        config._attn_implementation = attention
-        model = cls(config)
-        model.get_base_model().encoder = without_pooler(encoder)
-        return model
-
-    def get_base_model(self) -> "CoTPDModel":
-        """The `CoTPDModel` inside, or the model itself."""
-        return self if isinstance(self, CoTPDModel) else self.cotpd
+from .encoder_cotpd import encode_and_read, encoder_layers, max_positions, prepare_encoder, prompt_view_layout
+from .outputs_cotpd import CoTPDModelOutput, CoTPDOutput
+from .pretrained_cotpd import CoTPDPreTrainedModel
+from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt
 
 
 class CoTPDModel(CoTPDPreTrainedModel):
@@ -174,7 +37,8 @@ class CoTPDModel(CoTPDPreTrainedModel):
 
     def __init__(self, config: CoTPDConfig):
         super().__init__(config)
-        self.encoder = without_pooler(AutoModel.from_config(config.encoder_config))
+        encoder = AutoModel.from_config(config.encoder_config)
+        self.encoder = prepare_encoder(encoder, config.prompt_type == "prefix")
         width = self.encoder.get_input_embeddings().embedding_dim
         length, layers = config.prompt_length, config.prompt_layers
         self.prompt: Any = None
@@ -208,10 +72,15 @@ class CoTPDModel(CoTPDPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         knowledge_input_ids: torch.LongTensor | None = None,
         knowledge_attention_mask: torch.Tensor | None = None,
+        knowledge_text_positions: torch.LongTensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> CoTPDModelOutput:
-        """Run the prompt view, and the knowledge view when `knowledge_input_ids` is given. The heads give shapes."""
+        """Run the prompt view, and the knowledge view when `knowledge_input_ids` is given.
+
+        Arguments are those of `CoTPDForTokenClassification.forward`.
+        """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds of the text, and not both.")
         text, knowledge = self._embed(input_ids, inputs_embeds, knowledge_input_ids)
@@ -225,10 +94,15 @@ class CoTPDModel(CoTPDPreTrainedModel):
         )
         knowledge_hidden = None
         if knowledge is not None:
+            if knowledge_text_positions is not None and knowledge_text_positions.shape != text.shape[:2]:
+                raise ValueError(
+                    f"knowledge_text_positions needs the shape {tuple(text.shape[:2])} of input_ids, "
+                    f"got {tuple(knowledge_text_positions.shape)}."
+                )
             if knowledge.shape[1] < text.shape[1]:
                 raise ValueError(
-                    "knowledge_input_ids must begin with the text's own pieces: expected at least "
-                    f"{text.shape[1]} pieces, got {knowledge.shape[1]}."
+                    "knowledge_input_ids must hold the text's own subword tokens: expected at least "
+                    f"{text.shape[1]}, got {knowledge.shape[1]}."
                 )
             if self.max_positions is not None and knowledge.shape[1] > self.max_positions:
                 raise ValueError(
@@ -237,7 +111,7 @@ class CoTPDModel(CoTPDPreTrainedModel):
                 )
             knowledge_hidden, _ = encode_and_read(
                 self.encoder,
-                lambda states: states[:, : text.shape[1]],
+                text.shape[1] if knowledge_text_positions is None else knowledge_text_positions,
                 inputs_embeds=knowledge,
                 attention_mask=knowledge_attention_mask,
             )
@@ -270,6 +144,10 @@ class CoTPDModel(CoTPDPreTrainedModel):
     ) -> tuple[torch.Tensor, torch.Tensor | None, ModelOutput]:
         """Encode [x; p] and read it at the n text positions."""
         prompt, prompt_attentions = (None, None) if self.prompt is None else self.prompt(text, mask)
+        prefix_vectors = None
+        if self.config.prompt_type == "prefix":  # not isinstance: peft wraps the modules that it trains
+            prefix_vectors = prompt
+            prompt = text.new_zeros(text.shape[0], prompt.shape[1], text.shape[2])
         length = 0 if prompt is None else prompt.shape[1]
         limit = self.max_text_length
         if limit is not None and text.shape[1] > limit:
@@ -283,20 +161,16 @@ class CoTPDModel(CoTPDPreTrainedModel):
         if prompt is not None:
             prompt = prompt.to(text.dtype).expand(text.shape[0], -1, -1)
             view = view.scatter(1, prompt_positions.unsqueeze(-1).expand_as(prompt), prompt)
-        with ExitStack() as hooks:
-            if self.config.prompt_type == "prefix":  # not isinstance: peft wraps the modules that it trains
-                for index, layer in enumerate(encoder_layers(self.encoder)):
-                    hook = self.prompt.replacement_hook(index, prompt_positions)
-                    hooks.callback(layer.register_forward_pre_hook(hook).remove)
-            hidden, encoded = encode_and_read(
-                self.encoder,
-                lambda states: states.gather(1, text_positions.unsqueeze(-1).expand(-1, -1, states.shape[-1])),
-                whole=output_hidden_states,
-                inputs_embeds=view,
-                attention_mask=view_mask,
-                output_attentions=output_attentions,
-                output_hidden_states=output_hidden_states,
-            )
+        hidden, encoded = encode_and_read(
+            self.encoder,
+            text_positions,
+            whole=output_hidden_states,
+            prefix=None if prefix_vectors is None else (prefix_vectors, prompt_positions),
+            inputs_embeds=view,
+            attention_mask=view_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
         return hidden, prompt_attentions, encoded
 
 
@@ -323,6 +197,7 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         knowledge_input_ids: torch.LongTensor | None = None,
         knowledge_attention_mask: torch.Tensor | None = None,
+        knowledge_text_positions: torch.LongTensor | None = None,
         labels: torch.LongTensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -336,9 +211,12 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
             token_type_ids (`torch.LongTensor` of shape `(B, n)`, *optional*): Taken because some tokenizers return it,
                 and not read: a post is one segment.
             inputs_embeds (`torch.FloatTensor` of shape `(B, n, d)`, *optional*): Embeddings instead of `input_ids`.
-            knowledge_input_ids (`torch.LongTensor` of shape `(B, n+l)`, *optional*): Pieces of [x; I; c]; begins with
-                the pieces of `input_ids`, both padded on the right.
+            knowledge_input_ids (`torch.LongTensor` of shape `(B, n+l)`, *optional*): Subword tokens of [x; I; c],
+                which hold those of `input_ids`; both padded on the right.
             knowledge_attention_mask (`torch.Tensor` of shape `(B, n+l)`, *optional*): Its mask.
+            knowledge_text_positions (`torch.LongTensor` of shape `(B, n)`, *optional*): Where each token of
+                `input_ids` stands in `knowledge_input_ids`; any position for padding. By default the first n:
+                knowledge behind the text.
             labels (`torch.LongTensor` of shape `(B, n)`, *optional*): Tag ids; -100 where there is none.
             output_prompt_attentions (`bool`, *optional*, defaults to `False`): Return where each query looks.
 
@@ -349,9 +227,15 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
             ValueError: The text is longer than the encoder, or the knowledge view is shorter than the text.
         """
         states = self.cotpd(
-            input_ids, attention_mask, inputs_embeds, knowledge_input_ids, knowledge_attention_mask,
-            output_attentions, output_hidden_states,
-        )  # fmt: skip
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            knowledge_input_ids=knowledge_input_ids,
+            knowledge_attention_mask=knowledge_attention_mask,
+            knowledge_text_positions=knowledge_text_positions,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
         if attention_mask is None:
             attention_mask = torch.ones(states.last_hidden_state.shape[:2], device=states.last_hidden_state.device)
         logits, nll = self._read(states.last_hidden_state, attention_mask, labels)
@@ -377,6 +261,8 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         logits = self.classifier(self.dropout(hidden))
         if self.crf is None:
             return logits, None if labels is None else row_nll(logits, labels)
+        if labels is not None:
+            check_labels(labels, logits.shape[-1])
         nll = None if labels is None else self.crf.nll(logits, labels, attention_mask)
         return self.crf(logits, attention_mask), nll
 
@@ -396,6 +282,10 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
         self.cotpd = CoTPDModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(2 * config.get_text_config().hidden_size, config.num_labels)
+        # saved with the model, so that pipeline("relation-extraction", FOLDER) works without this package
+        from .pipeline_cotpd import RELATION_PIPELINE
+
+        config.custom_pipelines = RELATION_PIPELINE
         self.post_init()
 
     def forward(
@@ -407,6 +297,7 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
         marker_positions: torch.LongTensor | None = None,
         knowledge_input_ids: torch.LongTensor | None = None,
         knowledge_attention_mask: torch.Tensor | None = None,
+        knowledge_text_positions: torch.LongTensor | None = None,
         labels: torch.LongTensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -416,7 +307,7 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
         """
         Args:
             marker_positions (`torch.LongTensor` of shape `(B, 2)`): Where head and tail begin: the positions of their
-                start markers in the text, valid in both views.
+                start markers in `input_ids`; `knowledge_text_positions` finds them in the knowledge view.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): Relation ids; -100 where it is not known.
 
         The other arguments are those of `CoTPDForTokenClassification.forward`.
@@ -431,9 +322,15 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
                 "pipeline('relation-extraction') finds them from two character spans."
             )
         states = self.cotpd(
-            input_ids, attention_mask, inputs_embeds, knowledge_input_ids, knowledge_attention_mask,
-            output_attentions, output_hidden_states,
-        )  # fmt: skip
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            knowledge_input_ids=knowledge_input_ids,
+            knowledge_attention_mask=knowledge_attention_mask,
+            knowledge_text_positions=knowledge_text_positions,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
         logits, nll = self._read(states.last_hidden_state, marker_positions, labels)
         knowledge_logits, knowledge_nll = self._read(states.knowledge_last_hidden_state, marker_positions, labels)
         return two_view_output(
@@ -461,10 +358,23 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
 
 def row_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross entropy in float32, summed over each row's labelled positions, `(B,)`."""
+    check_labels(labels, logits.shape[-1])
     losses = nn.functional.cross_entropy(
         logits.float().flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="none"
     )
     return losses.view(labels.shape[0], -1).sum(1)
+
+
+def check_labels(labels: torch.Tensor, classes: int) -> None:
+    """Raise a `ValueError` for labels that are neither ids of a class nor -100."""
+    if torch.compiler.is_compiling():
+        return
+    wrong = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
+    if wrong.numel():
+        raise ValueError(
+            f"labels holds {wrong[0].item()}, but the model has {classes} labels: ids are 0 to {classes - 1}, and "
+            "-100 where there is none."
+        )
 
 
 def two_view_output(

@@ -1,7 +1,6 @@
 """The prompt generators of Table 3: conditional (Eq. 1), unconditional, prefix, none. No task, no loss."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -76,18 +75,18 @@ class PromptAttention(nn.Module):
         """Queries `(B, N, d)` or `(1, N, d)` read text `(B, n, d)` under its mask `(B, n)`; returns `(B, N, d)` and
         `(B, N, n)`.
 
-        W_k goes to the queries and W_v to what they read, because N is smaller than n: the products are the same, and
-        no matrix is multiplied with every piece of the text.
+        W_v is applied to what the queries read, because N is smaller than n: the product is the same.
         """
         width = text.shape[-1] // self.heads
-        heads = zip(self.query(queries).split(width, -1), self.key.weight.split(width), strict=True)
-        keyed = torch.stack([query @ key for query, key in heads], 1)
-        scores = keyed @ text.transpose(1, 2).unsqueeze(1) / math.sqrt(width)
+        query = self.query(queries).unflatten(-1, (self.heads, width)).transpose(1, 2)
+        key = self.key(text).unflatten(-1, (self.heads, width)).transpose(1, 2)
+        scores = query @ key.transpose(2, 3) / math.sqrt(width)
         scores = scores.masked_fill(attention_mask[:, None, None, :] == 0, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
-        read = (weights.to(text.dtype) @ text.unsqueeze(1)).unbind(1)
-        heads = zip(read, self.value.weight.split(width), strict=True)
-        return torch.cat([states @ value.T for states, value in heads], -1), weights.mean(1)
+        read = self.value(weights.to(text.dtype) @ text.unsqueeze(1)).unflatten(-1, (self.heads, width))
+        # head h keeps its own slice of what it read
+        prompt = read.diagonal(dim1=1, dim2=3).movedim(-1, 2).flatten(2)
+        return prompt, weights.mean(1)
 
 
 class UnconditionalPrompt(nn.Module):
@@ -126,19 +125,8 @@ class PrefixPrompt(nn.Module):
         self.layer_vectors = nn.Parameter(torch.empty(layers, length, width))
 
     def forward(self, text: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Zeros `(B, N, d)` that keep the places; the first layer's vectors replace them."""
-        return text.new_zeros(text.shape[0], self.layer_vectors.shape[1], text.shape[2]), None
-
-    def replacement_hook(self, layer: int, positions: torch.Tensor) -> Callable:
-        """A forward pre-hook for encoder layer `layer` that puts this prompt at `positions` `(B, N)`."""
-
-        def replace(module: nn.Module, args: tuple) -> tuple:
-            hidden_states, *rest = args
-            vectors = self.layer_vectors[layer].to(hidden_states.dtype).expand(hidden_states.shape[0], -1, -1)
-            index = positions.unsqueeze(-1).expand_as(vectors)
-            return (hidden_states.scatter(1, index, vectors), *rest)
-
-        return replace
+        """The vectors of every layer `(layers, N, d)`; there is no attention to report."""
+        return self.layer_vectors, None
 
 
 def init_prompt_weights(module: nn.Module) -> None:

@@ -67,7 +67,10 @@ def test_a_lock_excludes_other_processes_and_dies_with_its_holder(tmp_path):
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / ".lock")], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(SettingError, match="Another process writes here"), exclusive(tmp_path / ".lock", "writes here"):
+    with (
+        pytest.raises(SettingError, match="Another process writes here"),
+        exclusive(tmp_path / ".lock", "writes here"),
+    ):
         pass
     holder.kill()
     holder.wait()

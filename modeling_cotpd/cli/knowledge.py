@@ -8,6 +8,7 @@ import typer
 
 from modeling_cotpd.cli import teacher_options as options
 from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Nouns, Split, make_plan
+from modeling_cotpd.cli.knowledge_label import label
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.command()(label)
 
 
 def _existing(store: Path) -> Path:
@@ -169,7 +171,7 @@ def summarize(
 
         cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
     """
-    import modeling_cotpd.registration  # noqa: F401  # the tokenizer may be that of a trained model
+    import modeling_cotpd  # noqa: F401  # the tokenizer may be that of a trained model
     from modeling_cotpd.knowledge.post import all_posts, find_post_files
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs

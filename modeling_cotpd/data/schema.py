@@ -1,7 +1,9 @@
 """The one record that every part of the package reads and writes.
 
 A split is a `datasets.Dataset` with the features declared here; on disk it is Parquet. An empty string in a text
-column means "not known". A row that nobody labelled has `ner_tags` (MNER) or `relation` (MRE) equal to `None`.
+column means "not known", and so does an empty list of glosses. `glosses` are the noun grain as a list of mentions
+with a short explanation each; rows without them get those that `cot_noun` lists. A row that nobody labelled has
+`ner_tags` (MNER) or `relation` (MRE) equal to `None`.
 """
 
 import hashlib
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from datasets import ClassLabel, Dataset, Features, List, Value
 
+from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.errors import DataError
 
 TASKS = ("mner", "mre")
@@ -20,6 +23,10 @@ KNOWLEDGE_COLUMNS = ("caption", *COT_COLUMNS)
 AUGMENTATION_COLUMNS = ("parent", "kind", "teacher")
 """What an augmented training split has beside the record: whose sample a row is, how it was made, and by whom. All are
 empty for an original post, and training does not read them."""
+
+
+LABEL_COLUMNS = {"mner": "ner_tags", "mre": "relation"}
+"""Per task the column of gold labels."""
 
 
 def features_for(task: str, label_names: Sequence[str]) -> Features:
@@ -41,15 +48,15 @@ def features_for(task: str, label_names: Sequence[str]) -> Features:
     else:
         raise DataError(f"Unknown task {task!r}.", fix=f"Use one of {', '.join(TASKS)}.")
     texts = {name: Value("string") for name in ("id", "image", *KNOWLEDGE_COLUMNS)}
-    return Features({"id": texts.pop("id"), **gold, **texts})
+    glosses = List({"mention": Value("string"), "gloss": Value("string")})
+    return Features({"id": texts.pop("id"), **gold, **texts, "glosses": glosses})
 
 
 def task_of(features: Features) -> str:
-    """`"mner"` or `"mre"`, told by the columns that a split has."""
-    if "ner_tags" in features:
-        return "mner"
-    if "relation" in features:
-        return "mre"
+    """Return `"mner"` or `"mre"`, by the label column that a split has."""
+    for task, column in LABEL_COLUMNS.items():
+        if column in features:
+            return task
     raise DataError(
         f"The columns {sorted(features)} hold no labels.",
         fix="An MNER split has the columns tokens and ner_tags, an MRE split tokens, head, tail and relation.",
@@ -58,8 +65,17 @@ def task_of(features: Features) -> str:
 
 def label_names_of(features: Features) -> list[str]:
     """Tag or relation names of a split in id order."""
-    label = features["ner_tags"].feature if task_of(features) == "mner" else features["relation"]
-    return list(label.names)
+    label = features[LABEL_COLUMNS[task_of(features)]]
+    return list(getattr(label, "feature", label).names)
+
+
+def gold_labels(split: Dataset) -> list:
+    """Gold tags or relation names of every row; `None` for rows without labels."""
+    names, labels = label_names_of(split.features), split[LABEL_COLUMNS[task_of(split.features)]]
+    return [
+        None if label is None else [names[tag] for tag in label] if isinstance(label, list) else names[label]
+        for label in labels
+    ]
 
 
 def bio_label_names(types: Iterable[str]) -> list[str]:
@@ -112,12 +128,13 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
     """
     features = features_for(task, label_names)
     ids = {name: index for index, name in enumerate(label_names)}
-    column = "ner_tags" if task == "mner" else "relation"
+    column = LABEL_COLUMNS[task]
     columns: dict[str, list] = {name: [] for name in features}
     seen: dict[str, str] = {}
     for number, row in enumerate(rows):
         place = row.get("place") or f"{source}, row {number}"
-        missing = [name for name in features if name not in row and name not in ("image", *KNOWLEDGE_COLUMNS)]
+        optional = ("image", "glosses", *KNOWLEDGE_COLUMNS)
+        missing = [name for name in features if name not in row and name not in optional]
         if missing:
             raise DataError(
                 f"The column {missing[0]!r} is missing.", place=place, fix=f"The columns are {', '.join(features)}."
@@ -132,7 +149,10 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
         seen[row["id"]] = place
         labels = row[column]
         try:
-            value = None if labels is None else ids[labels] if task == "mre" else [ids[label] for label in labels]
+            if isinstance(labels, list):
+                value = [ids[label] for label in labels]
+            else:
+                value = None if labels is None else ids[labels]
         except KeyError as error:
             raise DataError(
                 f"Unknown label {error.args[0]!r}.", place=place, fix=f"The labels are {', '.join(label_names)}."
@@ -142,6 +162,8 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
                 columns[name].append(value)
             elif name == "image":
                 columns[name].append(row.get(name))
+            elif name == "glosses":
+                columns[name].append(row.get(name) or parse_noun_list(row.get("cot_noun") or ""))
             else:
                 columns[name].append(row[name] if name not in KNOWLEDGE_COLUMNS else row.get(name) or "")
     return Dataset.from_dict(columns, features=features)
@@ -152,13 +174,10 @@ def gold_hash(split: Dataset) -> str:
 
     Captions and knowledge do not enter; the hash does not depend on the file format or on library versions.
     """
-    task, names = task_of(split.features), label_names_of(split.features)
+    column = LABEL_COLUMNS[task_of(split.features)]
     digest = hashlib.sha256()
-    gold_columns = ["id", "tokens", "ner_tags"] if task == "mner" else ["id", "tokens", "head", "tail", "relation"]
-    for row in split.select_columns(gold_columns):
-        if task == "mner":
-            row["ner_tags"] = row["ner_tags"] and [names[tag] for tag in row["ner_tags"]]
-        else:
-            row["relation"] = None if row["relation"] is None else names[row["relation"]]
+    gold_columns = [name for name in ("id", "tokens", "head", "tail", column) if name in split.column_names]
+    for row, labels in zip(split.select_columns(gold_columns), gold_labels(split), strict=True):
+        row[column] = labels
         digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()

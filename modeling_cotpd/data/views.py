@@ -1,22 +1,28 @@
-"""From records to model features: word pieces, first-piece labels, entity markers, and the knowledge view [x; I; c].
+"""From records to model features: subword tokens, labels, entity markers, and the knowledge view [x; I; c].
 
-A post's tokens are joined by single spaces and tokenized as one string, and pieces are matched to words by character
-offsets. So a model sees in training exactly what it sees when a user passes the same post as a plain string, whatever
-the tokenizer does at word boundaries.
+A post's tokens are joined by single spaces and tokenized as one string, and subword tokens are matched to words by
+character offsets. Training and inference share this module, so a model sees the same tokens in both.
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 
-from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, task_of
+from modeling_cotpd.data.glosses import find_glosses, parse_noun_list
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of, task_of
+from modeling_cotpd.data.words import token_labels, word_spans, words_of_tokens
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, special_affixes
+from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, readable, special_affixes
 
 logger = logging.getLogger(__name__)
+
+PLACEMENTS = ("appended", "inline")
+MAX_GLOSS_TOKENS = 32
+"""The most subword tokens of one gloss in a text. The published ones have about four."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +31,23 @@ class ViewSettings:
 
     Args:
         knowledge_columns (`tuple[str, ...]`, *optional*, defaults to caption and the three chain-of-thought columns):
-            The columns that the knowledge view appends to the text, in this order. Empty: no knowledge view.
-        max_length (`int`, *optional*, defaults to 512): The most pieces of a knowledge view (Section 3.3).
-        max_text_length (`int`, *optional*): The most pieces of a text, special tokens and markers included; the
-            model's `max_text_length`. `None`: no limit but `max_length`.
+            The columns that the knowledge view reads, in this order. Empty: no knowledge view.
+        max_length (`int`, *optional*, defaults to 512): The most subword tokens of a knowledge view (Section 3.3).
+        max_text_length (`int`, *optional*): The most subword tokens of a text, special tokens and markers included;
+            the model's `max_text_length`. `None`: no limit but `max_length`.
+        placement (`str`, *optional*, defaults to `"appended"`): Where knowledge stands. `"appended"`: every column
+            behind the text, as in the paper. `"inline"`: of the column `cot_noun`, each gloss behind its mention in
+            the text (K-BERT, arXiv 1909.07606, and typed entity markers, arXiv 2102.01373, are precedents); the other
+            columns behind the text.
 
     Raises:
-        SettingError: An unknown column, or `max_length` below 8.
+        SettingError: An unknown column or placement, `inline` without `cot_noun`, or `max_length` below 8.
     """
 
     knowledge_columns: tuple[str, ...] = KNOWLEDGE_COLUMNS
     max_length: int = 512
     max_text_length: int | None = None
+    placement: str = "appended"
 
     def __post_init__(self):
         unknown = [name for name in self.knowledge_columns if name not in KNOWLEDGE_COLUMNS]
@@ -47,6 +58,60 @@ class ViewSettings:
             )
         if self.max_length < 8:
             raise SettingError(f"max_length must be at least 8, got {self.max_length}.")
+        if self.placement not in PLACEMENTS:
+            raise SettingError(f"knowledge_placement must be one of {', '.join(PLACEMENTS)}, got {self.placement!r}.")
+        if self.placement == "inline" and self.knowledge_columns and "cot_noun" not in self.knowledge_columns:
+            raise SettingError(
+                "knowledge_placement=inline reads the glosses of cot_noun, which knowledge_columns lacks.",
+                fix="Add cot_noun to knowledge_columns, or use knowledge_placement=appended.",
+            )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the knowledge view adds to the text: the glosses, when they stand within it, and columns behind it."""
+        return (("glosses",) if self.placement == "inline" else ()) + self.appended_columns
+
+    @property
+    def appended_columns(self) -> tuple[str, ...]:
+        """The columns that stand behind the text."""
+        return tuple(name for name in self.knowledge_columns if self.placement == "appended" or name != "cot_noun")
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A gloss of the text's subword tokens [first, last), as subword tokens of its own."""
+
+    first: int
+    last: int
+    tokens: list[int]
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the knowledge view adds to one text: glosses at their mentions, and columns behind the text."""
+
+    insertions: list[Insertion]
+    columns: list[list[int]]
+
+    def within(self, begin: int, end: int) -> "Knowledge":
+        """The same for the text's subword tokens [begin, end), counted from `begin`."""
+        inside = [item for item in self.insertions if item.first >= begin and item.last <= end]
+        return Knowledge([Insertion(i.first - begin, i.last - begin, i.tokens) for i in inside], self.columns)
+
+
+@dataclass(frozen=True)
+class KnowledgeView:
+    """A knowledge view: subword tokens, where the text's tokens stand in it, and how many tokens were cut of what each
+    of `ViewSettings.sources` adds."""
+
+    input_ids: list[int]
+    text_positions: list[int]
+    cut: list[int]
+
+
+def glosses_of(record: Mapping) -> list[dict[str, str]]:
+    """The glosses of a record: its own, or those that its `cot_noun` lists."""
+    return record.get("glosses") or parse_noun_list(record.get("cot_noun") or "")
 
 
 def share_budget(wanted: list[int], budget: int) -> list[int]:
@@ -77,125 +142,189 @@ def share_budget(wanted: list[int], budget: int) -> list[int]:
 
 
 class ViewBuilder:
-    """Turns records into features.
+    """Turns records into features, and lays out knowledge views.
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer; for relation extraction with the entity markers added.
         task (`str`): `"mner"` or `"mre"`.
         settings (`ViewSettings`): What the views contain.
+        label_names (`Sequence[str]`, *optional*): Tag names in id order, for the labels of MNER features.
 
     Raises:
         SettingError: The tokenizer is not a fast one: slow tokenizers know no character offsets.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, task: str, settings: ViewSettings):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        task: str,
+        settings: ViewSettings,
+        label_names: Sequence[str] = (),
+    ):
         if not tokenizer.is_fast:
             raise SettingError(
                 f"{type(tokenizer).__name__} is a slow tokenizer and knows no character offsets.",
                 fix="Use an encoder that has a fast one.",
             )
-        self.tokenizer, self.task, self.settings = tokenizer, task, settings
+        self.tokenizer, self.task, self.settings, self.label_names = tokenizer, task, settings, label_names
         self.prefix, self.suffix = special_affixes(tokenizer)
         self.markers = marker_ids(tokenizer) if task == "mre" else []
+        if settings.placement == "inline":
+            self.brackets = [self.tokenize([sign])[0][0] for sign in ("[", "]", "(", ")")]
 
     def __call__(self, batch: dict[str, list]) -> dict[str, list]:
         """Features of a batch of records, column by column."""
         texts = [" ".join(tokens) for tokens in batch["tokens"]]
-        encoded = self._pieces(texts, offsets=True)
-        knowledge = {name: self._pieces(batch[name])["input_ids"] for name in self.settings.knowledge_columns}
+        encoded, all_offsets = self.tokenize(texts)
+        records = [{name: column[index] for name, column in batch.items()} for index in range(len(texts))]
+        knowledge = self.knowledge(texts, all_offsets, records) if self.settings.knowledge_columns else None
         rows = []
-        for index, tokens in enumerate(batch["tokens"]):
-            record = {name: column[index] for name, column in batch.items()}
-            pieces, offsets = encoded["input_ids"][index], encoded["offset_mapping"][index]
-            row = self._text_features(record, word_spans(tokens), pieces, offsets)
+        for index, record in enumerate(records):
+            spans, offsets = word_spans(record["tokens"]), all_offsets[index]
+            row, places = self._text_features(record, spans, encoded[index], offsets)
             self._check_length(row, record["id"])
             if knowledge:
-                columns = [knowledge[name][index] for name in knowledge]
-                row["knowledge_input_ids"], row["cut_pieces"] = self._knowledge_view(row["input_ids"], columns)
+                view = self.lay_out(row["input_ids"], places, knowledge[index])
+                row["knowledge_input_ids"], row["cut_tokens"] = view.input_ids, view.cut
+                if self.settings.placement == "inline":
+                    row["knowledge_text_positions"] = view.text_positions
             # what train_sampling_strategy: group_by_length sorts by
             row["length"] = len(row.get("knowledge_input_ids", row["input_ids"]))
             rows.append(row)
         return {name: [row[name] for row in rows] for name in rows[0]}
 
-    def _pieces(self, texts: list[str], offsets: bool = False) -> dict[str, list]:
-        # split_special_tokens: a post that contains the characters "[SEP]" must not gain a real separator
-        return self.tokenizer(
-            texts,
+    def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+        """Subword tokens of texts without special tokens, and the characters of each.
+
+        Characters that spell a special token stay characters. A lone surrogate is read as U+FFFD.
+        """
+        if not texts:
+            return [], []
+        encoded = self.tokenizer(
+            [readable(text) for text in texts],
             add_special_tokens=False,
-            return_offsets_mapping=offsets,
+            return_offsets_mapping=True,
             return_attention_mask=False,
             return_token_type_ids=False,
             split_special_tokens=True,
             verbose=False,
         )
+        return encoded["input_ids"], encoded["offset_mapping"]
+
+    def knowledge(
+        self,
+        texts: Sequence[str],
+        offsets: Sequence[Sequence[tuple[int, int]]],
+        records: Sequence[Mapping],
+    ) -> list[Knowledge]:
+        """What each record's knowledge adds to its text.
+
+        Args:
+            texts (`Sequence[str]`): The texts.
+            offsets (`Sequence`): Characters of each text's subword tokens.
+            records (`Sequence[Mapping]`): With the knowledge columns as text (missing: unknown) and, for the inline
+                placement, `glosses`; without them, those that `cot_noun` lists.
+        """
+        names = self.settings.appended_columns
+        columns = [self.tokenize([record.get(name) or "" for record in records])[0] for name in names]
+        insertions: list[list[Insertion]] = [[] for _ in records]
+        if self.settings.placement == "inline":
+            found = [find_glosses(text, glosses_of(record)) for text, record in zip(texts, records, strict=True)]
+            tokens = iter(self.tokenize([gloss for row in found for _, _, gloss in row])[0])
+            for place, row in enumerate(found):
+                for start, end, _ in row:
+                    first, last = pieces_of_span(offsets[place], start, end)
+                    gloss = next(tokens)
+                    if last > first and gloss:
+                        insertions[place].append(Insertion(first, last, gloss[:MAX_GLOSS_TOKENS]))
+        return [Knowledge(row, [column[index] for column in columns]) for index, row in enumerate(insertions)]
+
+    def lay_out(self, text: Sequence[int], places: Sequence[int], knowledge: Knowledge) -> KnowledgeView:
+        """Build a knowledge view: the whole text, glosses at their mentions, then columns, within `max_length`.
+
+        A mention with its gloss reads `[ mention ] ( gloss )`. Room goes to glosses first: when they do not all fit,
+        the last ones are left out, and the longest ones are cut to the same length. Columns share what is left; every
+        column ends with the closing special tokens.
+
+        Args:
+            text (`Sequence[int]`): The text's subword tokens, with special tokens and markers.
+            places (`Sequence[int]`): Where each of the text's own subword tokens stands in it.
+            knowledge (`Knowledge`): What to add.
+        """
+        view, positions, cut = list(text), list(range(len(text))), []
+        if self.settings.placement == "inline":
+            view, positions, glosses_cut = self._with_glosses(text, places, knowledge.insertions)
+            cut.append(glosses_cut)
+        given = share_budget(
+            [len(column) for column in knowledge.columns],
+            self.settings.max_length - len(view) - len(self.suffix) * sum(map(bool, knowledge.columns)),
+        )
+        for column, count in zip(knowledge.columns, given, strict=True):
+            if count:
+                view += [*column[:count], *self.suffix]
+            cut.append(len(column) - count)
+        return KnowledgeView(view, positions, cut)
+
+    def _with_glosses(
+        self, text: Sequence[int], places: Sequence[int], insertions: Sequence[Insertion]
+    ) -> tuple[list[int], list[int], int]:
+        """The text with glosses in it, where its tokens stand then, and how many tokens of glosses were cut."""
+        opening, closing, left, right = self.brackets
+        frame = sum(map(len, self.brackets))
+        room = max(0, self.settings.max_length - len(text))
+        kept = insertions[: room // (frame + 1)]
+        given = share_budget([len(item.tokens) for item in kept], room - frame * len(kept))
+        before: dict[int, list[int]] = {}
+        after: dict[int, list[int]] = {}
+        for item, count in zip(kept, given, strict=True):
+            before[places[item.first]] = opening
+            after[places[item.last - 1]] = [*closing, *left, *item.tokens[:count], *right]
+        view: list[int] = []
+        positions = []
+        for place, token in enumerate(text):
+            view += before.get(place, ())
+            positions.append(len(view))
+            view += [token, *after.get(place, ())]
+        return view, positions, sum(len(item.tokens) for item in insertions) - sum(given)
 
     def _text_features(
-        self, record: dict, spans: list[tuple[int, int]], pieces: list[int], offsets: list[tuple[int, int]]
-    ) -> dict:
+        self, record: dict, spans: list[tuple[int, int]], tokens: list[int], offsets: list[tuple[int, int]]
+    ) -> tuple[dict, list[int]]:
+        """Features of the text alone, and where its own subword tokens stand in `input_ids`."""
         shift = len(self.prefix)
         if self.task == "mre":
             head, tail = (
                 pieces_of_span(offsets, spans[record[side]["start"]][0], spans[record[side]["end"] - 1][1])
                 for side in ("head", "tail")
             )
-            marked, positions = insert_markers(pieces, head, tail, self.markers)
+            marked, positions = insert_markers(tokens, head, tail, self.markers)
             relation = record["relation"]
-            return {
+            row = {
                 "input_ids": [*self.prefix, *marked, *self.suffix],
                 "marker_positions": [position + shift for position in positions],
                 "labels": -100 if relation is None else relation,
             }
-        input_ids = [*self.prefix, *pieces, *self.suffix]
-        first_pieces = [-1 if place < 0 else place + shift for place in first_piece_of_words(offsets, spans)]
-        labels = [-100] * len(input_ids)
-        for place, tag in zip(first_pieces, record["ner_tags"] or (), strict=False):
-            if place >= 0:
-                labels[place] = tag
-        return {"input_ids": input_ids, "first_pieces": first_pieces, "labels": labels}
+            return row, [shift + place for place, token in enumerate(marked) if token not in self.markers]
+        aligned = [*((0, 0) for _ in self.prefix), *offsets, *((0, 0) for _ in self.suffix)]
+        words = words_of_tokens(aligned, spans)
+        tags = record["ner_tags"]
+        row = {
+            "input_ids": [*self.prefix, *tokens, *self.suffix],
+            "labels": [-100] * len(words) if tags is None else token_labels(words, tags, self.label_names),
+            "offsets": [list(span) for span in aligned],
+            "distillation_mask": [int(word >= 0) for word in words],
+        }
+        return row, list(range(shift, shift + len(tokens)))
 
     def _check_length(self, row: dict, row_id: str) -> None:
         limit = min(self.settings.max_length, self.settings.max_text_length or self.settings.max_length)
         if len(row["input_ids"]) > limit:
             raise DataError(
-                f"The text has {len(row['input_ids'])} pieces; the model reads at most {limit} beside its prompt.",
+                f"The text has {len(row['input_ids'])} subword tokens; the model reads at most {limit} beside its "
+                "prompt.",
                 place=f"row {row_id!r}",
                 fix="Split or shorten the post, raise max_length, or choose an encoder with more positions.",
             )
-
-    def _knowledge_view(self, text: list[int], columns: list[list[int]]) -> tuple[list[int], list[int]]:
-        """[x; I; c]: the whole text, then every column with the closing special tokens behind it."""
-        separators = len(self.suffix) * sum(1 for pieces in columns if pieces)
-        given = share_budget([len(pieces) for pieces in columns], self.settings.max_length - len(text) - separators)
-        view = list(text)
-        for pieces, count in zip(columns, given, strict=True):
-            if count:
-                view += [*pieces[:count], *self.suffix]
-        return view, [len(pieces) - count for pieces, count in zip(columns, given, strict=True)]
-
-
-def word_spans(tokens: list[str]) -> list[tuple[int, int]]:
-    """Character spans of the tokens in the text that they give when joined by single spaces."""
-    spans, start = [], 0
-    for token in tokens:
-        spans.append((start, start + len(token)))
-        start += len(token) + 1
-    return spans
-
-
-def first_piece_of_words(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
-    """The first piece of every word, -1 for a word of which the tokenizer keeps nothing.
-
-    Some tokenizers count the space before a word to its first piece, so a piece belongs to the first word that its
-    characters touch.
-    """
-    first = [-1] * len(spans)
-    word = 0
-    for place, (start, end) in enumerate(offsets):
-        while word < len(spans) and spans[word][1] <= start:
-            word += 1
-        if word < len(spans) and end > spans[word][0] and first[word] < 0:
-            first[word] = place
-    return first
 
 
 def build_features(
@@ -210,15 +339,17 @@ def build_features(
         num_proc (`int`, *optional*): Processes.
 
     Returns:
-        Columns `input_ids`, `labels`, `first_pieces` (MNER) or `marker_positions` (MRE), `knowledge_input_ids` when
-        there are knowledge columns, and `length`, the number of pieces of the longest view.
+        Columns `input_ids`, `labels`; for MNER `offsets` (characters of every subword token, [0, 0] for special
+        tokens) and `distillation_mask` (1 for tokens of words); for MRE `marker_positions`; `knowledge_input_ids`
+        when there are knowledge columns, with `knowledge_text_positions` for the inline placement; and `length`, the
+        number of subword tokens of the longest view.
 
     Raises:
         DataError: A text is longer than the model can read; the message names the row.
     """
     if not len(split):
         raise DataError("The split has no rows.", fix="Check the source file.")
-    builder = ViewBuilder(tokenizer, task_of(split.features), settings)
+    builder = ViewBuilder(tokenizer, task_of(split.features), settings, label_names_of(split.features))
     # the tokenizer object hashes differently after use; what it does is in its serialized form
     state = (split._fingerprint, tokenizer.backend_tokenizer.to_str(), repr(settings))
     features = split.map(
@@ -230,13 +361,13 @@ def build_features(
         desc="Word pieces",
     )
     if settings.knowledge_columns:
-        cut = [sum(column) for column in zip(*features["cut_pieces"], strict=True)]
-        rows = sum(1 for row in features["cut_pieces"] if any(row))
+        cut = [sum(column) for column in zip(*features["cut_tokens"], strict=True)]
+        rows = sum(1 for row in features["cut_tokens"] if any(row))
         if rows:
-            counts = ", ".join(f"{name} {n}" for name, n in zip(settings.knowledge_columns, cut, strict=True))
+            counts = ", ".join(f"{name} {count}" for name, count in zip(settings.sources, cut, strict=True))
             logger.warning(
-                "%d of %d knowledge views were cut to %d pieces; pieces cut: %s. Summarize long knowledge with "
-                "`cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
+                "%d of %d knowledge views were cut to %d subword tokens; tokens cut: %s. Summarize long knowledge "
+                "with `cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
             )  # fmt: skip
-        features = features.remove_columns("cut_pieces")
+        features = features.remove_columns("cut_tokens")
     return features

@@ -13,7 +13,7 @@ from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.experiments.identity import slug
 from modeling_cotpd.experiments.launch import LOG_FILE, call, last_lines, locked, write_recipe
 from modeling_cotpd.experiments.sweep import Search
-from modeling_cotpd.results import write_json
+from modeling_cotpd.training.results import write_json
 
 if TYPE_CHECKING:
     from modeling_cotpd.experiments.plan import Plan, Run
@@ -128,28 +128,34 @@ def search_learning_rate(recipe: Path, task: str, search: Search, folder: Path) 
 
 def _trainer(recipe: Path, task: str) -> tuple[Any, float, float | None]:
     """A Trainer that starts every trial from the same pretrained encoder, and the recipe's two learning rates."""
-    from datasets import DatasetDict
     from transformers import set_seed
 
-    from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
-    from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
-    from modeling_cotpd.data.splits import load_splits
-    from modeling_cotpd.training import load_model, make_features, make_trainer, with_lora
-    from modeling_cotpd.training_args import CoTPDTrainingArguments
+    from modeling_cotpd.training.arguments import parse_run
+    from modeling_cotpd.training.lora import add_lora
+    from modeling_cotpd.training.pretrained import load_model
+    from modeling_cotpd.training.run import training_features, view_settings
+    from modeling_cotpd.training.splits import load_splits
+    from modeling_cotpd.training.tasks import TASKS
+    from modeling_cotpd.training.trainer import CoTPDTrainer
 
-    kinds = (ModelArguments, DataArguments, CoTPDTrainingArguments)
-    model_args, data_args, args = parse_arguments(kinds, [str(recipe)])
+    model_args, data_args, args = parse_run([str(recipe)])
     splits, info = load_splits(data_args, task)
-    model_class = CoTPDForTokenClassification if task == "mner" else CoTPDForRelationExtraction
 
     def fresh_model(trial: Any = None) -> Any:
         set_seed(args.seed)
-        return with_lora(load_model(task, model_class, model_args, info)[0], task, model_args)
+        model, _ = load_model(TASKS[task], model_args, info.label_names)
+        return add_lora(model, model_args, TASKS[task].adds_tokens) if model_args.lora_r else model
 
-    model, tokenizer = load_model(task, model_class, model_args, info)
-    splits = DatasetDict({name: splits[name] for name in ("train", "validation")})
-    _, features = make_features(splits, model, tokenizer, model_args, data_args, args)
-    trainer = make_trainer(splits, features, info, tokenizer, args, model_init=fresh_model)
+    model, tokenizer = load_model(TASKS[task], model_args, info.label_names)
+    views = view_settings(model, model_args, data_args, splits)
+    trainer = CoTPDTrainer(
+        model_init=fresh_model,
+        args=args,
+        train_dataset=training_features(TASKS[task], splits, tokenizer, views, model_args, data_args, args),
+        eval_dataset=splits["validation"],
+        processing_class=tokenizer,
+        views=views,
+    )
     return trainer, args.learning_rate, args.new_parameters_learning_rate
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from modeling_cotpd.data.views import KnowledgeView
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.collator import pad_rows, pad_tokens
 
 UNBOUNDED_LENGTH = 512
 """Pieces read at once by an encoder whose positions are unbounded; ours, as long as the views in training."""
@@ -92,25 +94,29 @@ def run_batches(
     settings: BatchSettings,
     pad_token_id: int,
     extra: dict[str, Sequence[Sequence[int]]] | None = None,
-    knowledge: Sequence[Sequence[int]] | None = None,
+    knowledge: Sequence[KnowledgeView] | None = None,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Run sequences through the model; yields (index, labels, scores), the best label and its probability.
 
     Args:
         model (`PreTrainedModel`): Maps `input_ids` and `attention_mask` to `logits`.
-        sequences (`Sequence[Sequence[int]]`): Piece ids with special tokens.
+        sequences (`Sequence[Sequence[int]]`): Subword tokens with special tokens.
         extra (`dict[str, Sequence]`, *optional*): Further inputs of equal length for every sequence, such as
             `marker_positions`.
-        knowledge (`Sequence[Sequence[int]]`, *optional*): Per sequence its [x; I; c], which begins with the sequence.
-            When given, labels and scores are those of the knowledge view.
+        knowledge (`Sequence[KnowledgeView]`, *optional*): The knowledge view of each sequence. When given, labels and
+            scores are those of the knowledge view.
     """
     device = model.device
-    for batch in batches_by_length([len(sequence) for sequence in knowledge or sequences], settings):
-        inputs = _padded([sequences[index] for index in batch], pad_token_id)
+    lengths = [len(view.input_ids) for view in knowledge] if knowledge else [len(sequence) for sequence in sequences]
+    for batch in batches_by_length(lengths, settings):
+        inputs = pad_tokens([sequences[index] for index in batch], pad_token_id)
         inputs |= {name: torch.tensor([rows[index] for index in batch]) for name, rows in (extra or {}).items()}
         if knowledge is not None:
-            views = _padded([knowledge[index] for index in batch], pad_token_id)
-            inputs |= {f"knowledge_{name}": tensor for name, tensor in views.items()}
+            views = [knowledge[index] for index in batch]
+            padded = pad_tokens([view.input_ids for view in views], pad_token_id)
+            inputs |= {f"knowledge_{name}": tensor for name, tensor in padded.items()}
+            width = inputs["input_ids"].shape[1]
+            inputs["knowledge_text_positions"] = pad_rows([view.text_positions for view in views], 0, width)
         with torch.inference_mode():
             output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
             logits = output.logits if knowledge is None else output.knowledge_logits
@@ -118,13 +124,3 @@ def run_batches(
         labels, scores = best.indices.cpu().numpy(), best.values.cpu().numpy()
         for place, index in enumerate(batch):
             yield index, labels[place], scores[place]
-
-
-def _padded(rows: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, torch.Tensor]:
-    width = max(map(len, rows))
-    ids = np.full((len(rows), width), pad_token_id, dtype=np.int64)
-    mask = np.zeros((len(rows), width), dtype=np.int64)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = row
-        mask[place, : len(row)] = 1
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}

@@ -9,13 +9,16 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings
-from modeling_cotpd.encoders import load_tokenizer, resolve_encoder
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
 from modeling_cotpd.inference.predictor import EntityPredictor, Predictor, RelationPredictor
-from modeling_cotpd.results import RUN_FILE
+from modeling_cotpd.training.pretrained import load_tokenizer
+from modeling_cotpd.training.results import RUN_FILE
 
 TASKS = {"CoTPDForTokenClassification": "mner", "CoTPDForRelationExtraction": "mre"}
 MODEL_CLASSES = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
@@ -94,23 +97,27 @@ def load_predictor(
         if limit is not None and limit < tokenizer.model_max_length:
             tokenizer.model_max_length = limit
     kind = EntityPredictor if task == "mner" else RelationPredictor
-    return kind(model, tokenizer, batches, max_length, knowledge_settings(name_or_path, knowledge_columns)), task
+    return kind(
+        model, tokenizer, batches, max_length, knowledge_settings(model.config, name_or_path, knowledge_columns)
+    ), task
 
 
-def knowledge_settings(name_or_path: str, columns: Sequence[str] | None = None) -> ViewSettings:
-    """Columns and length of the knowledge view, as the run had them that left the folder.
+def knowledge_settings(config: CoTPDConfig, name_or_path: str, columns: Sequence[str] | None = None) -> ViewSettings:
+    """What the knowledge view reads, as the model was trained: columns, placement and length.
 
     Args:
-        name_or_path (`str`): A run's output folder; elsewhere all columns and 512 pieces.
+        config (`CoTPDConfig`): The model's configuration.
+        name_or_path (`str`): The run's output folder. A model that was trained before the configuration recorded this
+            has it in `run.json`.
         columns (`Sequence[str]`, *optional*): Columns to read instead.
 
     Raises:
         SettingError: A column is unknown.
     """
+    recorded, length = config.knowledge_columns, config.knowledge_max_length
     path = Path(name_or_path) / RUN_FILE
-    run = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    default = ViewSettings()
-    if columns is None:
-        # a text-only run read none; its knowledge view is then the text itself
-        columns = run.get("knowledge_columns", default.knowledge_columns)
-    return ViewSettings(tuple(columns), run.get("max_length", default.max_length))
+    if recorded is None and path.is_file():
+        run = json.loads(path.read_text("utf-8"))
+        recorded, length = run.get("knowledge_columns"), run.get("max_length", length)
+    chosen = columns if columns is not None else recorded if recorded is not None else KNOWLEDGE_COLUMNS
+    return ViewSettings(tuple(chosen), length, placement=config.knowledge_placement)

@@ -1,21 +1,22 @@
 """Predictions for lists of posts: entities, or the relation of two entities, from the text alone or with knowledge."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from modeling_cotpd.data.entities import EntityReader
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
-from modeling_cotpd.data.views import ViewSettings, share_budget
+from modeling_cotpd.data.views import Knowledge, KnowledgeView, ViewBuilder, ViewSettings
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.attention import PromptAttention, attention_over_words
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, run_batches, stretches
-from modeling_cotpd.inference.entities import EntityReader
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.inference.posts import Post
-from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, readable, special_affixes
+from modeling_cotpd.markers_cotpd import insert_markers, pieces_of_span
 from modeling_cotpd.pipeline_cotpd import window
 
 VIEWS = ("prompt", "knowledge")
@@ -36,6 +37,8 @@ class Predictor:
         SettingError: The tokenizer is a slow one, or `max_length` is more than the model reads or leaves no room.
     """
 
+    task: str
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -44,13 +47,14 @@ class Predictor:
         max_length: int | None = None,
         knowledge: ViewSettings | None = None,
     ):
-        if not tokenizer.is_fast:
-            raise SettingError(f"{type(tokenizer).__name__} is a slow tokenizer and knows no character offsets.")
         self.model, self.tokenizer = model, tokenizer
         self.settings = settings or BatchSettings()
         self.knowledge = knowledge or ViewSettings(KNOWLEDGE_COLUMNS)
         self.label_names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-        self.prefix, self.suffix = special_affixes(tokenizer)
+        positions = None if isinstance(model, OnnxStudent) else model.get_base_model().max_positions
+        reachable = min(self.knowledge.max_length, positions or self.knowledge.max_length)
+        self.builder = ViewBuilder(tokenizer, self.task, replace(self.knowledge, max_length=reachable))
+        self.prefix, self.suffix = self.builder.prefix, self.builder.suffix
         limit = tokenizer.model_max_length
         bounded = limit < 1_000_000  # transformers writes a very large number where there is no limit
         if max_length is not None and bounded and max_length > limit:
@@ -71,59 +75,23 @@ class Predictor:
         raise NotImplementedError
 
     def _tokenize(self, posts: Sequence[Post]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
-        """Pieces and their characters. A lone surrogate, which is no character, is read as U+FFFD: also one long."""
-        if not posts:
-            return [], []
+        """Subword tokens of every post and their characters; equal texts are tokenized once."""
         texts = {text: number for number, text in enumerate(dict.fromkeys(post.text for post in posts))}
-        encoded = self._pieces([readable(text) for text in texts], offsets=True)
+        tokens, offsets = self.builder.tokenize(list(texts))
         numbers = [texts[post.text] for post in posts]
-        return [encoded["input_ids"][n] for n in numbers], [encoded["offset_mapping"][n] for n in numbers]
+        return [tokens[n] for n in numbers], [offsets[n] for n in numbers]
 
-    def _pieces(self, texts: list[str], offsets: bool = False) -> Any:
-        return self.tokenizer(
-            texts,
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            return_offsets_mapping=offsets,
-            split_special_tokens=True,
-            verbose=False,
-        )
-
-    def _columns(self, posts: Sequence[Post], view: str) -> list[list[list[int]]] | None:
-        """Per post the pieces of each of its knowledge columns; `None` for the prompt view."""
+    def _knowledge(
+        self, posts: Sequence[Post], offsets: Sequence[Sequence[tuple[int, int]]], view: str
+    ) -> list[Knowledge] | None:
+        """What the knowledge view adds to each post; `None` for the prompt view."""
         if view == "prompt":
             return None
         if view not in VIEWS:
             raise SettingError(f"There is no view {view!r}.", fix=f"Use {' or '.join(VIEWS)}.")
         if isinstance(self.model, OnnxStudent):
             raise SettingError("An exported model has the prompt view alone.", fix="Use the PyTorch model.")
-        names = self.knowledge.knowledge_columns
-        texts = [readable(post.knowledge.get(name, "")) for post in posts for name in names]
-        pieces = self._pieces(texts)["input_ids"] if texts else []
-        return [pieces[start : start + len(names)] for start in range(0, len(texts), len(names) or 1)]
-
-    def _views(
-        self, sequences: list[list[int]], owners: list[int], columns: list[list[list[int]]] | None
-    ) -> list[list[int]] | None:
-        """[x; I; c] of every sequence from the columns of the post that owns it, as `ViewBuilder` lays it out: the
-        text, then every column with the closing special tokens; `None` for the prompt view."""
-        if columns is None:
-            return None
-        views = []
-        for sequence, owner in zip(sequences, owners, strict=True):
-            limit = self._view_length() - len(sequence) - len(self.suffix) * sum(map(bool, columns[owner]))
-            given = share_budget([len(pieces) for pieces in columns[owner]], limit)
-            view = list(sequence)
-            for pieces, count in zip(columns[owner], given, strict=True):
-                if count:
-                    view += [*pieces[:count], *self.suffix]
-            views.append(view)
-        return views
-
-    def _view_length(self) -> int:
-        positions = self.model.get_base_model().max_positions
-        return min(self.knowledge.max_length, positions or self.knowledge.max_length)
+        return self.builder.knowledge([post.text for post in posts], offsets, [post.knowledge for post in posts])
 
     def attention(self, post: Post) -> PromptAttention | None:
         """Where the prompt's queries look in a post; of a post longer than the model reads, in what is read first.
@@ -153,7 +121,7 @@ class Predictor:
     def _most(self, view: str) -> int:
         """The most pieces of a text, without special tokens, that a view can hold."""
         own = len(self.prefix) + len(self.suffix)
-        return self.room if view == "prompt" else min(self.room, self._view_length() - own)
+        return self.room if view == "prompt" else min(self.room, self.builder.settings.max_length - own)
 
     def _reach(self, length: int, view: str) -> int:
         """How many pieces of a text of `length` pieces are read at once.
@@ -176,6 +144,8 @@ class EntityPredictor(Predictor):
     ```
     """
 
+    task = "mner"
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -185,11 +155,11 @@ class EntityPredictor(Predictor):
         knowledge: ViewSettings | None = None,
     ):
         super().__init__(model, tokenizer, settings, max_length, knowledge)
-        self.reader = EntityReader(tokenizer, self.label_names)
+        self.reader = EntityReader(self.label_names)
 
     def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
-        columns = self._columns(posts, view)
         pieces, offsets = self._tokenize(posts)
+        knowledge = self._knowledge(posts, offsets, view)
         parts = [
             part
             for row, ids in enumerate(pieces)
@@ -197,7 +167,14 @@ class EntityPredictor(Predictor):
             for part in stretches(row, len(ids), self._reach(len(ids), view))
         ]
         sequences = [[*self.prefix, *pieces[part.row][part.begin : part.end], *self.suffix] for part in parts]
-        views = self._views(sequences, [part.row for part in parts], columns)
+        views = knowledge and [
+            self.builder.lay_out(
+                sequence,
+                range(len(self.prefix), len(sequence) - len(self.suffix)),
+                knowledge[part.row].within(part.begin, part.end),
+            )
+            for sequence, part in zip(sequences, parts, strict=True)
+        ]
         labels = [np.zeros(len(ids), dtype=np.int64) for ids in pieces]
         scores = [np.zeros(len(ids), dtype=np.float32) for ids in pieces]
         for index, part_labels, part_scores in run_batches(
@@ -212,7 +189,7 @@ class EntityPredictor(Predictor):
             {
                 "id": post.id,
                 "text": post.text,
-                "entities": self.reader(post.text, pieces[row], offsets[row], labels[row], scores[row]),
+                "entities": self.reader(post.text, offsets[row], labels[row], scores[row]),
             }
             for row, post in enumerate(posts)
         ]
@@ -232,26 +209,31 @@ class RelationPredictor(Predictor):
     A post whose entities lie further apart than the model reads gets no relation but a `problem` that says so.
     """
 
+    task = "mre"
+
     def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
-        columns = self._columns(posts, view)
         pieces, offsets = self._tokenize(posts)
+        knowledge = self._knowledge(posts, offsets, view)
         results: list[dict[str, Any]] = []
         sequences: list[list[int]] = []
         positions: list[list[int]] = []
         owners: list[int] = []
+        views: list[KnowledgeView] | None = None if knowledge is None else []
         for row, post in enumerate(posts):
             result = {"id": post.id, "text": post.text, "head": post.head, "tail": post.tail, "relation": None}
             results.append(result | {"score": None})
             head, tail = (pieces_of_span(offsets[row], *span) for span in self._pair(post))
             try:
-                _, sequence, places = self._marked(pieces[row], head, tail, view)
+                begin, sequence, places = self._marked(pieces[row], head, tail, view)
             except ValueError as error:
                 results[row]["problem"] = str(error)
                 continue
             owners.append(row)
             sequences.append(sequence)
             positions.append(places)
-        views = self._views(sequences, owners, columns)
+            if views is not None:
+                own = self._own_places(sequence)
+                views.append(self.builder.lay_out(sequence, own, knowledge[row].within(begin, begin + len(own))))
         for index, label, score in run_batches(
             self.model, sequences, self.settings, self.tokenizer.pad_token_id, {"marker_positions": positions}, views
         ):
@@ -269,7 +251,7 @@ class RelationPredictor(Predictor):
         Raises:
             ValueError: The entities lie further apart than the model reads.
         """
-        markers = marker_ids(self.tokenizer)
+        markers = self.builder.markers
         first, last = min(head[0], tail[0]), max(head[1], tail[1])
         room = self._reach(len(pieces) + len(markers), view) - len(markers)
         room = max(room, min(last - first, self._most(view) - len(markers)))
@@ -284,10 +266,12 @@ class RelationPredictor(Predictor):
     ) -> tuple[int, list[int], list[int], dict[str, list[int]]]:
         head, tail = (pieces_of_span(offsets, *span) for span in self._pair(post))
         begin, sequence, starts = self._marked(pieces, head, tail, "prompt")
-        markers = set(marker_ids(self.tokenizer))
-        places = [place for place, piece in enumerate(sequence) if piece not in markers]
-        own = places[len(self.prefix) : len(places) - len(self.suffix)]
-        return begin, sequence, own, {"marker_positions": starts}
+        return begin, sequence, self._own_places(sequence), {"marker_positions": starts}
+
+    def _own_places(self, sequence: list[int]) -> list[int]:
+        """Where the text's own subword tokens stand in a sequence with special tokens and markers."""
+        places = [place for place, token in enumerate(sequence) if token not in self.builder.markers]
+        return places[len(self.prefix) : len(places) - len(self.suffix)]
 
     @staticmethod
     def _pair(post: Post) -> tuple[tuple[int, int], tuple[int, int]]:

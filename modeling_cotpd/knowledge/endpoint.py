@@ -231,7 +231,7 @@ class ChatClient:
                 return self._redacted(answer)
             except MalformedAnswer as error:
                 reason = f"malformed response: {error}"
-            except (asyncio.TimeoutError, openai.APITimeoutError):
+            except (TimeoutError, openai.APITimeoutError):
                 reason = f"no response within {self.settings.timeout:g} s"
             except openai.APIConnectionError as error:
                 reason = f"connection failed: {error.__cause__ or error}"

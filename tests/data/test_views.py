@@ -1,4 +1,4 @@
-"""Views: which piece belongs to which word, where markers stand, how the budget is shared, what is cached."""
+"""Views: labels of subword tokens, where markers and glosses stand, how the budget is shared, what is cached."""
 
 import logging
 
@@ -13,10 +13,9 @@ from modeling_cotpd.data.views import (
     ViewBuilder,
     ViewSettings,
     build_features,
-    first_piece_of_words,
     share_budget,
-    word_spans,
 )
+from modeling_cotpd.data.words import split_at_words, word_spans
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, add_entity_markers
 
@@ -56,8 +55,8 @@ def mre_split(*rows: tuple, **columns) -> Dataset:
 
 def mner_row(tokenizer, tokens: list[str], view=WITHOUT_KNOWLEDGE, **columns) -> dict:
     batch = {"id": ["p"], "tokens": [tokens], "ner_tags": [[1] * len(tokens)]}
-    batch |= {name: [columns.get(name, "")] for name in KNOWLEDGE_COLUMNS}
-    return {name: value[0] for name, value in ViewBuilder(tokenizer, "mner", view)(batch).items()}
+    batch |= {name: [columns.get(name, "")] for name in KNOWLEDGE_COLUMNS} | {"glosses": [columns.get("glosses", [])]}
+    return {name: value[0] for name, value in ViewBuilder(tokenizer, "mner", view, TAGS)(batch).items()}
 
 
 def text_at(tokenizer, tokens: list[str], place: int) -> str:
@@ -79,29 +78,34 @@ HARD_POSTS = [
 ]
 
 
-class TestFirstPieces:
+def labels_of_words(row: dict, tokens: list[str]) -> list[list[int]]:
+    """The labels of every word's subword tokens, found by characters."""
+    found: list[list[int]] = [[] for _ in tokens]
+    spans = word_spans(tokens)
+    for (start, end), label in zip(row["offsets"], row["labels"], strict=True):
+        touched = [i for i, (first, last) in enumerate(spans) if start < last and end > first and start < end]
+        if touched:
+            found[touched[0]].append(label)
+        else:
+            assert label == -100
+    return found
+
+
+class TestLabels:
+    @pytest.mark.parametrize("words_split", [False, True])
     @pytest.mark.parametrize("tokens", HARD_POSTS, ids=lambda tokens: ascii(tokens[0]))
-    def test_every_word_gets_the_piece_at_which_it_begins(self, tokenizer, tokens):
+    def test_every_token_of_a_word_has_its_label(self, tokenizer, tokens, words_split):
+        if words_split:
+            split_at_words(tokenizer)
         row = mner_row(tokenizer, tokens)
-        assert len(row["first_pieces"]) == len(tokens)
-        assert row["first_pieces"] == sorted(set(row["first_pieces"]))
-        text = " ".join(tokens)
-        offsets = tokenizer(text, return_offsets_mapping=True, split_special_tokens=True)["offset_mapping"]
-        for (start, end), place in zip(word_spans(tokens), row["first_pieces"], strict=True):
-            first, last = offsets[place]
-            # it touches the word, the piece before does not, and nothing but space stands before the word in it
-            assert first < end and last > start
-            assert text[first:start].strip() == ""
-            assert place == 1 or offsets[place - 1][1] <= start or offsets[place - 1][0] >= end
+        for labels in labels_of_words(row, tokens):
+            assert labels == [1] + [2] * (len(labels) - 1)  # B-LOC, then I-LOC
+        assert row["distillation_mask"] == [int(label != -100) for label in row["labels"]]
+        assert len(row["labels"]) == len(row["offsets"]) == len(row["input_ids"])
 
     @pytest.mark.parametrize("tokens", HARD_POSTS, ids=lambda tokens: ascii(tokens[0]))
-    def test_pieces_are_those_of_the_post_as_a_plain_string(self, tokenizer, tokens):
+    def test_tokens_are_those_of_the_post_as_a_plain_string(self, tokenizer, tokens):
         assert mner_row(tokenizer, tokens)["input_ids"] == tokenizer(" ".join(tokens))["input_ids"]
-
-    def test_labels_stand_at_first_pieces_alone(self, tokenizer):
-        row = mner_row(tokenizer, ["Quarrylane", "Holtington"])
-        assert [place for place, label in enumerate(row["labels"]) if label != -100] == row["first_pieces"]
-        assert len(row["labels"]) == len(row["input_ids"]) > 4
 
     def test_each_tag_goes_to_its_own_word(self, tokenizer):
         split = make_split(
@@ -110,76 +114,48 @@ class TestFirstPieces:
             TAGS,
             "test",
         )
-        row = ViewBuilder(tokenizer, "mner", WITHOUT_KNOWLEDGE)(split[:])
-        assert [row["labels"][0][place] for place in row["first_pieces"][0]] == [3, 4, 0, 1]
+        row = {
+            name: values[0]
+            for name, values in ViewBuilder(tokenizer, "mner", WITHOUT_KNOWLEDGE, TAGS)(split[:]).items()
+        }
+        first, more = zip(
+            *((labels[0], set(labels[1:])) for labels in labels_of_words(row, split[0]["tokens"])), strict=True
+        )
+        assert first == (3, 4, 0, 1)
+        assert all(rest <= {inside} for rest, inside in zip(more, (4, 4, 0, 2), strict=True))
 
-    def test_a_row_that_nobody_labelled(self, tokenizer):
+    def test_an_unlabelled_row(self, tokenizer):
         split = make_split([{"id": "a", "tokens": ["Mira", "sings"], "ner_tags": None}], "mner", TAGS, "test")
-        row = ViewBuilder(tokenizer, "mner", WITHOUT_KNOWLEDGE)(split[:])
-        assert set(row["labels"][0]) == {-100} and min(row["first_pieces"][0]) > 0
+        row = ViewBuilder(tokenizer, "mner", WITHOUT_KNOWLEDGE, TAGS)(split[:])
+        assert set(row["labels"][0]) == {-100}
+        assert row["distillation_mask"][0] == [0] + [1] * (len(row["input_ids"][0]) - 2) + [0]
 
     def test_words_that_vanish(self):
-        """A no-break space and a zero-width space have no piece in WordPiece; their neighbours keep theirs."""
+        """WordPiece drops a no-break space and a zero-width space; their neighbours keep their own tokens."""
         tokenizer = TOKENIZER_KINDS["wordpiece"]()
         for nothing in ("\u00a0", "\u200b", "\u0301"):
-            row = mner_row(tokenizer, ["Mira", nothing, "sings"])
-            assert row["first_pieces"][1] == -1, ascii(nothing)
-            assert text_at(tokenizer, ["Mira", nothing, "sings"], row["first_pieces"][2]) == "sing"
-            assert [place for place, label in enumerate(row["labels"]) if label != -100] == [
-                row["first_pieces"][0],
-                row["first_pieces"][2],
-            ]
-
-    @pytest.mark.parametrize("odd", ["\ufe0f", "\u00a0", "\u200b", "\u200d", "\u0301", "\u3000", "\u2028"])
-    @pytest.mark.parametrize("place", [0, 1, 2])
-    def test_odd_words_never_take_their_neighbours_pieces(self, tokenizer, odd, place):
-        tokens = ["Mira", "sings"]
-        tokens.insert(place, odd)
-        row = mner_row(tokenizer, tokens)
-        used = [piece for piece in row["first_pieces"] if piece >= 0]
-        assert len(used) == len(set(used))
-        for word, piece in zip(tokens, row["first_pieces"], strict=True):
-            if word != odd:
-                assert piece >= 0 and text_at(tokenizer, tokens, piece).strip()[:1] == word[0]
+            tokens = ["Mira", nothing, "sings"]
+            words = labels_of_words(mner_row(tokenizer, tokens), tokens)
+            assert words[1] == [] and words[0][0] == words[2][0] == 1, ascii(nothing)
 
     def test_a_post_of_nothing_but_a_vanishing_word(self, tokenizer):
-        row = mner_row(tokenizer, ["\u00a0"])
-        assert len(row["input_ids"]) >= 2 and len(row["first_pieces"]) == 1
+        assert len(mner_row(tokenizer, ["\u00a0"])["input_ids"]) >= 2
 
     @settings(max_examples=60, deadline=None)
     @given(
         st.sampled_from(sorted(TOKENIZER_KINDS)),
+        st.booleans(),
         st.lists(st.text(st.characters(exclude_categories=["Cs", "Zs", "Cc", "Zl", "Zp"]), min_size=1), min_size=1),
     )
-    def test_any_words(self, kind, tokens):
-        tokenizer = CACHED[kind]
-        # drawn posts may be longer than the 512 pieces that are read by default
-        row = mner_row(tokenizer, tokens, ViewSettings(knowledge_columns=(), max_length=100_000))
-        used = [piece for piece in row["first_pieces"] if piece >= 0]
-        assert used == sorted(set(used))
-        labelled = [piece for piece, label in enumerate(row["labels"]) if label != -100]
-        assert labelled == used
-        offsets = tokenizer(" ".join(tokens), return_offsets_mapping=True, split_special_tokens=True)["offset_mapping"]
-        for (start, end), piece in zip(word_spans(tokens), row["first_pieces"], strict=True):
-            if piece >= 0:
-                assert offsets[piece][0] < end and offsets[piece][1] > start
-            else:
-                # truly nothing of it is left for this word: any piece that touches it is another word's first
-                touching = [i for i, (a, b) in enumerate(offsets) if a < end and b > start]
-                assert set(touching) <= {*used, *(i for i in touching if offsets[i][0] < start)}
-
-    def test_offsets_that_count_the_space_before_a_word(self):
-        # "ab c": pieces "ab", " c"; then the same with the space trimmed
-        assert first_piece_of_words([(0, 2), (2, 4)], word_spans(["ab", "c"])) == [0, 1]
-        assert first_piece_of_words([(0, 2), (3, 4)], word_spans(["ab", "c"])) == [0, 1]
-        # a piece of the space alone belongs to nobody
-        assert first_piece_of_words([(0, 2), (2, 3), (3, 4)], word_spans(["ab", "c"])) == [0, 2]
-        # one piece over two words belongs to the first
-        assert first_piece_of_words([(0, 4)], word_spans(["ab", "c"])) == [0, -1]
-        assert first_piece_of_words([], word_spans(["ab"])) == [-1]
+    def test_any_words(self, kind, words_split, tokens):
+        # drawn posts may be longer than the 512 tokens that are read by default
+        row = mner_row(CACHED[kind, words_split], tokens, ViewSettings(knowledge_columns=(), max_length=100_000))
+        for labels in labels_of_words(row, tokens):
+            assert labels == [1] + [2] * (len(labels) - 1) or not labels
 
 
-CACHED = {kind: make() for kind, make in TOKENIZER_KINDS.items()}
+CACHED = {(kind, False): make() for kind, make in TOKENIZER_KINDS.items()}
+CACHED |= {(kind, True): split_at_words(make()) for kind, make in TOKENIZER_KINDS.items()}
 
 
 class TestSpecialStrings:
@@ -187,7 +163,7 @@ class TestSpecialStrings:
 
     @pytest.mark.parametrize("token", SPECIAL)
     def test_characters_that_spell_a_special_token_stay_characters(self, tokenizer, token):
-        from modeling_cotpd.encoders import unspell_special_tokens
+        from modeling_cotpd.training.pretrained import unspell_special_tokens
 
         unspell_special_tokens(tokenizer)
         add_entity_markers(tokenizer)
@@ -328,7 +304,7 @@ class TestKnowledgeView:
         suffix = tokenizer("a")["input_ids"][-1:]
         pieces = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a dog", "Mira")]
         expected = row["input_ids"] + pieces[0] + suffix + pieces[1] + suffix
-        assert row["knowledge_input_ids"] == expected and row["cut_pieces"] == [0, 0]
+        assert row["knowledge_input_ids"] == expected and row["cut_tokens"] == [0, 0]
 
     def test_columns_come_in_the_order_asked_for(self, wordpiece):
         knowledge = {"caption": "a dog", "cot_noun": "Mira"}
@@ -338,7 +314,7 @@ class TestKnowledgeView:
 
     def test_empty_columns_leave_no_trace(self, tokenizer):
         row = mner_row(tokenizer, ["Mira", "sings"], ViewSettings(), caption="", cot_noun="")
-        assert row["knowledge_input_ids"] == row["input_ids"] and row["cut_pieces"] == [0, 0, 0, 0]
+        assert row["knowledge_input_ids"] == row["input_ids"] and row["cut_tokens"] == [0, 0, 0, 0]
 
     @pytest.mark.parametrize("max_length", [8, 20, 21, 22, 40, 64, 100])
     def test_fits_and_keeps_the_text_whole(self, tokenizer, max_length):
@@ -349,7 +325,7 @@ class TestKnowledgeView:
         view, text = row["knowledge_input_ids"], tokenizer(" ".join(tokens))["input_ids"]
         assert len(view) <= max_length and view[: len(text)] == row["input_ids"] == text
         wanted = [len(tokenizer(value, add_special_tokens=False)["input_ids"]) for value in knowledge.values()]
-        kept = [want - cut for want, cut in zip(wanted, row["cut_pieces"], strict=True)]
+        kept = [want - cut for want, cut in zip(wanted, row["cut_tokens"], strict=True)]
         assert len(view) == len(text) + sum(kept) + sum(1 for count in kept if count)
         room = max_length - len(text) - 3
         assert sum(kept) == min(sum(wanted), max(0, room))
@@ -360,12 +336,14 @@ class TestKnowledgeView:
     def test_text_too_long_names_the_row(self, wordpiece):
         split = mner_split(["Mira"], ["Mira"] * 30)
         for limit in (ViewSettings((), max_length=20), ViewSettings((), max_text_length=20)):
-            with pytest.raises(DataError, match=r"row 'p1': The text has 32 pieces; the model reads at most 20"):
-                ViewBuilder(wordpiece, "mner", limit)(split[:])
+            with pytest.raises(
+                DataError, match=r"row 'p1': The text has 32 subword tokens; the model reads at most 20"
+            ):
+                ViewBuilder(wordpiece, "mner", limit, TAGS)(split[:])
 
     def test_a_text_of_exactly_the_limit_passes(self, wordpiece):
         row = mner_row(wordpiece, ["Mira"] * 18, ViewSettings(("caption",), 20, 20), caption=LONG)
-        assert row["knowledge_input_ids"] == row["input_ids"] and row["cut_pieces"][0] > 0
+        assert row["knowledge_input_ids"] == row["input_ids"] and row["cut_tokens"][0] > 0
 
     def test_settings_are_checked(self):
         with pytest.raises(SettingError, match=r"unknown column 'captions'.*caption, cot_noun"):
@@ -395,7 +373,8 @@ class TestBuildFeatures:
         features = build_features(mner_split(["Mira", "sings"], ["dog"]), wordpiece, ViewSettings())
         assert set(features.column_names) == {
             "input_ids",
-            "first_pieces",
+            "offsets",
+            "distillation_mask",
             "labels",
             "knowledge_input_ids",
             "length",
@@ -445,9 +424,9 @@ class TestBuildFeatures:
         )
         room = 30 - 3 - 2
         expected = f"caption {long - (room - dog)}, cot_noun {long - (room - phrase)}"
-        assert record.getMessage().startswith("2 of 3 knowledge views were cut to 30 pieces")
+        assert record.getMessage().startswith("2 of 3 knowledge views were cut to 30 subword tokens")
         assert expected in record.getMessage()
-        assert "cut_pieces" not in features.column_names
+        assert "cut_tokens" not in features.column_names
 
     def test_nothing_is_logged_when_all_fits(self, wordpiece, caplog):
         with caplog.at_level(logging.WARNING, "modeling_cotpd.data.views"):
@@ -456,19 +435,117 @@ class TestBuildFeatures:
 
 
 def test_real_posts_align(real_data, tokenizer):
-    """Every token of real posts gets a piece of its own, in order, with each tokenizer kind."""
+    """Every word of real posts has tokens of its own, in order, with each tokenizer kind."""
     from modeling_cotpd.data.conll import read_published_conll
 
-    posts = list(read_published_conll(real_data / "twitter2015" / "valid.txt"))
+    posts = [post["tokens"] for post in read_published_conll(real_data / "twitter2015" / "valid.txt")]
     assert len(posts) == 1000
-    builder = ViewBuilder(tokenizer, "mner", ViewSettings(knowledge_columns=(), max_length=4096))
-    tokens = [post["tokens"] for post in posts]
-    batch = {"id": [str(i) for i in range(len(posts))], "tokens": tokens, "ner_tags": [[0] * len(t) for t in tokens]}
-    rows = builder(batch)
+    builder = ViewBuilder(tokenizer, "mner", ViewSettings(knowledge_columns=(), max_length=4096), TAGS)
+    columns = builder({"id": ["p"] * 1000, "tokens": posts, "ner_tags": [[1] * len(tokens) for tokens in posts]})
     missing = 0
-    for words, places in zip(tokens, rows["first_pieces"], strict=True):
-        used = [place for place in places if place >= 0]
-        assert used == sorted(set(used))
-        missing += places.count(-1)
-        assert len(words) == len(places)
+    for index, tokens in enumerate(posts):
+        row = {name: values[index] for name, values in columns.items()}
+        missing += sum(not labels for labels in labels_of_words(row, tokens))
     assert missing <= 60
+
+
+GLOSSES = [{"mention": "Mira Holt", "gloss": "singer"}, {"mention": "Tarn Bridge", "gloss": "place"}]
+INLINE = ViewSettings(("cot_noun",), placement="inline")
+
+
+class TestInline:
+    def shown(self, tokenizer, row: dict) -> str:
+        return " ".join(tokenizer.convert_ids_to_tokens(row["knowledge_input_ids"][1:-1])).replace(" ##", "")
+
+    def test_each_gloss_stands_behind_its_mention(self):
+        tokenizer = TOKENIZER_KINDS["wordpiece"]()
+        row = mner_row(tokenizer, ["Mira", "Holt", "at", "#TarnBridge"], INLINE, glosses=GLOSSES)
+        text = "[ mira holt ] ( singer ) at # [ tarnbridge ] ( place )"
+        assert self.shown(tokenizer, row) == text.replace("(", "[UNK]").replace(")", "[UNK]")
+
+    def test_text_positions_find_the_text_again(self, tokenizer):
+        row = mner_row(tokenizer, ["Mira", "Holt", "at", "Tarn", "Bridge", "!"], INLINE, glosses=GLOSSES)
+        view = row["knowledge_input_ids"]
+        assert [view[place] for place in row["knowledge_text_positions"]] == row["input_ids"]
+        assert len(view) > len(row["input_ids"]) and row["length"] == len(view)
+
+    def test_labels_stay_at_the_text(self, tokenizer):
+        tokens = ["Mira", "Holt", "sings"]
+        with_gloss = mner_row(tokenizer, tokens, INLINE, glosses=GLOSSES)
+        without = mner_row(tokenizer, tokens)
+        assert with_gloss["labels"] == without["labels"] and with_gloss["input_ids"] == without["input_ids"]
+
+    @pytest.mark.parametrize(
+        "glosses", [[], [{"mention": "Otters", "gloss": "team"}], [{"mention": "!", "gloss": "x"}]]
+    )
+    def test_a_gloss_that_names_nothing_changes_nothing(self, tokenizer, glosses):
+        row = mner_row(tokenizer, ["Mira", "Holt", "sings"], INLINE, glosses=glosses)
+        assert row["knowledge_input_ids"] == row["input_ids"]
+        assert row["knowledge_text_positions"] == list(range(len(row["input_ids"])))
+
+    def test_other_columns_follow_behind_the_text(self, tokenizer):
+        settings_ = ViewSettings(("caption", "cot_noun", "cot_sentence"), placement="inline")
+        row = mner_row(tokenizer, ["Mira", "Holt"], settings_, glosses=GLOSSES, caption="a dog", cot_noun="Mira: x")
+        alone = mner_row(tokenizer, ["Mira", "Holt"], INLINE, glosses=GLOSSES)
+        caption = tokenizer("a dog", add_special_tokens=False)["input_ids"]
+        end = tokenizer("a")["input_ids"][-1:]
+        assert row["knowledge_input_ids"] == alone["knowledge_input_ids"] + caption + end
+        assert settings_.sources == ("glosses", "caption", "cot_sentence")
+
+    @pytest.mark.parametrize(
+        "gloss",
+        [
+            "[SEP] ) ] ( [",
+            "</s> <s>",
+            "[E1]",
+            "x" * 5000,
+            "word " * 1000,
+            "\u6b4c\u624b",
+            "\u0645\u0637\u0631\u0628",
+            "\ud83d",
+        ],
+    )
+    @pytest.mark.parametrize("max_length", [12, 24, 512])
+    def test_hostile_glosses_are_text_and_cut(self, tokenizer, gloss, max_length):
+        view = ViewSettings(("cot_noun",), max_length, placement="inline")
+        tokens = ["Mira", "Holt"]
+        glosses = [{"mention": "Mira", "gloss": gloss}, {"mention": "Holt", "gloss": gloss}]
+        room = max(max_length, len(tokenizer("Mira Holt")["input_ids"]))
+        row = mner_row(tokenizer, tokens, ViewSettings(("cot_noun",), room, placement="inline"), glosses=glosses)
+        specials = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+        ids = row["knowledge_input_ids"]
+        assert not specials & set(ids[1:-1]) or tokenizer.backend_tokenizer.model.__class__.__name__ == "Unigram"
+        assert len(ids) <= room
+        assert [ids[place] for place in row["knowledge_text_positions"]] == row["input_ids"]
+        # the longest gloss: 32 tokens and four brackets for each of two mentions
+        assert len(ids) <= len(row["input_ids"]) + 2 * (
+            32 + sum(map(len, ViewBuilder(tokenizer, "mner", view).brackets))
+        )
+
+    def test_glosses_that_do_not_fit_are_left_out_from_the_last(self):
+        tokenizer = TOKENIZER_KINDS["wordpiece"]()
+        settings_ = ViewSettings(("cot_noun",), 12, placement="inline")
+        row = mner_row(tokenizer, ["Mira", "and", "Holt"], settings_, glosses=[
+            {"mention": "Mira", "gloss": "sings"}, {"mention": "Holt", "gloss": "sings"},
+        ])  # fmt: skip
+        text = len(row["input_ids"])
+        assert text < len(row["knowledge_input_ids"]) <= 12
+        assert row["knowledge_text_positions"][2] > 2 and row["cut_tokens"][0] > 0
+
+    @pytest.mark.parametrize("case", SPANS)
+    def test_markers_of_relations_are_found_in_the_view(self, tokenizer, case):
+        head, tail, _ = SPANS[case]
+        add_entity_markers(tokenizer)
+        split = mre_split((MARKED, head, tail), glosses=[GLOSSES])
+        columns = ViewBuilder(tokenizer, "mre", INLINE)(split[:])
+        row = {name: values[0] for name, values in columns.items()}
+        view, positions = row["knowledge_input_ids"], row["knowledge_text_positions"]
+        assert [view[place] for place in positions] == row["input_ids"] and len(view) > len(row["input_ids"])
+        starts = tokenizer.convert_tokens_to_ids([ENTITY_MARKERS[0], ENTITY_MARKERS[2]])
+        assert [view[positions[place]] for place in row["marker_positions"]] == starts
+
+    def test_settings_are_checked(self):
+        with pytest.raises(SettingError, match="knowledge_placement must be one of appended, inline, got 'behind'"):
+            ViewSettings(placement="behind")
+        with pytest.raises(SettingError, match="knowledge_columns lacks"):
+            ViewSettings(("caption",), placement="inline")

@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from stub_server import StubServer
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
-from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.arguments import DataArguments, ModelArguments
+import run_mner
 from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.data.prepare import prepare
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
@@ -24,8 +23,8 @@ from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.runner import Asking
-from modeling_cotpd.training import run
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 
@@ -77,9 +76,7 @@ def training(root: Path) -> Long:
         _data(root / "data")
 
     def start(folder: Path) -> None:
-        run(
-            "mner",
-            CoTPDForTokenClassification,
+        run_mner.run(
             ModelArguments(model_name_or_path=str(root / "encoder"), prompt_length=3),
             DataArguments(dataset_dir=str(root / "data"), max_length=48),
             CoTPDTrainingArguments(

@@ -1,0 +1,216 @@
+"""Words of a text: one definition for training, evaluation and every kind of inference.
+
+A social-media post glues names to punctuation ("(Mira Holt)", "@mira's"), while benchmark data separate most of it.
+`split_at_words` changes a tokenizer so that both forms give the same subword tokens: text is cut into words before the
+tokenizer's own rules apply. The change is saved with the tokenizer, so a stock pipeline reads as training did.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
+
+import regex
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+# Runs of scripts that write words without spaces between them
+_RUN = r"\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_SPACELESS = rf"[\p{{Han}}{_RUN}]"
+_LETTERS = rf"(?!{_SPACELESS})[\p{{L}}\p{{N}}_](?:(?!{_SPACELESS})[\p{{L}}\p{{M}}\p{{N}}_])*"
+# English endings that data sets separate: Mira's, they'll, don't
+_CLITIC = r"['’](?:s|d|m|t|ll|re|ve|S|D|M|T|LL|RE|VE)(?![\p{L}\p{M}\p{N}_])"
+_JOIN = rf"(?!{_CLITIC})['’‐‑&-]|[.,:](?=\p{{N}})(?<=\p{{N}}[.,:])"
+# U.S.A. and J.K.
+_ABBREVIATION = r"(?<![\p{L}\p{M}\p{N}_])(?:\p{L}\.){2,}"
+
+_OTHER = r"[^\s\p{L}\p{N}]\p{M}*"
+WORD = rf"{_ABBREVIATION}|{_LETTERS}(?:(?:{_JOIN}){_LETTERS})*|\p{{Han}}\p{{M}}*|(?:[{_RUN}]\p{{M}}*)+|{_OTHER}"
+"""A word, in the syntax that Python's `regex` and the Rust tokenizers share: letters and digits with hyphens and
+apostrophes between them, an abbreviation, a Chinese character, a run of kana or Thai, or one other character."""
+
+_WORD = regex.compile(WORD)
+_UNIT = regex.compile(rf"{_LETTERS}|{_SPACELESS}\p{{M}}*|\S\p{{M}}*")
+_ONE_CHARACTER = regex.compile(_SPACELESS)
+_BLANK = "▁"  # how SentencePiece writes a space
+
+
+def word_spans(tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the character spans of the tokens in the text that they give when joined by single spaces."""
+    spans, start = [], 0
+    for token in tokens:
+        spans.append((start, start + len(token)))
+        start += len(token) + 1
+    return spans
+
+
+@lru_cache(maxsize=4096)
+def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
+    """Split a text into units: runs of letters and digits, and single other characters.
+
+    Returns:
+        `tuple[tuple[int, int, bool], ...]`: Per unit its first character, the one after its last, and whether it
+        belongs to the same word as the unit before it. An entity that begins in a word ends no earlier than the word.
+        Each character of a script without spaces is a unit and a word. A `#` or `@` belongs to the word after it.
+
+    Example:
+        >>> text = "@mira (Holt-Ray)"
+        >>> [("+" if joined else "") + text[start:end] for start, end, joined in units_of(text)]
+        ['@', '+mira', '(', 'Holt', '+-', '+Ray', ')']
+    """
+    units: list[tuple[int, int, bool]] = []
+    for word in _WORD.finditer(text):
+        if word.group().isspace():  # Python counts a few control characters that the expression does not
+            continue
+        joined = bool(units) and units[-1][1] == word.start() and text[word.start() - 1] in "#@＃＠"
+        joined = joined and word.group()[0].isalnum()
+        for unit in _UNIT.finditer(text, word.start(), word.end()):
+            alone = _ONE_CHARACTER.match(unit.group()) is not None
+            units.append((unit.start(), unit.end(), joined and not alone))
+            joined = not alone
+    return tuple(units)
+
+
+def unit_tokens(
+    units: Sequence[tuple[int, int, bool]], offsets: Sequence[tuple[int, int]], text: str
+) -> list[tuple[int | None, int]]:
+    """Find the subword token that each unit's label is read from: the first one that begins in the unit.
+
+    Args:
+        units (`Sequence[tuple[int, int, bool]]`): What `units_of` returns.
+        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order; empty for special
+            tokens.
+        text (`str`): The text.
+
+    Returns:
+        `list[tuple[int | None, int]]`: Per unit the index of a subword token, `None` where none begins, and the
+        character behind the last token that begins in the unit or before it: a unit before that character continues
+        a token.
+    """
+    starts = [start for start, _, _ in units]
+    first: list[int | None] = [None] * len(units)
+    reach = [0] * len(units)
+    for index, (start, end) in enumerate(offsets):
+        while start < end - 1 and text[start].isspace():  # some tokenizers count the space to the word after it
+            start += 1
+        unit = bisect_right(starts, start) - 1
+        if start < end and unit >= 0 and start < units[unit][1]:
+            if first[unit] is None:
+                first[unit] = index
+            reach[unit] = max(reach[unit], end)
+    return list(zip(first, accumulate(reach, max), strict=True))
+
+
+def words_of_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Find the word to which each subword token belongs.
+
+    Args:
+        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order.
+        spans (`Sequence[tuple[int, int]]`): Character span of every word, in order.
+
+    Returns:
+        `list[int]`: Per subword token the index of the first word that its characters touch, -1 for none.
+    """
+    words = []
+    word = 0
+    for start, end in offsets:
+        while word < len(spans) and spans[word][1] <= start:
+            word += 1
+        words.append(word if word < len(spans) and end > spans[word][0] else -1)
+    return words
+
+
+def split_at_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Make a fast tokenizer cut text into words before its own rules apply; changes and returns it.
+
+    Every word then begins as one after a space does, whatever stands before it: "(Mira Holt)" and "( Mira Holt )" give
+    the same subword tokens. A tokenizer that was changed before stays as it is.
+
+    Raises:
+        ValueError: The tokenizer cannot be changed so.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    if splits_at_words(tokenizer):
+        return tokenizer
+    normalizers = [step for step in _steps(state["normalizer"], "normalizers") if not _writes_blanks(step)]
+    wrote_blanks = len(normalizers) < len(_steps(state["normalizer"], "normalizers"))
+    inner = _steps(state["pre_tokenizer"], "pretokenizers")
+    if wrote_blanks and not any(step["type"] == "Metaspace" for step in inner):
+        inner.append({"type": "Metaspace", "replacement": _BLANK, "split": False})
+    for step in inner:
+        if step["type"] == "Metaspace":
+            step["prepend_scheme"] = "always"
+        elif step["type"] == "ByteLevel":
+            step["add_prefix_space"] = True
+    state["normalizer"] = {"type": "Sequence", "normalizers": normalizers} if normalizers else None
+    state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*_WORD_STEPS, *inner]}
+    # such a step would take the added space for a space of the text, and cut a character off the word's offsets
+    for step in _steps(state["post_processor"], "processors"):
+        if "trim_offsets" in step:
+            step["trim_offsets"] = False
+    # the object behind a tokenizer keeps truncation, padding and added tokens
+    changed = Tokenizer.from_str(json.dumps(state))
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer, backend.pre_tokenizer = changed.normalizer, changed.pre_tokenizer
+    backend.post_processor = changed.post_processor
+    glued, apart = (
+        tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("(ab ab),\nab", "( ab ab ) , ab")
+    )
+    if glued != apart:
+        raise ValueError(
+            f"{type(tokenizer).__name__} reads a word otherwise after punctuation than after a space; "
+            "use an encoder with another tokenizer."
+        )
+    return tokenizer
+
+
+def splits_at_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether `split_at_words` changed this tokenizer."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())["pre_tokenizer"]
+    return _steps(state, "pretokenizers")[: len(_WORD_STEPS)] == _WORD_STEPS
+
+
+_WORD_STEPS = [
+    {"type": "Split", "pattern": {"Regex": rf"\s|{_BLANK}"}, "behavior": "Removed", "invert": False},
+    {"type": "Split", "pattern": {"Regex": WORD}, "behavior": "Isolated", "invert": False},
+]
+
+
+def _steps(step: dict | None, key: str) -> list[dict]:
+    if step is None:
+        return []
+    return [inner for part in step[key] for inner in _steps(part, key)] if step["type"] == "Sequence" else [step]
+
+
+def _writes_blanks(step: dict) -> bool:
+    """Whether a normalizer turns spaces into SentencePiece's blanks."""
+    return (step["type"] == "Prepend" and step["prepend"] == _BLANK) or (
+        step["type"] == "Replace" and step["content"] == _BLANK
+    )
+
+
+def inside_labels(label_names: Sequence[str]) -> list[int]:
+    """Per label id the id of the label that continues it: `I-TYPE` for `B-TYPE`, itself for the others."""
+    ids = {name: index for index, name in enumerate(label_names)}
+    return [
+        ids.get(f"I-{name[2:]}", index) if name.startswith("B-") else index for index, name in enumerate(label_names)
+    ]
+
+
+def token_labels(words: Sequence[int], tags: Sequence[int], label_names: Sequence[str]) -> list[int]:
+    """Give every subword token the label of its word: the first one its tag, the others the tag that continues it.
+
+    Args:
+        words (`Sequence[int]`): Per subword token its word, -1 for none.
+        tags (`Sequence[int]`): Per word its tag id.
+        label_names (`Sequence[str]`): Tag names in id order.
+
+    Returns:
+        `list[int]`: Tag ids, -100 for a token without a word.
+    """
+    inside = inside_labels(label_names)
+    labels = []
+    for before, word in pairwise([-1, *words]):
+        labels.append(-100 if word < 0 else inside[tags[word]] if word == before else tags[word])
+    return labels

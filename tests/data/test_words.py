@@ -1,0 +1,136 @@
+"""Words of any text, and tokenizers that read glued and separate words alike."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import TOKENIZER_KINDS
+
+from modeling_cotpd.data.words import (
+    split_at_words,
+    splits_at_words,
+    token_labels,
+    unit_tokens,
+    units_of,
+    word_spans,
+    words_of_tokens,
+)
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+def words(text: str) -> list[str]:
+    found: list[str] = []
+    for start, end, joined in units_of(text):
+        if joined:
+            found[-1] += text[start:end]
+        else:
+            found.append(text[start:end])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(Mira Holt) sings!", "( Mira Holt ) sings !"),
+        ("@mira's #Otters, RT", "@mira ' s #Otters , RT"),
+        ("O'Holt-Ray don't", "O'Holt-Ray don ' t"),
+        ("so proud\nMira\tHolt", "so proud Mira Holt"),
+        ("proud.Mira U.S. 3.5 10:30 1,000", "proud . Mira U.S. 3.5 10:30 1,000"),
+        ("AT&T a_b x/y", "AT&T a_b x / y"),
+        ("Holt\U0001f60d\u2764\ufe0f", "Holt \U0001f60d \u2764\ufe0f"),
+        ("e\u0301tude \u0928\u092e\u0938\u094d\u0924\u0947", "e\u0301tude \u0928\u092e\u0938\u094d\u0924\u0947"),
+        ("\u5317\u4eac\u3067Mira\u3055\u3093", "\u5317 \u4eac \u3067 Mira \u3055 \u3093"),
+        ("", ""),
+    ],
+)
+def test_words(text, expected):
+    assert words(text) == expected.split(" ") if expected else words(text) == []
+
+
+@given(TEXTS)
+def test_units_cover_everything_but_white_space_in_order(text):
+    units = units_of(text)
+    assert all(start < end for start, end, _ in units)
+    assert all(before[1] <= after[0] for before, after in pairwise(units))
+    covered = {place for start, end, _ in units for place in range(start, end)}
+    assert all(text[place].isspace() for place in range(len(text)) if place not in covered)
+
+
+@pytest.mark.parametrize("kind", TOKENIZER_KINDS)
+@pytest.mark.parametrize(
+    ("glued", "apart"),
+    [
+        ("(Mira Holt)", "( Mira Holt )"),
+        ("so proud\nMira\tHolt", "so proud Mira Holt"),
+        ("@mira's new,single", "@ mira ' s new , single"),
+        ("#otters!!!", "# otters ! ! !"),
+    ],
+)
+def test_glued_and_separate_words_have_the_same_tokens(kind, glued, apart):
+    tokenizer = split_at_words(TOKENIZER_KINDS[kind]())
+    assert tokenizer(glued)["input_ids"] == tokenizer(apart)["input_ids"]
+
+
+@pytest.mark.parametrize("kind", TOKENIZER_KINDS)
+def test_the_change_is_saved_and_made_once(kind, tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer = TOKENIZER_KINDS[kind]()
+    assert not splits_at_words(tokenizer)
+    split_at_words(tokenizer).save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert splits_at_words(loaded)
+    before = loaded.backend_tokenizer.to_str()
+    assert split_at_words(loaded).backend_tokenizer.to_str() == before
+    assert loaded("(Mira)\nHolt's")["input_ids"] == tokenizer("( Mira ) Holt ' s")["input_ids"]
+
+
+def test_a_tokenizer_whose_normalizer_writes_the_blanks():
+    """As Llama's and T5's older forms: spaces become a visible character before anything is split."""
+    from tokenizers import normalizers
+
+    tokenizer = TOKENIZER_KINDS["unigram"]()
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    backend.pre_tokenizer = None
+    split_at_words(tokenizer)
+    assert tokenizer("(Mira Holt)")["input_ids"] == tokenizer("( Mira Holt )")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("sings", add_special_tokens=False)["input_ids"])[0][0] == "\u2581"
+
+
+SPLIT = {kind: split_at_words(make()) for kind, make in TOKENIZER_KINDS.items()}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(SPLIT)), TEXTS)
+def test_no_token_reaches_over_two_words(kind, text):
+    offsets = SPLIT[kind](text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    spans = []
+    for start, end, joined in units_of(text):
+        if joined:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    for start, end in offsets:
+        touched = [span for span in spans if span[0] < end and span[1] > start]
+        # a normalizer may write one character as several words, or move it; else a token lies within a word,
+        # a run of kana or Thai aside
+        assert len(touched) <= 1 or not text[start:end].isascii()
+
+
+def test_tokens_of_units():
+    text = "Mira-Holt x"
+    units = units_of(text)
+    assert [unit for unit, _ in unit_tokens(units, [(0, 2), (2, 4), (4, 5), (5, 9), (9, 11)], text)] == [0, 2, 3, 4]
+    # a special token has no characters; a token over two units is the first one's
+    assert unit_tokens(units, [(0, 0), (0, 9), (10, 11)], text) == [(1, 9), (None, 9), (None, 9), (2, 11)]
+
+
+def test_labels_of_tokens():
+    names = ["O", "B-LOC", "I-LOC", "X"]
+    words_ = words_of_tokens([(0, 0), (0, 2), (2, 4), (4, 5), (5, 7), (0, 0)], word_spans(["abcd", "efg"]))
+    assert words_ == [-1, 0, 0, -1, 1, -1]
+    assert token_labels(words_, [1, 0], names) == [-100, 1, 2, -100, 0, -100]
+    assert token_labels([0, 0, 1, 1], [2, 3], names) == [2, 2, 3, 3]
