@@ -10,6 +10,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
+from datasets import Dataset
+
+from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, MISSING, SKIPPED, WAITING
@@ -191,6 +194,15 @@ def _columns(
     return columns
 
 
+def _glosses_of(split: Dataset, nouns: list[str], given: list[list[dict]] | None) -> list[list[dict]]:
+    """Glosses as they were given, else those of before where the noun column is as before, else those that it lists."""
+    found = []
+    for number, (noun, row) in enumerate(zip(nouns, split.select_columns(["cot_noun", GLOSSES]), strict=True)):
+        same = row[GLOSSES] if noun == row["cot_noun"] else parse_noun_list(noun)
+        found.append((given[number] if given is not None else None) or same)
+    return found
+
+
 def write_columns(
     source: str | os.PathLike,
     out: str | os.PathLike,
@@ -212,8 +224,8 @@ def write_columns(
     splits, info = read_prepared(source)
     for name, values in columns.items():
         split, features = splits[name], splits[name].features
-        # A folder of an earlier format has no column for glosses; its noun column holds them as text.
-        values = {column: texts for column, texts in values.items() if column in features}
+        if "cot_noun" in values:
+            values = {**values, GLOSSES: _glosses_of(split, values["cot_noun"], values.get(GLOSSES))}
         split = split.remove_columns(list(values))
         for column, texts in values.items():
             split = split.add_column(column, texts, feature=features[column])
