@@ -1,4 +1,4 @@
-"""What a training split shows about names and words; it guards rewrites against entities that nobody labelled."""
+"""What a training split shows about names and words; it guards rewrites against entities without a label."""
 
 import itertools
 from collections import Counter
@@ -10,7 +10,7 @@ from modeling_cotpd.knowledge.mentions import SHORT, candidate_names, fold, occu
 
 _SENTENCE_ENDS = ("", ".", "!", "?", ":", "…", "...", '"', "“")
 NAME_SHARE = 0.8
-"""A string is a name when at least this share of its occurrences is labelled; ours, so that "May" is none."""
+"""A string is a name when at least this share of its occurrences is labelled, so that "May" is none."""
 
 
 class Lexicon:

@@ -53,7 +53,7 @@ class Sample:
 
     @property
     def unlabelled(self) -> bool:
-        """Whether nobody labelled an MNER post, so that its mentions are not known."""
+        """Whether an MNER post is not labelled, so that its mentions are not known."""
         return not self.is_relation and self.row["ner_tags"] is None
 
     @property

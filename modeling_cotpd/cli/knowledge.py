@@ -110,13 +110,14 @@ def batch_write(
 
         cotpd knowledge batch-write posts.parquet --out batches --model gpt-5-nano --mode independent
     """
+    from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.knowledge.batch import BatchWriter
     from modeling_cotpd.knowledge.explanation import elicitation_jobs
-    from modeling_cotpd.knowledge.post import all_posts, check_ids, find_post_files
+    from modeling_cotpd.knowledge.post import all_posts, check_ids
     from modeling_cotpd.knowledge.store import ResponseStore
 
     plan = make_plan(teacher.settings(model), teacher.prompts, grains, mode, images, nouns)
-    files = find_post_files(source, split or ())
+    files = find_post_files(source, splits=split or ())
     check_ids(files, limit)
     with ResponseStore(teacher.store) as opened:
         writer = BatchWriter(opened, out, teacher.repeated(), most_requests, int(most_megabytes * 1e6))
@@ -172,7 +173,8 @@ def summarize(
         cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
     """
     import modeling_cotpd  # noqa: F401  # the tokenizer may be that of a trained model
-    from modeling_cotpd.knowledge.post import all_posts, find_post_files
+    from modeling_cotpd.data.posts import find_post_files
+    from modeling_cotpd.knowledge.post import all_posts
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs
     from modeling_cotpd.knowledge.summarize import summarize as run

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+import httpx
 import openai
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
@@ -41,7 +42,7 @@ _FILTERED = re.compile(
     r"|reason)|flagged"
     r"|data.?inspection|inappropriate|usage polic|sensitive (?:content|information|word)|prohibited.?content|violat"
     r"|guardrail"
-    r"|risk.?control|invalid_prompt|high risk|unsafe",
+    r"|risk.?control|invalid_prompt|high risk|unsafe|敏感|违规|不当内容|安全审核",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
@@ -170,23 +171,28 @@ class ChatClient:
             )
         self.redact = Redactor(settings.secrets())
         parts = urlsplit(settings.base_url.strip())
-        host = parts.hostname or ""
+        host, (login, _, address) = parts.hostname or "", parts.netloc.rpartition("@")
+        # A name and password go into a header, because URLs appear in logs.
+        headers = {"Authorization": f"Basic {base64.b64encode(unquote(login).encode()).decode()}"} if login else {}
+        if key and host.endswith(".azure.com"):
+            headers["api-key"] = key
         try:
             self._client = openai.AsyncOpenAI(
                 api_key=key or "none",
-                base_url=urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")),
+                base_url=urlunsplit((parts.scheme, address, parts.path.removesuffix("/chat/completions"), "", "")),
                 default_query=dict(parse_qsl(parts.query)),
-                default_headers={"api-key": key} if key and host.endswith(".azure.com") else None,
+                default_headers=headers,
                 timeout=settings.timeout,
                 max_retries=0,
                 # A proxy is no way to a server on this machine.
                 http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(host) else None,
             )
-        except (ImportError, ValueError, openai.OpenAIError) as error:
+        except (ImportError, ValueError, OSError, httpx.InvalidURL, openai.OpenAIError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SettingError(
-                f"The connection cannot be set up: {self.redact(str(error).splitlines()[0])}.",
-                place="a proxy variable of the environment, such as ALL_PROXY or HTTPS_PROXY",
-                fix="Unset it or name an http:// proxy; socks5:// needs: pip install 'httpx[socks]'",
+                f"The connection cannot be set up: {self.redact(reason)}.",
+                place="the environment's proxy (ALL_PROXY, HTTPS_PROXY, NO_PROXY) or certificates (SSL_CERT_FILE)",
+                fix="Unset the variable or name an http:// proxy; socks5:// needs: pip install 'httpx[socks]'",
             ) from None
         self._not_before = 0.0
         self._renamed: dict[str, str | None] = {}

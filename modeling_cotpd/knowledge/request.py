@@ -20,7 +20,7 @@ LONGEST_SIDE = 1024
 
 
 def endpoint_name(base_url: str) -> str:
-    """Return a base URL as it is stored: without user name, password, query and trailing slash.
+    """Return a base URL as it is stored: without user name, password, query, trailing slash and `/chat/completions`.
 
     Raises:
         SettingError: It is not an HTTP URL.
@@ -30,7 +30,7 @@ def endpoint_name(base_url: str) -> str:
         'https://example.org/v1'
     """
     try:
-        name = public_url(base_url)
+        name = public_url(base_url).removesuffix("/chat/completions")
     except ValueError:
         name = ""
     if not name.startswith(("http://", "https://")):

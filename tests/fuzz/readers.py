@@ -34,7 +34,6 @@ from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
 from modeling_cotpd.knowledge.exchange import import_answers
 from modeling_cotpd.knowledge.glosses import find_json, list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, load_image, resolve_image
-from modeling_cotpd.knowledge.post import find_post_files as find_teacher_files
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.training.arguments import read_recipe
@@ -182,18 +181,6 @@ def saved_folder(data: bytes) -> None:
             continue
 
 
-def teacher_posts(data: bytes) -> None:
-    """What `cotpd elicit` reads."""
-    for suffix in (".jsonl", ".parquet"):
-        path = at(f"teacher{suffix}/posts{suffix}", data)
-        try:
-            for file in find_teacher_files(path):
-                len(file)
-                assert all(post.text.strip() and post.id for post in file.posts())
-        except REFUSALS:
-            continue
-
-
 def prompts(data: bytes) -> None:
     load_prompts(at("prompts/noun.txt", data).parent)["noun"].fill(text="{text}", caption="")
 
@@ -241,7 +228,7 @@ READERS: dict[str, Callable[[bytes], None]] = {
     for reader in (
         published, own_conll, mnre, relation_ids, records, own_folder, parquet_rows, texts, provenance, prepared,
         recipe, sweep, posts, all_posts, explanations, published_captions, spans, saved_folder,
-        teacher_posts, prompts, answers, stored, captions, picture, picture_name,
+        prompts, answers, stored, captions, picture, picture_name,
     )
 }  # fmt: skip
 
@@ -306,7 +293,6 @@ SEEDS: dict[str, list[bytes]] = {
     "posts": [
         b'{"id": "1", "text": "Maya moved", "head": [0, 4], "tail": [5, 10]}', b"IMGID:1\nMira\tO\n", small_parquet()
     ],
-    "teacher_posts": [b'{"id": "1", "text": "Maya moved", "caption": "a dog"}', small_parquet()],
     "all_posts": [
         b'{"id": 1.0, "text": "Maya moved", "head": [0, 4], "tail": [5, 10], "caption": "a dog"}', small_parquet(),
         b"Mira\tO\r\nsings\tO\r\n", b'[{"id": 1, "data": {"text": "Maya"}}]',

@@ -96,7 +96,11 @@ def test_content_in_parts_is_read_without_thoughts(content, text):
         ("<Thinking>hm</Thinking>Quill.", "Quill."),
         ("<seed:think>hm</seed:think>Quill.", "Quill."),
         ("[THINK]hm[/THINK]Quill.", "Quill."),
+        ("<|begin_of_thought|>hm<|end_of_thought|>Quill.", "Quill."),
+        ("<|START_THINKING|>hm<|END_THINKING|>Quill.", "Quill."),
+        ("<analysis>hm</analysis>Quill.", "Quill."),
         ("<think>The user wan", ""),
+        ("<think", ""),
         ("<thi", ""),
         ("Quill.<think>Is that ri", "Quill."),
         ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Quill.", "Quill."),
@@ -107,6 +111,13 @@ def test_content_in_parts_is_read_without_thoughts(content, text):
 def test_thoughts_are_no_part_of_an_answer(text, visible):
     assert visible_text(text) == visible
     assert Answer("answered", text).reread().status == ("answered" if visible else "empty")
+
+
+def test_refusals_in_parts_and_filtered_prompts_are_refusals():
+    parts = [{"type": "refusal", "refusal": "I will not."}]
+    assert read_answer(json.dumps(completion(parts))).status == "refused"
+    blocked = {"choices": [], "prompt_feedback": {"block_reason": "SAFETY"}}
+    assert read_answer(json.dumps(blocked)).status == "refused"
 
 
 def test_thoughts_alone_are_empty_whatever_ended_them():

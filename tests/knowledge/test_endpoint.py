@@ -359,8 +359,10 @@ def test_a_query_of_the_base_url_is_sent_with_every_request_and_not_stored():
     with Azure() as server:
         url = f"http://127.0.0.1:{server.port}/openai/deployments/d?api-version=2024-06-01"
         assert ask(server, base_url=url).status == "answered"
-        assert EndpointSettings("m", url).endpoint == f"http://127.0.0.1:{server.port}/openai/deployments/d"
-    assert paths == ["/openai/deployments/d/chat/completions?api-version=2024-06-01"]
+        assert ask(server, base_url=url.replace("?", "/chat/completions?")).status == "answered"
+        for each in (url, url.replace("?", "/chat/completions?")):
+            assert EndpointSettings("m", each).endpoint == f"http://127.0.0.1:{server.port}/openai/deployments/d"
+    assert paths == ["/openai/deployments/d/chat/completions?api-version=2024-06-01"] * 2
 
 
 def test_secrets_of_a_base_url_are_stored_nowhere():
@@ -370,6 +372,14 @@ def test_secrets_of_a_base_url_are_stored_nowhere():
     for wrong in ("http://127.0.0.1:99999/v1", "ftp://a/v1", "http://", "example.org/v1"):
         with pytest.raises(SettingError, match="base URL"):
             EndpointSettings("m", wrong)
+
+
+def test_a_password_of_the_base_url_is_sent_as_a_header_and_in_no_log(caplog):
+    caplog.set_level("DEBUG")
+    with StubServer() as server:
+        assert ask(server, base_url=server.base_url.replace("http://", "http://me:pw-secret@")).status == "answered"
+        assert b"authorization: basic bwu6chctc2vjcmv0" in server.headers[0].lower()
+    assert "pw-secret" not in caplog.text
 
 
 def test_proxies_are_not_used_for_this_machine_and_odd_ones_are_named(monkeypatch):

@@ -48,6 +48,11 @@ def test_an_empty_list_and_missing_glosses_are_answers():
     ]
 
 
+def test_half_an_emoji_can_be_written():
+    (gloss,) = read_glosses('[{"mention": "so \\ud83d", "gloss": "\\ud83d\\ude00"}]')
+    assert gloss == {"mention": "so \ufffd", "gloss": "\U0001f600"}
+
+
 def test_glosses_as_a_numbered_list():
     assert list_of(GLOSSES) == "1. Varro Quill (goalkeeper) 2. Lindmere (town, by a lake)"
     assert list_of([]) == ""

@@ -4,14 +4,14 @@ import shutil
 import pytest
 from listed_posts import TAGS, make_posts
 
-from modeling_cotpd.training.arguments import DataArguments
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
-from modeling_cotpd.training.splits import load_splits
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import sha256_of
 from modeling_cotpd.knowledge.list_label_run import label_folder
 from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
+from modeling_cotpd.training.arguments import DataArguments
+from modeling_cotpd.training.splits import load_splits
 
 
 def write_folder(folder, labelled=None, **splits):

@@ -167,6 +167,7 @@ def test_a_changed_row_is_not_imported_and_nothing_is(path, tmp_path):
         (lines[1][:-20], "line 2: The line is no stored answer"),
         ('{"key": 1}', "line 2: The field 'endpoint' is missing"),
         (lines[1].replace('"attempts": 0', '"attempts": "no"'), "'attempts' is not of its kind"),
+        (lines[1].replace('"attempts": 0', f'"attempts": {10**30}'), "'attempts' is out of range"),
     ):
         out.write_text(f"{lines[0]}\n{second}\n", "utf-8")
         with ResponseStore(tmp_path / "other.sqlite") as other:
@@ -231,3 +232,14 @@ def test_an_answer_of_an_earlier_version_is_read_by_todays_rules(path):
         assert store.get(request(1).key).text == "Quill."
         assert store.get(request(2).key).status == "empty"
         assert claim(store, 2, again=("empty",)) is None
+
+
+def test_half_an_emoji_in_an_exported_row_is_imported(path, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    with ResponseStore(path) as store:
+        save(store, text="so cool CUT")
+        export_answers(store, out)
+    out.write_text(out.read_text("utf-8").replace("CUT", "\\ud83d"), "utf-8")
+    with ResponseStore(tmp_path / "other.sqlite") as other:
+        assert import_answers(other, out) == (1, 1)
+        assert other.get(request().key).text == "so cool \ufffd"
