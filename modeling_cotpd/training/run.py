@@ -31,6 +31,7 @@ from modeling_cotpd.training.results import (
     claim_output_dir,
     output_folder,
     summary,
+    without_secrets,
     write_predictions,
 )
 from modeling_cotpd.training.splits import filled_columns
@@ -249,7 +250,7 @@ def finish(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: Dat
     """
     args = trainer.args
     trainer.facts = facts(trainer, info, settings, splits)
-    results = trainer.results()
+    results = without_secrets(trainer.results())
     folder = Path(args.output_dir)
     if args.process_index == 0:
         write_json(folder / RESULTS_FILE, results)

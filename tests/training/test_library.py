@@ -27,7 +27,7 @@ def rows(count: int) -> list[dict]:
     found = []
     for index in range(count):
         person, place = PEOPLE[index % 3], PLACES[index // 3 % 2]
-        tags = ["B-PER", "I-PER"][: len(person)] + ["O", "O"] + ["B-LOC", "I-LOC"][: len(place)]
+        tags = [*["B-PER", "I-PER"][: len(person)], "O", "O", *["B-LOC", "I-LOC"][: len(place)]]
         found.append({"tokens": [*person, "sings", "at", *place], "ner_tags": tags})
     return found
 
@@ -160,7 +160,7 @@ def test_the_token_is_never_written(tmp_path, encoder):
 class TestRefusals:
     def test_stock_arguments(self, tmp_path, encoder):
         model = CoTPDForTokenClassification.from_encoder(encoder, **names(TAGS))
-        with pytest.raises(SettingError, match="args is a TrainingArguments. Use CoTPDTrainingArguments"):
+        with pytest.raises(SettingError, match=r"args is a TrainingArguments. Use CoTPDTrainingArguments"):
             CoTPDTrainer(model=model, args=transformers.TrainingArguments(str(tmp_path), use_cpu=True))
 
     @pytest.mark.parametrize("kind", ["function", "object"])
@@ -169,7 +169,7 @@ class TestRefusals:
         collator = transformers.default_data_collator
         if kind == "object":
             collator = transformers.DataCollatorForTokenClassification(tokenizer)
-        with pytest.raises(SettingError, match="The collator is one of transformers.*Leave data_collator out"):
+        with pytest.raises(SettingError, match=r"The collator is one of transformers.*Leave data_collator out"):
             CoTPDTrainer(
                 model=CoTPDForTokenClassification.from_encoder(encoder, **names(TAGS)),
                 args=CoTPDTrainingArguments(str(tmp_path), use_cpu=True),
@@ -185,7 +185,7 @@ class TestRefusals:
         assert make(tmp_path, encoder, records, records, metric_for_best_model="loss")
 
     def test_records_without_a_tokenizer(self, tmp_path, encoder):
-        with pytest.raises(SettingError, match="Records need a tokenizer. Give it as processing_class"):
+        with pytest.raises(SettingError, match=r"Records need a tokenizer. Give it as processing_class"):
             CoTPDTrainer(
                 model=CoTPDForTokenClassification.from_encoder(encoder, **names(TAGS)),
                 args=CoTPDTrainingArguments(str(tmp_path), use_cpu=True),
