@@ -160,7 +160,9 @@ class TestWhatARunLeaves:
             assert set(results["splits"]["test"]) == {"prompt", "knowledge"}
             info = json.loads((Path(places[task]) / "dataset.json").read_text("utf-8"))
             assert results["dataset"]["splits"] == info["splits"] and results["dataset"]["captioner"] == "by hand"
-            assert Version(results["versions"]["torch"]).public == Version(torch.__version__).public and "git_commit" in results
+            assert "git_commit" in results
+            # metadata may leave out what a build adds, as in 2.6.0+cu124
+            assert Version(results["versions"]["torch"]).public == Version(torch.__version__).public
             assert results["settings"]["prompt_length"] == 3 and results["settings"]["alpha"] == 1.0
             assert results["training"]["train_loss"] > 0
 
@@ -610,7 +612,7 @@ def test_a_tokenizer_without_a_padding_token(places, tmp_path):
 
 def test_an_adapter_is_no_model(places, tmp_path):
     run_task("mner", places, tmp_path / "out", {"lora_r": 2}, max_steps=1)
-    with pytest.raises(OSError, match=r"This is a LoRA adapter without its model. Name the folder of the merged model"):
+    with pytest.raises(OSError, match=r"This is a LoRA adapter without its model. Name the folder"):
         run_task("mner", places, tmp_path / "b", {"model_name_or_path": str(tmp_path / "out" / "adapter")})
 
 
