@@ -11,7 +11,6 @@ from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.training.pretrained import (
     is_cotpd_checkpoint,
     load_tokenizer,
-    resolve_encoder,
     unspell_special_tokens,
 )
 
