@@ -46,7 +46,7 @@ NOT_RUN = {
     "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --dataset_dir data/t17-100-x4": "in a loop",
     "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --prompt_type none --alpha 0": "in a loop",
     "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --max_labelled_samples 1500": (
-        "learns from three models; tests/test_training.py runs it"
+        "learns from three models; tests/training/test_run.py runs it"
     ),
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",

@@ -1,6 +1,8 @@
 """Training from Python: records in, scores of every view, a card, and clear errors out."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -211,3 +213,16 @@ def test_results_are_json(tmp_path, encoder):
     trainer.train()
     results = json.loads(json.dumps(trainer.results()))
     assert results["task"] == "mner" and results["label_names"] == TAGS and results["train_rows"] == 3
+
+
+def test_the_script_of_the_documents(tmp_path, encoder, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "how_to" / "python.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 18
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    small = code.replace("embedded-minilm", encoder).replace("num_train_epochs=3", "max_steps=1, use_cpu=True")
+    exec(compile(small, "python.md", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
+    names = {path.name for path in (tmp_path / "outputs" / "python").iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "README.md", "modeling_cotpd.py"} <= names

@@ -616,6 +616,14 @@ def test_an_adapter_is_no_model(places, tmp_path):
         run_task("mner", places, tmp_path / "b", {"model_name_or_path": str(tmp_path / "out" / "adapter")})
 
 
+def test_a_cache_that_cannot_be_written(places, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", Path("/proc/nowhere"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    results = run_task("mner", places, tmp_path / "out", max_steps=1)
+    assert results["git_commit"] is None and (tmp_path / "out" / "results.json").is_file()
+    assert "/proc/nowhere cannot be written" in caplog.text
+
+
 def test_losses_only_leave_nothing_to_score(places, tmp_path):
     with pytest.raises(SettingError, match="prediction_loss_only leaves no predictions"):
         run_task("mner", places, tmp_path / "out", prediction_loss_only=True)
