@@ -64,7 +64,7 @@ def started(args: CoTPDTrainingArguments) -> Iterator[None]:
 
 @contextmanager
 def writable_cache() -> Iterator[None]:
-    """Let `datasets` cache in a temporary folder where its own cache cannot be written, such as in a read-only home."""
+    """Let `datasets` use a temporary folder where its cache cannot be written, such as in a read-only home."""
     usual = datasets.config.HF_DATASETS_CACHE
     try:
         Path(usual).mkdir(parents=True, exist_ok=True)

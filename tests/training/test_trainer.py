@@ -302,9 +302,8 @@ class TestAlphaSchedule:
 class TestAccumulation:
     @pytest.mark.parametrize("kind", ["mner", "mre", "text only", "crf", "weights", "inline"])
     def test_four_times_one_equals_one_times_four(self, tmp_path, kind):
-        rows = {"mre": mre_rows, "inline": inline_rows, "text only": lambda count: text_only(mner_rows(count))}.get(
-            kind, mner_rows
-        )(12)
+        makers = {"mre": mre_rows, "inline": inline_rows, "text only": lambda count: text_only(mner_rows(count))}
+        rows = makers.get(kind, mner_rows)(12)
         settings = {"prompt_nll_weight": 0.5, "alpha": 0.3} if kind == "weights" else {}
         model_kind = CoTPDForRelationExtraction if kind == "mre" else CoTPDForTokenClassification
         results, logs = [], []
