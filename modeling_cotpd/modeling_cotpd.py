@@ -143,8 +143,10 @@ class CoTPDModel(CoTPDPreTrainedModel):
         self, text: torch.Tensor, mask: torch.Tensor, output_attentions: bool, output_hidden_states: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, ModelOutput]:
         """Encode [x; p] and read it at the n text positions."""
-        prompt, prompt_attentions = (None, None) if self.prompt is None else self.prompt(text, mask)
-        prefix_vectors = None
+        prompt: Any = None
+        prompt_attentions = prefix_vectors = None
+        if self.prompt is not None:
+            prompt, prompt_attentions = self.prompt(text, mask)
         if self.config.prompt_type == "prefix":  # not isinstance: peft wraps the modules that it trains
             prefix_vectors = prompt
             prompt = text.new_zeros(text.shape[0], prompt.shape[1], text.shape[2])

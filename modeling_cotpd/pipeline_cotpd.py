@@ -22,9 +22,9 @@ class RelationExtractionPipeline(Pipeline):
     """
     Finds the relation between two entities of a text, from the text alone.
 
-    Call it with one input or a list of inputs. An input is a `dict` with `text` (`str`), `head` and `tail`. Each of the
-    two is a span, `(start, end)` or `{"start": start, "end": end}`: the first character and the one after the last; or
-    a mention, a `str` that occurs in the text exactly once. Keyword arguments:
+    Call it with one input or a list of inputs. An input is a `dict` with `text` (`str`), `head` and `tail`. Each of
+    the two is a span, `(start, end)` or `{"start": start, "end": end}`: the first character and the one after the
+    last; or a mention, a `str` that occurs in the text exactly once. Keyword arguments:
 
         top_k (`int`, *optional*, defaults to 1): How many relations to return, best first. With 1, each result is a
             `dict` with `label` and `score`; else a list of such.

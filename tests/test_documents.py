@@ -49,8 +49,12 @@ NOT_RUN = {
     "accelerate launch run_mner.py configuration/mner.yaml --dataset_dir data/t17-100-x4": "in a loop",
     "accelerate launch run_mner.py configuration/mner.yaml configuration/knowledge.yaml --dataset_dir": "in a loop",
     "accelerate launch run_mner.py configuration/mner.yaml configuration/student.yaml --dataset_dir": (
-        "learns from three models; tests/test_training.py runs it"
+        "learns from three models; tests/training/test_run.py runs it"
     ),
+    "accelerate launch run_mner.py configuration/mner.yaml configuration/knowledge.yaml configuration/few_labels.yaml": (
+        "in a loop"
+    ),
+    "cotpd knowledge label": "needs more labelled posts; tests/knowledge/test_list_label_run.py runs it",
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",
     "cotpd elicit shards/ --out explained": "writes what a batch service has answered",

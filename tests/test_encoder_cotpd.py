@@ -106,7 +106,7 @@ def small(kind: type, **settings):
             lambda: small(transformers.T5Config, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
             "has a decoder",
         ),
-        (lambda: small(transformers.GPT2Config, n_embd=16, n_layer=1, n_head=2), "from left to right"),
+        (lambda: small(transformers.GPT2Config, n_embd=16, n_layer=1, n_head=2), "reads text from left to right"),
         (
             lambda: small(
                 transformers.LlamaConfig,
@@ -115,9 +115,9 @@ def small(kind: type, **settings):
                 num_hidden_layers=1,
                 num_attention_heads=2,
             ),
-            "from left to right",
+            "reads text from left to right",
         ),
-        (lambda: AutoModel.from_config(tiny_encoder_config("bert", is_decoder=True)), "from left to right"),
+        (lambda: AutoModel.from_config(tiny_encoder_config("bert", is_decoder=True)), "reads text from left to right"),
         (
             lambda: AutoModel.from_config(
                 transformers.ViTConfig(

@@ -73,7 +73,7 @@ def test_saved_again_it_is_as_complete_as_the_first_time(tmp_path, task):
     """By the model, by the pipeline, after a merge: the same code files, and a pipeline that works."""
     from peft import LoraConfig, get_peft_model
 
-    model, tokenizer = save_tiny_model(tmp_path / "first", task)
+    _, tokenizer = save_tiny_model(tmp_path / "first", task)
     first = {path.name for path in (tmp_path / "first").iterdir()}
     loaded = HEADS[task].from_pretrained(tmp_path / "first")
     loaded.save_pretrained(tmp_path / "model")

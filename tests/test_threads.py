@@ -52,13 +52,16 @@ def test_concurrent_backward_passes(prompt_type, checkpointing):
     """Each thread trains a model of its own: what a call asks of the layers never reaches another thread."""
 
     def gradients(seed: int) -> list[torch.Tensor]:
-        model = tiny_model(CoTPDForTokenClassification, prompt_type=prompt_type).train()
-        if checkpointing:
-            model.gradient_checkpointing_enable()
+        model = models[seed]
+        model.zero_grad()
         output = model(**inputs_of(model, seed))
         sum(each.square().sum() for each in output.to_tuple() if each is not None).backward()
-        return [value.grad for value in model.parameters()]
+        return [value.grad.clone() for value in model.parameters()]
 
+    models = [tiny_model(CoTPDForTokenClassification, prompt_type=prompt_type).train() for _ in range(4)]
+    if checkpointing:
+        for model in models:
+            model.gradient_checkpointing_enable()
     expected = [gradients(seed) for seed in range(4)]
     with ThreadPoolExecutor(4) as threads:
         torch.testing.assert_close(list(threads.map(gradients, range(4))), expected)

@@ -195,14 +195,14 @@ def align_distributions(
             holders.setdefault(character, place)
     found: list[torch.Tensor | None] = []
     for start, end in offsets:
-        place = holders.get(start) if start < end else None
-        if place is None:
+        holder = holders.get(start) if start < end else None
+        if holder is None:
             found.append(None)
-        elif teacher_offsets[place][0] == start:
-            found.append(distributions[place])
+        elif teacher_offsets[holder][0] == start:
+            found.append(distributions[holder])
         else:
-            moved = torch.zeros_like(distributions[place])
-            found.append(moved.index_add(0, torch.tensor(inside), distributions[place]))
+            moved = torch.zeros_like(distributions[holder])
+            found.append(moved.index_add(0, torch.tensor(inside), distributions[holder]))
     return found
 
 

@@ -1,6 +1,8 @@
 """Training from Python: records in, scores of every view, a card, and clear errors out."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,7 +29,7 @@ def rows(count: int) -> list[dict]:
     found = []
     for index in range(count):
         person, place = PEOPLE[index % 3], PLACES[index // 3 % 2]
-        tags = ["B-PER", "I-PER"][: len(person)] + ["O", "O"] + ["B-LOC", "I-LOC"][: len(place)]
+        tags = [*["B-PER", "I-PER"][: len(person)], "O", "O", *["B-LOC", "I-LOC"][: len(place)]]
         found.append({"tokens": [*person, "sings", "at", *place], "ner_tags": tags})
     return found
 
@@ -160,7 +162,7 @@ def test_the_token_is_never_written(tmp_path, encoder):
 class TestRefusals:
     def test_stock_arguments(self, tmp_path, encoder):
         model = CoTPDForTokenClassification.from_encoder(encoder, **names(TAGS))
-        with pytest.raises(SettingError, match="args is a TrainingArguments. Use CoTPDTrainingArguments"):
+        with pytest.raises(SettingError, match=r"args is a TrainingArguments. Use CoTPDTrainingArguments"):
             CoTPDTrainer(model=model, args=transformers.TrainingArguments(str(tmp_path), use_cpu=True))
 
     @pytest.mark.parametrize("kind", ["function", "object"])
@@ -169,7 +171,7 @@ class TestRefusals:
         collator = transformers.default_data_collator
         if kind == "object":
             collator = transformers.DataCollatorForTokenClassification(tokenizer)
-        with pytest.raises(SettingError, match="The collator is one of transformers.*Leave data_collator out"):
+        with pytest.raises(SettingError, match=r"The collator is one of transformers.*Leave data_collator out"):
             CoTPDTrainer(
                 model=CoTPDForTokenClassification.from_encoder(encoder, **names(TAGS)),
                 args=CoTPDTrainingArguments(str(tmp_path), use_cpu=True),
@@ -185,7 +187,7 @@ class TestRefusals:
         assert make(tmp_path, encoder, records, records, metric_for_best_model="loss")
 
     def test_records_without_a_tokenizer(self, tmp_path, encoder):
-        with pytest.raises(SettingError, match="Records need a tokenizer. Give it as processing_class"):
+        with pytest.raises(SettingError, match=r"Records need a tokenizer. Give it as processing_class"):
             CoTPDTrainer(
                 model=CoTPDForTokenClassification.from_encoder(encoder, **names(TAGS)),
                 args=CoTPDTrainingArguments(str(tmp_path), use_cpu=True),
@@ -211,3 +213,16 @@ def test_results_are_json(tmp_path, encoder):
     trainer.train()
     results = json.loads(json.dumps(trainer.results()))
     assert results["task"] == "mner" and results["label_names"] == TAGS and results["train_rows"] == 3
+
+
+def test_the_script_of_the_documents(tmp_path, encoder, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "how_to" / "python.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 18
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    small = code.replace("embedded-minilm", encoder).replace("num_train_epochs=3", "max_steps=1, use_cpu=True")
+    exec(compile(small, "python.md", "exec"), {})
+    assert 0 <= float(capsys.readouterr().out.splitlines()[-1]) <= 1
+    names = {path.name for path in (tmp_path / "outputs" / "python").iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "README.md", "modeling_cotpd.py"} <= names

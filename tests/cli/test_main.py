@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer
 from stub_server import StubServer
 
-from modeling_cotpd.cli.main import app
+from modeling_cotpd.cli.main import app, exit_code
+from modeling_cotpd.errors import SettingError
 
 HEAVY = ("torch", "transformers", "datasets", "evaluate", "peft", "accelerate", "pyarrow", "numpy", "openai")
 
@@ -36,7 +38,6 @@ def test_no_help_imports_anything_heavy():
     """One process asks every command for its help, and then says which modules are there."""
     code = f"""
 import contextlib, io, json, sys
-import cotpd_command
 from modeling_cotpd.cli.main import app, main
 import typer
 def walk(command, path):
@@ -131,6 +132,41 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
         assert done.returncode == 0, done.stderr
         assert server.asked.total() == 30
     assert len((tmp_path / "out/knowledge.posts.jsonl").read_text("utf-8").splitlines()) == 30
+
+
+def test_errors_of_a_run_script_are_one_line_with_the_same_code(tmp_path):
+    root = Path(__file__).parents[2]
+    for script in ("run_mner.py", "run_mre.py"):
+        flags = ["--dataset_dir", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out"), "--use_cpu", "true"]
+        done = subprocess.run(
+            [sys.executable, str(root / script), *flags], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith(f"{script}: {tmp_path / 'none'}: There is no dataset.json here")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (SettingError("It is wrong.", place="here", fix="Do that."), 2, "prog: here: It is wrong. Do that."),
+        (FileNotFoundError(2, "No such file", "x"), 2, "prog: x: No such file."),
+        (OSError("first\nsecond"), 2, "prog: first"),
+        (KeyboardInterrupt(), 130, "prog: Stopped."),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(capsys, raised, code, says):
+    def run():
+        raise raised
+
+    assert exit_code(run, "prog") == code
+    error = capsys.readouterr().err
+    assert error.startswith(says) and error.count("\n") == 1
+
+
+def test_other_errors_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        exit_code(lambda: 1 / 0, "prog")
+    assert exit_code(lambda: 4, "prog") == 4 and exit_code(lambda: None, "prog") == 0
 
 
 def commands(command, path=()):
