@@ -19,7 +19,7 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.data.words import split_at_words
+from modeling_cotpd.data.words import continuing_tokens, split_at_words
 from modeling_cotpd.distillation_targets import TeacherReading, add_targets
 from modeling_cotpd.encoder_cotpd import refuse_pickle
 from modeling_cotpd.encoders import is_cotpd_checkpoint, load_finished_model, load_tokenizer, resolve_encoder
@@ -179,6 +179,8 @@ def load_model(
             model.config.custom_pipelines = RELATION_PIPELINE
             add_entity_markers(tokenizer)
             model.resize_token_embeddings(len(tokenizer))
+        else:
+            model.read_words(continuing_tokens(tokenizer))
     limit = model.get_base_model().max_text_length
     if limit is not None:
         tokenizer.model_max_length = limit

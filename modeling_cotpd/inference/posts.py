@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from modeling_cotpd.data.conll import CONTEXT_TAGS, CONTEXT_TOKEN, IMAGE_HEADER
 from modeling_cotpd.data.files import json_object, place
@@ -24,7 +25,8 @@ class Post:
         text (`str`): The text. Tokens are joined by single spaces.
         place (`str`): File and line or row, for messages.
         head, tail (`tuple[int, int]`, *optional*): Character spans [start, end) of the two entities (MRE).
-        knowledge (`Mapping[str, str]`, *optional*): Knowledge column to text, which only the knowledge view reads.
+        columns (`Mapping`, *optional*): `caption`, the chain-of-thought columns and `glosses`, those that the row has
+            and that are not empty. Only the knowledge view reads them.
     """
 
     id: str
@@ -32,7 +34,7 @@ class Post:
     place: str
     head: tuple[int, int] | None = None
     tail: tuple[int, int] | None = None
-    knowledge: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ class TripleExtractor:
                 (entity["start"], entity["end"]) for entity in map(results[row]["entities"].__getitem__, (head, tail))
             ]
             post = posts[row]
-            asked.append(Post(post.id, post.text, post.place, spans[0], spans[1], post.knowledge))
+            asked.append(Post(post.id, post.text, post.place, spans[0], spans[1], post.columns))
         for (row, head, tail), answer in zip(pairs, self.relater(asked, view), strict=True):
             result = results[row]
             if "problem" in answer:
