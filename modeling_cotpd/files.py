@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -85,6 +85,47 @@ def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Pa
         sync_folder(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """Yield a new folder that becomes `folder`, in one rename, when the block succeeds.
+
+    A folder that a killed process left half-written is removed first.
+
+    Args:
+        folder (`str` or `os.PathLike`): The target: absent, empty, or one that may be replaced.
+        replaceable (`Callable[[Path], bool]`, *optional*): Tells of each entry of `folder` whether it may be lost. By
+            default nothing may.
+
+    Raises:
+        SettingError: `folder` is not empty, or another process writes it.
+
+    Example:
+        >>> with whole_folder("data/posts") as new:  # doctest: +SKIP
+        ...     (new / "dataset.json").write_text("{}")
+    """
+    folder = Path(folder)
+    if replaceable is None or not folder.is_dir() or not all(map(replaceable, folder.iterdir())):
+        require_empty(folder)
+    folder = folder.resolve()
+    staging, old = folder.with_name(f".{folder.name}{STAGING}"), folder.with_name(f".{folder.name}.old")
+    lock = folder.with_name(f".{folder.name}.lock")
+    with exclusive(lock, "writes this output folder"):
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir(parents=True)
+            yield staging
+            sync_tree(staging)
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.exists():
+                folder.rename(old)
+            staging.rename(folder)
+            sync_folder(folder.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def require_empty(folder: str | os.PathLike) -> Path:

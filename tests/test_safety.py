@@ -16,7 +16,7 @@ from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.arguments import ModelArguments
-from modeling_cotpd.data.pieces import load_tokenizer as load_plain_tokenizer
+from modeling_cotpd.data.lengths import fast_tokenizer
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.encoders import load_tokenizer
 from modeling_cotpd.inference.load import load_predictor
@@ -163,7 +163,7 @@ class TestCode:
         hostile_code(encoder, "evil", marker)
         places = {"AutoTokenizer": ["evil.Tokenizer", "evil.Tokenizer"]}
         change_json(encoder / "tokenizer_config.json", auto_map=places, tokenizer_class="Evil")
-        for load in (load_tokenizer, load_plain_tokenizer):
+        for load in (load_tokenizer, fast_tokenizer):
             assert load(str(encoder)).is_fast
         assert not marker.exists()
 

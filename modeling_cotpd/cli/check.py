@@ -12,9 +12,9 @@ def check(
     folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="Folder or name of a tokenizer: count word pieces and what truncation would lose."),
+        typer.Option(help="Folder or name of a tokenizer: count subword tokens and what truncation would lose."),
     ] = None,
-    max_length: Annotated[int, typer.Option(help="The most word pieces of a view.")] = 512,
+    max_length: Annotated[int, typer.Option(help="Longest view in subword tokens.")] = 512,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Report rows, gold hashes, faults of the labels, duplicates and leaks, coverage and length of every column.
@@ -55,19 +55,19 @@ def render(report: dict) -> Iterable[str]:
     yield from (_tags if report["task"] == "mner" else _relations)(report)
     yield ""
     yield "Texts (words: median / 95th percentile / most)"
-    yield from table(["split", "column", "filled", "words", *_piece_head(splits)], list(_column_rows(splits)))
+    yield from table(["split", "column", "filled", "words", *_subword_head(splits)], list(_column_rows(splits)))
     yield ""
     yield from _findings(report)
 
 
-def _piece_head(splits: dict) -> list[str]:
-    return ["pieces"] if any("truncation" in facts for facts in splits.values()) else []
+def _subword_head(splits: dict) -> list[str]:
+    return ["subwords"] if any("truncation" in facts for facts in splits.values()) else []
 
 
 def _column_rows(splits: dict) -> Iterable[list]:
     for name, facts in splits.items():
         for column, found in facts["columns"].items():
-            kinds = [found[kind] for kind in ("words", "pieces") if kind in found]
+            kinds = [found[kind] for kind in ("words", "subwords") if kind in found]
             lengths = [f"{kind['median']:g} / {kind['p95']} / {kind['max']}" for kind in kinds]
             yield [name, column, f"{found['filled']} ({found['share']:.1%})", *lengths]
 
@@ -113,17 +113,23 @@ def _findings(report: dict) -> Iterable[str]:
                 f"{name}: {clash['repeats']} rows repeat a {same} with another label, "
                 f"for example {' and '.join(clash['examples'][0])}"
             )
-        for column, kinds in facts["empty_talk"].items():
+        if facts["glosses"]["glosses"]:
+            found = facts["glosses"]
+            yield (
+                f"{name}: {found['aligned']} of {found['glosses']} glosses of {found['rows']} rows "
+                "were aligned to the text"
+            )
+        for column, kinds in facts["refusals"].items():
             for kind, found in kinds.items():
                 what = "refuse to answer" if kind == "refusal" else "describe a notice instead of a picture"
                 yield f"{name}: {found['rows']} texts of {column} {what}, for example id {found['examples'][0]}"
         if "truncation" in facts:
             cut, gold = facts["truncation"], "gold entities" if report["task"] == "mner" else "labelled pairs"
             yield (
-                f"{name}: at {cut['max_length']} pieces {cut['texts_too_long']} texts are too long, "
-                f"cutting them would lose {cut['gold_lost']} {gold}; "
-                f"{cut['views_cut']} knowledge views are cut after the text; "
-                f"{cut['words_without_pieces']} words have no pieces"
+                f"{name}: at {cut['max_length']} subword tokens {cut['texts_too_long']} texts are too long, "
+                f"truncation would lose {cut['gold_lost']} {gold}; "
+                f"{cut['views_truncated']} knowledge views are truncated behind the text; "
+                f"{cut['words_without_subwords']} words have no subword tokens"
             )
 
 

@@ -34,19 +34,23 @@ def prepare(
     context_column: Annotated[
         str | None, typer.Option(help="Column that takes the retrieved text of MoRe's files.")
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Label names in id order, parted by commas.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Label names in id order, separated by commas.")] = None,
     rename_type: Annotated[
         list[str] | None, typer.Option(help="OLD=NEW: another name for an entity type; repeatable.")
     ] = None,
+    tag_scheme: Annotated[
+        str, typer.Option(help="custom: bio, iob1 or bioes (also BILOU, BMEWO); written as bio.")
+    ] = "bio",
     min_coverage: Annotated[
         float, typer.Option(help="Least share of rows whose id a caption or knowledge file must have.")
     ] = 0.5,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch the published files into the source first.")
+        bool, typer.Option("--download", help="Fetch the published posts, captions and explanations into the source.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a prepared folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Read a data set, join captions and knowledge by id, and write it as Parquet.
+    """Read a data set, join captions and knowledge, and write it as Parquet.
 
     Example:
 
@@ -64,8 +68,10 @@ def prepare(
         context_column=context_column,
         label_names=[label.strip() for label in labels.split(",")] if labels else [],
         rename_types=_pairs(rename_type or [], "--rename-type"),
+        tag_scheme=tag_scheme,
         min_coverage=min_coverage,
         download=download,
+        overwrite=overwrite,
     )
     info, coverage = run(name, source, out, options)
     if as_json:

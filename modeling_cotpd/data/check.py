@@ -1,4 +1,4 @@
-"""What a careful person wants to know about a prepared folder before training on it."""
+"""Faults and facts of a prepared folder, to read before training on it."""
 
 import os
 import statistics
@@ -9,8 +9,9 @@ from datasets import Dataset, DatasetDict
 
 from modeling_cotpd.data.bio import entities, orphans
 from modeling_cotpd.data.duplicates import Pair, find_pairs
+from modeling_cotpd.data.glosses import find_glosses
 from modeling_cotpd.data.prepared import read_prepared
-from modeling_cotpd.data.refusals import empty_talk
+from modeling_cotpd.data.refusals import find_refusal
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, gold_hash
 from modeling_cotpd.data.sources import KNOWN_COPIES
 from modeling_cotpd.errors import SettingError
@@ -25,18 +26,18 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
     Args:
         folder (`str` or `os.PathLike`): A prepared folder.
         tokenizer (`str` or `os.PathLike`, *optional*): Folder or name of a fast tokenizer. Without it, lengths are in
-            words and nothing is said about truncation.
-        max_length (`int`, defaults to 512): The most pieces of a view (Section 3.3 of the paper).
+            words and truncation is not counted.
+        max_length (`int`, defaults to 512): Longest view in subword tokens (Section 3.3 of the paper).
 
     Returns:
         `dict`: `name`, `task`, `label_names`, `captioner`, `knowledge`, `sources`, `other_type` (what the fourth type
         is called and how to map it), `splits` (per split: `rows`, `gold_hash`, `copy`, `hash_fits`, `unlabelled`,
-        `labels`, `columns`, `empty_talk`, `contradictions`, and with a tokenizer `truncation`) and `duplicates` (per
-        pair of splits and kind: `pairs` and `examples`).
+        `labels`, `columns`, `glosses`, `refusals`, `contradictions`, and with a tokenizer `truncation`) and
+        `duplicates` (per pair of splits and kind: `pairs` and `examples`).
 
     Raises:
         DataError: The folder is not a prepared one.
-        SettingError: The tokenizer can not be loaded, or `max_length` is below 8.
+        SettingError: The tokenizer cannot be loaded, or `max_length` is below 8.
     """
     if max_length < 8:
         raise SettingError(f"max_length must be at least 8, but is {max_length}.", fix="The paper uses 512.")
@@ -55,9 +56,9 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
     loaded = None
     if tokenizer is not None:
         # transformers takes seconds to import, and most calls have no tokenizer
-        from modeling_cotpd.data.pieces import load_tokenizer
+        from modeling_cotpd.data.lengths import fast_tokenizer
 
-        loaded = load_tokenizer(tokenizer)
+        loaded = fast_tokenizer(tokenizer)
     for name, split in splits.items():
         found_hash = gold_hash(split)
         facts: dict = {
@@ -76,11 +77,12 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
                     for column in KNOWLEDGE_COLUMNS
                 },
             },
-            "empty_talk": find_empty_talk(split),
+            "glosses": count_glosses(split),
+            "refusals": find_refusals(split),
             "contradictions": find_contradictions(split, info.task),
         }
         if loaded is not None:
-            _add_pieces(facts, split, loaded, max_length)
+            _add_subwords(facts, split, loaded, max_length)
         report["splits"][name] = facts
     return report
 
@@ -89,12 +91,12 @@ def _label(task: str) -> str:
     return "ner_tags" if task == "mner" else "relation"
 
 
-def _add_pieces(facts: dict, split: Dataset, tokenizer, max_length: int) -> None:
-    from modeling_cotpd.data.pieces import count_pieces
+def _add_subwords(facts: dict, split: Dataset, tokenizer, max_length: int) -> None:
+    from modeling_cotpd.data.lengths import count_subwords
 
-    counted = count_pieces(split, tokenizer, max_length)
-    for column, lengths in counted.pop("pieces").items():
-        facts["columns"][column]["pieces"] = _lengths(lengths)
+    counted = count_subwords(split, tokenizer, max_length)
+    for column, lengths in counted.pop("subwords").items():
+        facts["columns"][column]["subwords"] = _lengths(lengths)
     facts["truncation"] = {"max_length": max_length, **counted}
 
 
@@ -161,17 +163,28 @@ def count_relations(split: Dataset, label_names: Sequence[str]) -> dict:
     }
 
 
-def find_empty_talk(split: Dataset) -> dict[str, dict]:
+def find_refusals(split: Dataset) -> dict[str, dict]:
     """Per text column the refusals and notices of unavailable pictures: how many, and the first ids."""
     found = {}
     for column in KNOWLEDGE_COLUMNS:
         ids = defaultdict(list)
         for name, text in zip(split["id"], split[column], strict=True):
-            if kind := empty_talk(text):
+            if kind := find_refusal(text):
                 ids[kind].append(name)
         if ids:
             found[column] = {kind: {"rows": len(names), "examples": names[:EXAMPLES]} for kind, names in ids.items()}
     return found
+
+
+def count_glosses(split: Dataset) -> dict:
+    """Rows with glosses, their glosses, and those whose mention was found in the text; see `glosses.find_glosses`."""
+    rows, given, aligned = 0, 0, 0
+    for tokens, glosses in zip(split["tokens"], split["glosses"], strict=True):
+        text = " ".join(tokens)
+        rows += bool(glosses)
+        given += len(glosses)
+        aligned += sum(bool(find_glosses(text, [gloss])) for gloss in glosses)
+    return {"rows": rows, "glosses": given, "aligned": aligned}
 
 
 def find_contradictions(split: Dataset, task: str) -> dict:
@@ -182,7 +195,7 @@ def find_contradictions(split: Dataset, task: str) -> dict:
         each group: so many rows repeat something with another label) and `examples` (ids of the first groups).
     """
     groups = defaultdict(list)
-    for row in split.remove_columns(["image", *KNOWLEDGE_COLUMNS]):
+    for row in split.remove_columns(["image", "glosses", *KNOWLEDGE_COLUMNS]):
         gold = row[_label(task)]
         if gold is None:
             continue

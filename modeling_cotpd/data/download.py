@@ -1,4 +1,4 @@
-"""Fetching a file whose sha256 is known: resumed, verified, and put in place in one step."""
+"""Fetching files whose sha256 is known: resumed, verified, and put in place in one step."""
 
 import http.client
 import logging
@@ -6,43 +6,22 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from modeling_cotpd.data.files import sha256_of
-from modeling_cotpd.data.sources import RemoteFile, Source
+from modeling_cotpd.data.redact import redact_urls
+from modeling_cotpd.data.sources import RemoteFile
 from modeling_cotpd.errors import DataError
+from modeling_cotpd.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
 
-def download_source(source: Source, folder: str | os.PathLike) -> list[Path]:
-    """Fetch the files of a published data set into a folder.
-
-    Args:
-        source (`Source`): The data set.
-        folder (`str` or `os.PathLike`): Where to; made if it does not exist. Files that are there already and have the
-            right hash are not fetched again.
-
-    Raises:
-        DataError: No verified address is known for the data set, or `download` raises it.
-    """
-    if not source.downloads:
-        raise DataError(
-            f"No download with a known sha256 exists for {source.name}, so nothing is fetched.",
-            place="--download",
-            fix=f"Fetch {source.by_hand} by hand, unpack it, and name the folder with --source.",
-        )
-    return download_files(source.downloads, folder)
-
-
-def download_files(files: Sequence[RemoteFile], folder: str | os.PathLike) -> list[Path]:
+def download_files(files: Iterable[RemoteFile], folder: str | os.PathLike) -> list[Path]:
     """Fetch files into a folder and return their paths; see `download`."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [download(file.url, folder / file.name, file.sha256) for file in files]
+    return [download(file.url, Path(folder) / file.name, file.sha256) for file in files]
 
 
 def download(
@@ -50,17 +29,16 @@ def download(
 ) -> Path:
     """Fetch one file.
 
-    The bytes go to `PATH.part` first. A connection that breaks is taken up where it broke if the server can do that,
-    and begun again if it can not; the part file also serves a later call. Only a file with the right hash gets its
-    final name.
+    The bytes go to `PATH.part` first. A broken connection is resumed if the server supports that, and restarted if it
+    does not; a later call resumes from the part file too. Only a file with the right hash gets its final name.
 
     Args:
         url (`str`): Where the file is.
         path (`str` or `os.PathLike`): Where it goes.
         sha256 (`str`): The hash that its bytes must have.
-        attempts (`int`, defaults to 3): How often a broken connection is tried. Ours.
-        timeout (`float`, defaults to 30): Seconds without a byte after which a connection counts as broken. Ours.
-        wait (`float`, defaults to 1): Seconds before the second attempt; doubled for each further one. Ours.
+        attempts (`int`, defaults to 3): How often a broken connection is tried.
+        timeout (`float`, defaults to 30): Seconds without a byte after which a connection counts as broken.
+        wait (`float`, defaults to 1): Seconds before the second attempt; doubled for each further one.
 
     Returns:
         `Path`: The file.
@@ -69,6 +47,7 @@ def download(
         DataError: Another file is at `path`, the server refuses, the connection keeps breaking, or the hash is wrong.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         found = sha256_of(path)
         if found == sha256:
@@ -87,7 +66,7 @@ def download(
             if error.code < 500 and error.code not in (408, 429):
                 raise DataError(
                     f"The server answers {error.code} {error.reason}.",
-                    place=url,
+                    place=redact_urls(url),
                     fix=f"Fetch the file by hand to {path}, or try again later.",
                 ) from None
             _retry(url, part, error, attempt, attempts, wait)
@@ -98,7 +77,7 @@ def download(
         part.unlink()
         raise DataError(
             f"The fetched file has sha256 {found}, not the published {sha256}; it was removed.",
-            place=url,
+            place=redact_urls(url),
             fix=f"Try again; if it stays so, the published file has changed: fetch it by hand to {path}.",
         )
     os.replace(part, path)
@@ -110,10 +89,10 @@ def _retry(url: str, part: Path, error: Exception, attempt: int, attempts: int, 
         size = part.stat().st_size if part.exists() else 0
         raise DataError(
             f"The connection broke {attempts} times, last with {type(error).__name__}: {error}; {size} bytes stay.",
-            place=url,
+            place=redact_urls(url),
             fix=f"Run the same command again to go on from {part}.",
         ) from error
-    logger.warning("%s: %s: %s; trying again", url, type(error).__name__, error)
+    logger.warning("%s: %s: %s; trying again", redact_urls(url), type(error).__name__, error)
     time.sleep(wait * 2 ** (attempt - 1))
 
 

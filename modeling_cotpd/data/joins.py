@@ -1,15 +1,14 @@
 """Captions and knowledge from files of their own, joined to rows by id."""
 
-import json
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeling_cotpd.data.files import place, read_json_lines
-from modeling_cotpd.data.records import text_of
+from modeling_cotpd.data.files import find_split_file, inside, read_json, read_json_rows, refuse_similar_names
 from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS
+from modeling_cotpd.data.values import id_of, text_of
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 logger = logging.getLogger(__name__)
@@ -47,6 +46,37 @@ class Coverage:
         )
 
 
+@dataclass(frozen=True)
+class TextFile:
+    """Texts by id, and where they are from.
+
+    Args:
+        texts (`Mapping[str, Mapping]`): Id of a row or of its image to an object of texts.
+        file (`str`): The file, for messages and reports.
+    """
+
+    texts: Mapping[str, Mapping]
+    file: str
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "TextFile":
+        """Read a caption or knowledge file; see `read_texts`."""
+        return cls(read_texts(path), str(path))
+
+
+def find_text_files(folder: Path, kind: str, splits: Mapping[str, object]) -> dict[str, Path]:
+    """The files `captions.SPLIT.jsonl` or `knowledge.SPLIT.jsonl` of a folder, by split.
+
+    Raises:
+        DataError: A split has several, or a file has nearly such a name.
+    """
+    patterns = (f"{kind}.{{split}}.jsonl", f"{kind}.{{split}}.json")
+    found = {split: find_split_file(folder, split, patterns) for split in ("train", "validation", "test")}
+    paths = {split: path for split, path in found.items() if path is not None}
+    refuse_similar_names(folder, list(paths.values()), (kind, kind.removesuffix("s")), f"{kind}.train.jsonl")
+    return {split: path for split, path in paths.items() if split in splits}
+
+
 def read_texts(path: str | os.PathLike) -> dict[str, dict]:
     """Objects of a caption or knowledge file by id.
 
@@ -55,22 +85,20 @@ def read_texts(path: str | os.PathLike) -> dict[str, dict]:
         DataError: The file is empty or not JSON Lines.
     """
     texts: dict[str, dict] = {}
-    lines: dict[str, int] = {}
-    for number, value in read_json_lines(path):
-        if value.get("id") is None:
+    places: dict[str, str] = {}
+    for value, spot in read_json_rows(path):
+        key = id_of(value.get("id"), spot)
+        if key is None:
             raise KnowledgeError(
-                "The object has no 'id'.",
-                place=place(path, number),
-                fix='One line looks like {"id": "1", "blip2": "a dog"}.',
+                "The object has no 'id'.", place=spot, fix='One line looks like {"id": "1", "blip2": "a dog"}.'
             )
-        key = str(value["id"])
         if key in texts and {**texts[key], "id": key} != {**value, "id": key}:
             raise KnowledgeError(
-                f"The id {key!r} stands at line {lines[key]} too, with other texts.",
-                place=place(path, number),
+                f"The id {key!r} stands at {places[key].split(', ')[-1]} too, with other texts.",
+                place=spot,
                 fix="Keep one of them.",
             )
-        texts[key], lines[key] = value, number
+        texts[key], places[key] = value, spot
     return texts
 
 
@@ -78,54 +106,59 @@ def read_provenance(folder: Path, kind: str) -> dict:
     """How the caption or knowledge files of a folder were made: `captions.provenance.json`, if they have one.
 
     Raises:
-        KnowledgeError: The file is not a JSON object.
+        DataError: The file is not JSON.
+        KnowledgeError: It does not hold an object.
     """
     path = folder / f"{kind}.provenance.json"
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise KnowledgeError(f"The file is not JSON ({error}).", place=str(path), fix="Remove or repair it.") from None
+    value = read_json(inside(path, folder), limit=1 << 24)
     if not isinstance(value, dict):
         raise KnowledgeError("The file holds no object.", place=str(path), fix="Remove or repair it.")
     return value
 
 
 def join(
-    rows: list[dict], path: str | os.PathLike, columns: Mapping[str, str], split: str, min_coverage: float = 0.5
+    rows: list[dict],
+    source: TextFile,
+    columns: Mapping[str, str],
+    split: str,
+    min_coverage: float = 0.5,
+    replace: bool = False,
 ) -> list[Coverage]:
-    """Fill text columns of rows, in place, from a file of objects that carry the rows' ids.
+    """Fill text columns of rows, in place, from objects that carry the rows' ids.
 
     A row is looked up by its id first, then by its image id: MNRE has one caption per image and several rows for it.
+    A text that a row came with stays where the objects have none for it.
 
     Args:
         rows (`list[dict]`): Rows with `id`, `image` and `place`.
-        path (`str` or `os.PathLike`): A JSON Lines file; every object has `id` and text keys.
+        source (`TextFile`): The texts.
         columns (`Mapping[str, str]`): Column to key, such as `{"caption": "blip2"}`.
         split (`str`): The split's name, for the report.
-        min_coverage (`float`, defaults to 0.5): The least share of rows, 0 to 1, whose id the file must have. Ours:
-            the published files match all or nearly all ids, a file of another split or data set almost none.
+        min_coverage (`float`, defaults to 0.5): The least share of rows, 0 to 1, whose id the file must have: the
+            published files match all or nearly all ids, a file of another split or data set almost none.
+        replace (`bool`, defaults to `False`): Whether texts may replace others that rows came with.
 
     Returns:
         `list[Coverage]`: One report per column.
 
     Raises:
-        KnowledgeError: No object has a key, or fewer ids match than `min_coverage` asks.
+        KnowledgeError: No object has a key, fewer ids match than `min_coverage` asks, or a row came with another text.
         SettingError: `min_coverage` is not between 0 and 1, or a column is not one of the knowledge columns.
     """
     if not 0 <= min_coverage <= 1:
         raise SettingError(f"min_coverage must be between 0 and 1, but is {min_coverage}.", fix="For example 0.5.")
-    texts = read_texts(path)
+    texts = source.texts
     keys = sorted({key for value in texts.values() for key in value if key != "id"})
-    found = [texts.get(row["id"], texts.get(row["image"])) for row in rows]
+    found = [texts.get(row["id"], texts.get(row.get("image") or "")) for row in rows]
     matched = sum(value is not None for value in found)
     if matched < min_coverage * len(rows):
         raise KnowledgeError(
             f"Only {matched} of {len(rows)} rows of the {split} split have their id in the file; "
             f"its ids look like {', '.join(list(texts)[:3])}, those of {rows[0]['place'].split(', ')[0]} "
-            f"like {', '.join(row['image'] or row['id'] for row in rows[:3])}.",
-            place=str(path),
+            f"like {', '.join(row.get('image') or row['id'] for row in rows[:3])}.",
+            place=source.file,
             fix=f"Use the file that belongs to this split, or allow a coverage below {min_coverage:g}.",
         )
     reports = []
@@ -136,12 +169,20 @@ def join(
             )
         if key not in keys:
             raise KnowledgeError(
-                f"No object has the key {key!r}.", place=str(path), fix=f"The keys are {', '.join(keys)}."
+                f"No object has the key {key!r}.", place=source.file, fix=f"The keys are {', '.join(keys)}."
             )
         for row, value in zip(rows, found, strict=True):
-            row[column] = text_of(None if value is None else value.get(key), key, f"{path}, id {row['id']}").strip()
+            spot = f"{source.file}, id {row['id']}"
+            text, given = text_of(None if value is None else value.get(key), key, spot).strip(), row.get(column) or ""
+            if text and given.strip() not in ("", text) and not replace:
+                raise KnowledgeError(
+                    f"The row at {row['place']} has another text in {column!r} than {key!r} of this file.",
+                    place=spot,
+                    fix="Remove one of the two, or leave the file out with --no-captions or --no-knowledge.",
+                )
+            row[column] = text or given
         filled = sum(bool(row[column]) for row in rows)
-        reports.append(Coverage(split, column, Path(path).name, key, len(rows), matched, filled))
+        reports.append(Coverage(split, column, Path(source.file).name, key, len(rows), matched, filled))
         logger.info("%s", reports[-1])
         if filled < min_coverage * len(rows):
             logger.warning("%s; choose another key of %s for more", reports[-1], ", ".join(keys))

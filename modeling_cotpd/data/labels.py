@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from modeling_cotpd.data.conll import check_tag
+from modeling_cotpd.data.bio import check_tag
 from modeling_cotpd.data.records import LABEL_COLUMN
 from modeling_cotpd.data.schema import bio_label_names
 from modeling_cotpd.errors import DataError, SettingError
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 def found_label_names(rows: dict[str, list[dict]], task: str) -> list[str]:
     """Label names that occur in any split: `O` or `None` first, then in alphabetical order.
 
-    A label of a later split that training never shows is told in a warning.
+    A warning names the labels of other splits that training never shows.
 
     Raises:
         DataError: A tag is not of the BIO form, or no row is labelled.
@@ -73,3 +73,26 @@ def rename_types(
                     tag if tag == "O" else tag[:2] + renames.get(tag[2:], tag[2:]) for tag in row["ner_tags"]
                 ]
     return bio_label_names(renames.get(name, name) for name in types)
+
+
+def check_label_names(label_names: Sequence[str], task: str, source: str) -> None:
+    """Check label names, however they were found.
+
+    Raises:
+        DataError: A name is empty or comes twice, a tag is not of the BIO form, or an entity type is called `O`.
+    """
+    twice = sorted({name for name in label_names if list(label_names).count(name) > 1})
+    if twice or not all(name.strip() for name in label_names):
+        raise DataError(
+            f"The label {twice[0]!r} comes twice." if twice else "A label has no name.",
+            place=source,
+            fix="Give every label one name.",
+        )
+    for name in label_names if task == "mner" else ():
+        check_tag(name, source)
+        if name[1:] == "-O":
+            raise DataError(
+                "An entity type is called O, which also means that a token belongs to no entity.",
+                place=source,
+                fix="Rename it, for example with --rename-type O=OBJECT.",
+            )

@@ -1,4 +1,4 @@
-"""Reader of MNRE: one Python literal per line, and the relation ids."""
+"""Reader of MNRE: one Python literal or JSON object per line, and the relation ids."""
 
 import ast
 import hashlib
@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 
 from modeling_cotpd.data.conll import unique_ids
-from modeling_cotpd.data.files import place, read_lines
+from modeling_cotpd.data.files import place, read_json, read_lines
+from modeling_cotpd.data.values import id_of, text_of, token_list, whole_number
 from modeling_cotpd.errors import DataError
 
 _KEYS = ("token", "h", "t", "img_id", "relation")
@@ -46,40 +47,63 @@ def read_mnre(path: str | os.PathLike) -> Iterator[dict]:
     yield from unique_ids(_rows(path))
 
 
+def literal_line(line: str, spot: str) -> dict:
+    """The object of a line that is a Python literal or JSON, as `json.dumps` writes it.
+
+    Raises:
+        DataError: The line is neither, or no object.
+    """
+    try:
+        # JSON first: it writes an emoji as two escapes, which Python reads as two halves.
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(line.strip())
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise DataError(
+            "The line is not a Python literal of an object.",
+            place=spot,
+            fix="MNRE's lines look like {'token': [...], ...}.",
+        )
+    return value
+
+
 def _rows(path: str | os.PathLike) -> Iterator[dict]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
         spot = place(path, number)
-        try:
-            raw = ast.literal_eval(line.strip())
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            raise DataError(
-                "The line is not a Python literal.", place=spot, fix="MNRE's lines look like {'token': [...], ...}."
-            ) from None
-        missing = [key for key in _KEYS if key not in raw] if isinstance(raw, dict) else _KEYS
+        raw = literal_line(line, spot)
+        missing = [key for key in _KEYS if key not in raw]
         if missing:
             raise DataError(f"The key {missing[0]!r} is missing.", place=spot, fix=f"The keys are {', '.join(_KEYS)}.")
-        tokens = raw["token"]
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise DataError("The key 'token' does not hold a list of strings.", place=spot)
+        tokens, image = token_list(raw["token"], spot, "token"), id_of(raw["img_id"], spot, "img_id")
+        if image is None:
+            raise DataError("The key 'img_id' is null.", place=spot, fix="It names the picture.")
+        relation = raw["relation"]
+        if not isinstance(relation, str | None):
+            raise DataError(f"The key 'relation' holds {relation!r:.60}.", place=spot, fix="It is a relation's name.")
         head, tail = (_span(raw[key], key, tokens, spot) for key in ("h", "t"))
         yield {
-            "id": mnre_id(str(raw["img_id"]), tokens, head, tail),
-            "image": str(raw["img_id"]),
+            "id": mnre_id(image, tokens, head, tail),
+            "image": image,
             "tokens": tokens,
             "head": head,
             "tail": tail,
-            "relation": raw["relation"],
+            "relation": relation,
             "place": spot,
         }
 
 
 def _span(entity: dict, key: str, tokens: list[str], spot: str) -> dict:
     position = entity.get("pos") if isinstance(entity, dict) else None
-    if not (isinstance(position, list | tuple) and len(position) == 2 and all(type(end) is int for end in position)):
+    bounds = [whole_number(end) for end in position] if isinstance(position, list | tuple) else []
+    numbers = [end for end in bounds if end is not None]
+    if len(bounds) != 2 or len(numbers) != 2:
         raise DataError(f"{key!r} has no 'pos' of two token numbers.", place=spot, fix="It looks like 'pos': [0, 2].")
-    start, end = position
+    start, end = numbers
     if not 0 <= start < end <= len(tokens):
         raise DataError(
             f"The span [{start}, {end}) of {key!r} lies outside the {len(tokens)} tokens.",
@@ -87,7 +111,7 @@ def _span(entity: dict, key: str, tokens: list[str], spot: str) -> dict:
             fix="Spans count tokens from 0 and exclude their end.",
         )
     name = entity.get("name")
-    if name is not None and name != " ".join(tokens[start:end]):
+    if name is not None and text_of(name, "name", spot) != " ".join(tokens[start:end]):
         raise DataError(
             f"{key!r} is named {name!r}, but {' '.join(tokens[start:end])!r} stands at its span.",
             place=spot,
@@ -102,12 +126,7 @@ def read_relation_ids(path: str | os.PathLike) -> list[str]:
     Raises:
         DataError: The file is not such an object, or its ids are not 0, 1, 2, ...
     """
-    try:
-        ids = json.loads("\n".join(line for _, line in read_lines(path)))
-    except json.JSONDecodeError as error:
-        raise DataError(f"The file is not JSON ({error.msg}).", place=place(path, error.lineno)) from None
-    except (RecursionError, ValueError) as error:
-        raise DataError(f"The file is no sensible JSON ({error}).", place=str(path)) from None
+    ids = read_json(path)
     if not isinstance(ids, dict) or sorted(ids.values(), key=str) != sorted(range(len(ids)), key=str):
         raise DataError(
             "The file does not map relation names to the ids 0, 1, 2, ...",

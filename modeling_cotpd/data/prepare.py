@@ -6,17 +6,31 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modeling_cotpd.data.download import download_source
-from modeling_cotpd.data.files import find_split_file, sha256_of
-from modeling_cotpd.data.joins import KNOWLEDGE_KEYS, Coverage, join, read_provenance
-from modeling_cotpd.data.labels import found_label_names, rename_types
-from modeling_cotpd.data.own import read_own
-from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
-from modeling_cotpd.data.published import read_published
-from modeling_cotpd.data.records import read_json_records
-from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS, SPLITS, TASKS, make_split
-from modeling_cotpd.data.sources import SOURCES
+from modeling_cotpd.data.bio import SCHEMES, entities
+from modeling_cotpd.data.custom import read_custom
+from modeling_cotpd.data.download import download_files
+from modeling_cotpd.data.joins import (
+    KNOWLEDGE_KEYS,
+    Coverage,
+    TextFile,
+    find_text_files,
+    join,
+    read_provenance,
+)
+from modeling_cotpd.data.labels import check_label_names, found_label_names, rename_types
+from modeling_cotpd.data.prepared import DatasetInfo, is_replaceable, write_prepared
+from modeling_cotpd.data.published import (
+    files_to_download,
+    published_captions,
+    published_explanations,
+    read_published,
+)
+from modeling_cotpd.data.published_texts import RULE
+from modeling_cotpd.data.records import read_records
+from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS, SPLITS, TASKS, bio_label_names, make_split
+from modeling_cotpd.data.sources import SOURCES, Source
 from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.files import require_empty, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +45,13 @@ class PrepareOptions:
     """How to prepare a data set.
 
     Args:
-        task (`str`, *optional*): `"mner"` or `"mre"`; needed for `custom`, told by the name otherwise.
+        task (`str`, *optional*): `"mner"` or `"mre"`; needed for `custom`, known from the name otherwise.
         captioner (`str`, *optional*): Key of the caption files that fills `caption`. By default `blip2`, the paper's
             captioner, if there are caption files.
-        captions (`bool`, defaults to `True`): Whether caption files fill `caption`.
-        knowledge (`bool`, defaults to `True`): Whether knowledge files are read.
+        captions (`bool`, defaults to `True`): Whether caption files fill `caption`: `captions.SPLIT.jsonl`, or the
+            published files where there are none.
+        knowledge (`bool`, defaults to `True`): Whether knowledge files are read: `knowledge.SPLIT.jsonl`, or the
+            published explanations where there are none.
         knowledge_from_captions (`dict[str, str]`): Chain-of-thought column to captioner, such as
             `{"cot_multimodality": "minicpm"}`: a long description of the image then stands in for that knowledge, also
             for what a knowledge file says in that column.
@@ -46,9 +62,13 @@ class PrepareOptions:
             relations in alphabetical order.
         rename_types (`dict[str, str]`): MNER: entity type to new name, such as `{"OTHER": "MISC"}` to train on
             Twitter-2015 and test on Twitter-2017.
+        tag_scheme (`str`, defaults to `"bio"`): MNER, own data: the scheme of the tags that are read, `bio`, `iob1` or
+            `bioes`; the records hold BIO tags.
         min_coverage (`float`, defaults to 0.5): The least share of rows whose id a caption or knowledge file must
             have; see `joins.join`.
-        download (`bool`, defaults to `False`): Whether to fetch the published files into the source folder first.
+        download (`bool`, defaults to `False`): Whether to fetch the published posts, captions and explanations into
+            the source folder first.
+        overwrite (`bool`, defaults to `False`): Whether to replace a prepared folder.
     """
 
     task: str | None = None
@@ -59,10 +79,14 @@ class PrepareOptions:
     context_column: str | None = None
     label_names: list[str] = field(default_factory=list)
     rename_types: dict[str, str] = field(default_factory=dict)
+    tag_scheme: str = "bio"
     min_coverage: float = 0.5
     download: bool = False
+    overwrite: bool = False
 
     def __post_init__(self):
+        if self.tag_scheme not in SCHEMES:
+            raise SettingError(f"tag_scheme must be one of {', '.join(SCHEMES)}, but is {self.tag_scheme!r}.")
         if self.task is not None and self.task not in TASKS:
             raise SettingError(f"task must be one of {', '.join(TASKS)}, but is {self.task!r}.")
         for column in self.knowledge_from_captions:
@@ -87,8 +111,8 @@ def prepare(
     Args:
         name (`str`): One of `NAMES`.
         source (`str` or `os.PathLike`, *optional*): The folder with the published files; for `custom` see
-            `own.read_own`; none for the sample corpora. Caption files `captions.SPLIT.jsonl` and knowledge files
-            `knowledge.SPLIT.jsonl` are taken from the same folder.
+            `folders.find_split_files`; none for the sample corpora. Caption files `captions.SPLIT.jsonl` and
+            knowledge files `knowledge.SPLIT.jsonl` are taken from the same folder.
         out (`str` or `os.PathLike`): The new folder.
         options (`PrepareOptions`, *optional*): How.
 
@@ -96,9 +120,9 @@ def prepare(
         `tuple[DatasetInfo, list[Coverage]]`: What `dataset.json` holds, and how far each joined column reached.
 
     Raises:
-        DataError: A file is missing or faulty, or `out` is not empty.
+        DataError: A file is missing or faulty.
         KnowledgeError: Captions or knowledge do not fit the rows.
-        SettingError: The name or an option is unknown, or two of them conflict.
+        SettingError: The name or an option is unknown, two of them conflict, or `out` is not empty.
 
     Example:
         >>> info, coverage = prepare("sample-mner", None, "data/sample-mner")  # doctest: +SKIP
@@ -106,24 +130,25 @@ def prepare(
     options = options or PrepareOptions()
     if name not in NAMES:
         raise SettingError(f"Unknown data set {name!r}.", fix=f"Use one of {', '.join(NAMES)}.")
-    # Checked again when written; told here so that nobody waits for a download in vain.
-    if Path(out).exists() and any(Path(out).iterdir()):
-        raise DataError("The output folder is not empty.", place=str(out), fix="Name a new folder or empty this one.")
+    # Checked again when written; here so that a download is not in vain.
+    if not (options.overwrite and Path(out).is_dir() and all(map(is_replaceable, Path(out).iterdir()))):
+        require_empty(out)
     if (source is None) != (name in SAMPLES):
         raise SettingError(
             f"{name} {'needs a' if source is None else 'takes no'} source.",
             fix=f"cotpd prepare {name} {'--source DIR ' if source is None else ''}--out {out}",
         )
     rows, info, files = _read(name, "" if source is None else os.fspath(source), options)
+    _note_given(rows, info)
     coverage: list[Coverage] = []
     if source is not None and Path(source).is_dir():
-        coverage = _join_files(Path(source), rows, info, files, options)
-    _note_given(rows, info)
+        coverage = _join_files(SOURCES.get(name), Path(source), rows, info, files, options)
     for split, split_rows in rows.items():
         _move_context(split_rows, options.context_column, split)
+        _check_posts(split_rows, info.task, split)
     splits = {split: make_split(rows[split], info.task, info.label_names, split) for split in SPLITS if split in rows}
     info.sources = {path.name: sha256_of(path) for path in files}
-    return write_prepared(splits, info, out), coverage
+    return write_prepared(splits, info, out, options.overwrite), coverage
 
 
 def _read(name: str, source: str, options: PrepareOptions) -> tuple[dict[str, list[dict]], DatasetInfo, list[Path]]:
@@ -136,78 +161,137 @@ def _read(name: str, source: str, options: PrepareOptions) -> tuple[dict[str, li
         raise SettingError("custom data needs a task.", fix="Give --task mner or --task mre.")
     if options.task not in (None, task):
         raise SettingError(f"{name} is {task} data, not {options.task}.", fix="Leave out --task.")
+    if options.tag_scheme != "bio" and (name != "custom" or task != "mner"):
+        raise SettingError(f"{name} ({task}) has no other tag scheme.", fix="Leave out --tag-scheme.")
     declared: list[str] | None = None
     if published:
         if options.download:
-            download_source(published, source)
+            captioners = [options.captioner or DEFAULT_CAPTIONER] if options.captions else []
+            captioners += options.knowledge_from_captions.values()
+            download_files(files_to_download(published, dict.fromkeys(captioners), options.knowledge), source)
         rows, files, declared = read_published(published, Path(source))
     elif name in SAMPLES:
         folder = Path(str(importlib.resources.files("modeling_cotpd") / "data" / "sample"))
         files = [folder / f"{task}.{split}.jsonl" for split in SPLITS]
-        rows = {split: list(read_json_records(path, task, split)) for split, path in zip(SPLITS, files, strict=True)}
+        rows = {split: list(read_records(path, task, split)) for split, path in zip(SPLITS, files, strict=True)}
     else:
-        rows, files, declared = read_own(source, task, options.label_names)
+        rows, files, declared = read_custom(source, task, options.label_names, options.tag_scheme)
         name = Path(source).resolve().name
+        if declared and options.tag_scheme != "bio":
+            declared = bio_label_names(label[2:] for label in declared if label != "O")
     label_names = options.label_names or declared or found_label_names(rows, task)
     if options.rename_types:
         label_names = rename_types(rows, task, label_names, options.rename_types)
+    check_label_names(label_names, task, source)
     return rows, DatasetInfo(name=name, task=task, label_names=list(label_names)), files
 
 
 def _join_files(
-    folder: Path, rows: dict[str, list[dict]], info: DatasetInfo, files: list[Path], options: PrepareOptions
+    published: Source | None,
+    folder: Path,
+    rows: dict[str, list[dict]],
+    info: DatasetInfo,
+    files: list[Path],
+    options: PrepareOptions,
 ) -> list[Coverage]:
-    """Fill the text columns from caption and knowledge files; notes in `info` and `files` what was used."""
-    paths = {
-        kind: {split: find_split_file(folder, split, (f"{kind}.{{split}}.jsonl",)) for split in rows}
-        for kind in ("captions", "knowledge")
-    }
-    if (options.captioner or options.knowledge_from_captions) and not any(paths["captions"].values()):
-        raise DataError(
-            "There are no caption files.", place=str(folder), fix="They are called captions.train.jsonl, and so on."
-        )
-    jobs: list[tuple[str, dict[str, str]]] = []
-    if options.captions:
-        info.captioner = (options.captioner or DEFAULT_CAPTIONER) if any(paths["captions"].values()) else ""
-        made = read_provenance(folder, "captions").get(info.captioner, {}).get("settings")
-        if made:
-            info.provenance["captions"] = made
-        jobs.append(("captions", {"caption": info.captioner}))
+    """Fill the text columns from caption and knowledge files; note in `info` and `files` what was used."""
+    coverage: list[Coverage] = []
+    jobs = []
+    if options.captions or options.knowledge_from_captions:
+        captions, paths, origin = _captions(published, folder, rows)
+        if (options.captioner or options.knowledge_from_captions) and not captions:
+            raise DataError(
+                "There are no caption files.",
+                place=str(folder),
+                fix="They are called captions.train.jsonl, and so on.",
+            )
+        if captions and options.captions:
+            captioner = options.captioner or DEFAULT_CAPTIONER
+            info.captioner = _both(captioner, info.captioner)
+            made = read_provenance(folder, "captions").get(captioner, {}) if not origin else {"settings": origin}
+            if isinstance(made, dict) and made.get("settings"):
+                info.provenance["captions"] = made["settings"]
+            jobs.append((captions, {"caption": captioner}, False))
+        files += paths
     if options.knowledge:
-        info.knowledge = "knowledge files" if any(paths["knowledge"].values()) else ""
-        made = read_provenance(folder, "knowledge")
-        if info.knowledge and made:
-            info.provenance["knowledge"] = [made]
-        jobs.append(("knowledge", {column: key for key, column in KNOWLEDGE_KEYS.items()}))
+        knowledge, paths, origin = _knowledge(published, folder, rows)
+        if knowledge:
+            info.knowledge = _both(origin["source"] if origin else "knowledge files", info.knowledge)
+            if made := origin or read_provenance(folder, "knowledge"):
+                info.provenance["knowledge"] = [made]
+            jobs.append((knowledge, {column: key for key, column in KNOWLEDGE_KEYS.items()}, False))
+        files += paths
     if options.knowledge_from_captions:
         notes = [f"{column} from captions by {key}" for column, key in options.knowledge_from_captions.items()]
-        info.knowledge = "; ".join([info.knowledge, *notes] if info.knowledge else notes)
-        jobs.append(("captions", options.knowledge_from_captions))
-    coverage: list[Coverage] = []
-    for kind, columns in jobs:
-        if not any(paths[kind].values()):
-            continue
-        for split, path in paths[kind].items():
-            if path is None:
-                logger.warning("%s: the %s split has no file %s.%s.jsonl", folder, split, kind, split)
-                continue
-            coverage += join(rows[split], path, columns, split, options.min_coverage)
-            if path not in files:
-                files.append(path)
+        info.knowledge = _both(info.knowledge, "; ".join(notes))
+        jobs.append((captions, options.knowledge_from_captions, True))
+    for texts, columns, replace in jobs:
+        for split, source in texts.items():
+            coverage += join(rows[split], source, columns, split, options.min_coverage, replace)
+        for split in set(rows) - set(texts):
+            logger.warning("%s: the %s split has no texts for %s", folder, split, ", ".join(columns))
     return coverage
+
+
+def _captions(
+    published: Source | None, folder: Path, rows: dict[str, list[dict]]
+) -> tuple[dict[str, TextFile], list[Path], dict]:
+    """Captions by split, the files that they are from, and how they were made where that is known here."""
+    paths = find_text_files(folder, "captions", rows)
+    if paths or published is None:
+        return _text_files(paths), list(paths.values()), {}
+    texts, read = published_captions(published, folder)
+    if not read:
+        return {}, [], {}
+    origins = {file.origin for files in published.captions.values() for file in files}
+    source = TextFile(texts, ", ".join(path.name for path in read))
+    return dict.fromkeys(rows, source), read, {"source": ", ".join(sorted(origins))}
+
+
+def _knowledge(
+    published: Source | None, folder: Path, rows: dict[str, list[dict]]
+) -> tuple[dict[str, TextFile], list[Path], dict]:
+    """As `_captions`, for explanations."""
+    paths = find_text_files(folder, "knowledge", rows)
+    if paths or published is None or published.explanations is None:
+        return _text_files(paths), list(paths.values()), {}
+    texts, read = published_explanations(published, folder, rows)
+    if not read:
+        return {}, [], {}
+    origin = {"teacher": "ChatGPT", "source": published.explanations.origin, "grains": RULE}
+    return {split: TextFile(found, str(read[0])) for split, found in texts.items()}, read, origin
+
+
+def _text_files(paths: dict[str, Path]) -> dict[str, TextFile]:
+    return {split: TextFile.read(path) for split, path in paths.items()}
+
+
+def _check_posts(rows: list[dict], task: str, split: str) -> None:
+    """Refuse posts that other commands would not read, and warn of tags of another scheme."""
+    for row in rows:
+        if row["tokens"] and not "".join(row["tokens"]).strip():
+            raise DataError(
+                "The post holds white space only.", place=row["place"], fix="Remove it or give it its text."
+            )
+    if task == "mner":
+        tagged = [row["ner_tags"] for row in rows if row["ner_tags"]]
+        if any(entities(tags, lenient=True) for tags in tagged) and not any(map(entities, tagged)):
+            logger.warning("%s: no entity begins with B-; if the tags are IOB1, add --tag-scheme iob1", split)
+
+
+def _both(one: str, other: str) -> str:
+    return "; ".join(filter(None, (one, other)))
 
 
 def _note_given(rows: dict[str, list[dict]], info: DatasetInfo) -> None:
     """Note texts that came in the rows themselves."""
     every = [row for split_rows in rows.values() for row in split_rows]
-    if not info.captioner and any(row.get("caption") for row in every):
-        info.captioner = GIVEN
-    if not info.knowledge and any(row.get(column) for row in every for column in COT_COLUMNS):
-        info.knowledge = GIVEN
+    info.captioner = GIVEN if any(row.get("caption") for row in every) else ""
+    info.knowledge = GIVEN if any(row.get(column) for row in every for column in (*COT_COLUMNS, "glosses")) else ""
 
 
 def _move_context(rows: list[dict], column: str | None, split: str) -> None:
-    """Put the retrieved text of MoRe's files into a column, or tell that it is left out."""
+    """Put the retrieved text of MoRe's files into a column, or warn that it is left out."""
     left_out = 0
     for row in rows:
         context = row.pop("context", "")

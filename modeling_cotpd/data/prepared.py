@@ -1,21 +1,35 @@
 """A prepared folder: one Parquet file per split and `dataset.json`, which says where everything came from."""
 
-import json
 import os
-import shutil
-import tempfile
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, get_origin
 
-from datasets import Dataset, DatasetDict, Features
+import pyarrow
+import pyarrow.compute
+from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 from datasets.exceptions import DatasetGenerationError
 
+from modeling_cotpd.data.files import inside, read_json
 from modeling_cotpd.data.glosses import parse_noun_list
-from modeling_cotpd.data.parquet import BROKEN
-from modeling_cotpd.data.schema import SPLITS, features_for, gold_hash, label_names_of, task_of
+from modeling_cotpd.data.parquet import BROKEN, read_batches, read_schema
+from modeling_cotpd.data.redact import redact_urls
+from modeling_cotpd.data.schema import (
+    KNOWLEDGE_COLUMNS,
+    SPLITS,
+    TASKS,
+    features_for,
+    gold_hash,
+    label_names_of,
+    task_of,
+)
 from modeling_cotpd.errors import DataError
+from modeling_cotpd.files import whole_folder, write_json
 
 METADATA_FILE = "dataset.json"
+MAX_METADATA_BYTES = 1 << 24
+_SPLIT_NAME = re.compile(r"\w+(?:[.-]\w+)*")
 
 
 @dataclass
@@ -52,33 +66,88 @@ def sample_rows(split: Dataset, rows: int, seed: int) -> Dataset:
     return split.shuffle(seed=seed).select(range(rows))
 
 
-def write_prepared(splits: dict[str, Dataset], info: DatasetInfo, out: str | os.PathLike) -> DatasetInfo:
+def write_prepared(
+    splits: dict[str, Dataset], info: DatasetInfo, out: str | os.PathLike, overwrite: bool = False
+) -> DatasetInfo:
     """Write splits as a prepared folder, all of it or nothing.
 
-    The files are written beside `out` first and moved there when complete, so that no half-written split ever
-    stands under its final name.
+    User names, passwords and queries of URLs in `info` are not written.
+
+    Args:
+        splits (`dict[str, Dataset]`): The records by split.
+        info (`DatasetInfo`): What `dataset.json` holds; `splits` is filled here.
+        out (`str` or `os.PathLike`): The folder.
+        overwrite (`bool`, *optional*, defaults to `False`): Replace a prepared folder; one with other files never is.
 
     Raises:
-        DataError: `out` exists and is not empty.
+        SettingError: `out` exists and is not empty, or is no prepared folder, or another process writes it.
     """
-    out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise DataError("The output folder is not empty.", place=str(out), fix="Name a new folder or empty this one.")
-    info.splits = {name: {"rows": len(split), "gold_hash": gold_hash(split)} for name, split in splits.items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with whole_folder(out, is_replaceable if overwrite else None) as staging:
+        info.splits = {name: {"rows": len(split), "gold_hash": gold_hash(split)} for name, split in splits.items()}
+        written = DatasetInfo(**redact_urls(asdict(info)))
         for name, split in splits.items():
             split.to_parquet(staging / f"{name}.parquet")
-        (staging / METADATA_FILE).write_text(json.dumps(asdict(info), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        staging.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        staging.rename(out)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    return info
+        write_json(staging / METADATA_FILE, asdict(written))
+    return written
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether an entry of a folder is what `write_prepared` writes."""
+    return path.is_file() and (path.name == METADATA_FILE or path.suffix == ".parquet")
+
+
+def read_info(folder: str | os.PathLike) -> DatasetInfo:
+    """Read `dataset.json`.
+
+    Raises:
+        DataError: The folder has none, or one that `write_prepared` does not write.
+    """
+    metadata = Path(folder) / METADATA_FILE
+    if not metadata.is_file():
+        raise DataError(
+            f"There is no {METADATA_FILE} here.",
+            place=str(folder),
+            fix="Make the folder with: cotpd prepare NAME --source DIR --out DIR",
+        )
+    found = read_json(inside(metadata, Path(folder)), MAX_METADATA_BYTES)
+    fault = _fault_of(found)
+    if fault:
+        raise DataError(
+            f"The file is not what cotpd prepare writes ({fault}).",
+            place=str(metadata),
+            fix="Prepare the folder again.",
+        )
+    return DatasetInfo(**found)
+
+
+def _fault_of(found) -> str:
+    """What is wrong with the value of `dataset.json`; empty when it is right."""
+    if not isinstance(found, dict):
+        return "it holds no object"
+    kinds: dict[str, Any] = {each.name: get_origin(each.type) or each.type for each in fields(DatasetInfo)}
+    for name in found:
+        if name not in kinds:
+            return f"unknown key {name!r:.60}"
+        if not isinstance(found[name], kinds[name]):
+            return f"{name!r} holds a {type(found[name]).__name__}"
+    if missing := {"name", "task", "label_names"} - set(found):
+        return f"{min(missing)!r} is missing"
+    if found["task"] not in TASKS:
+        return f"the task is {found['task']!r:.60}"
+    names = found["label_names"]
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        return "the label names are not different texts"
+    if not all(isinstance(value, str) for value in found.get("sources", {}).values()):
+        return "a source has no hash"
+    for name, facts in found.get("splits", {}).items():
+        if not _SPLIT_NAME.fullmatch(name):
+            return f"{name!r:.60} is no name of a split"
+        rows = facts.get("rows") if isinstance(facts, dict) else None
+        if type(rows) is not int or rows < 0 or not isinstance(facts.get("gold_hash"), str):
+            return f"the split {name!r} has no number of rows or no hash"
+    if not isinstance(found.get("provenance", {}).get("knowledge", []), list):
+        return "'provenance' holds no list of elicitations"
+    return ""
 
 
 def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
@@ -92,21 +161,7 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
         >>> splits["train"][0]["tokens"]  # doctest: +SKIP
     """
     folder = Path(folder)
-    metadata = folder / METADATA_FILE
-    if not metadata.is_file():
-        raise DataError(
-            f"There is no {METADATA_FILE} here.",
-            place=str(folder),
-            fix="Make the folder with: cotpd prepare NAME --source DIR --out DIR",
-        )
-    try:
-        info = DatasetInfo(**json.loads(metadata.read_text("utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"The file is not what cotpd prepare writes ({error}).",
-            place=str(metadata),
-            fix="Prepare the folder again.",
-        ) from error
+    info = read_info(folder)
     splits = DatasetDict()
     for name in [*SPLITS, *(name for name in info.splits if name not in SPLITS)]:
         if name not in info.splits:
@@ -114,22 +169,91 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
         path = folder / f"{name}.parquet"
         if not path.is_file():
             raise DataError(f"{METADATA_FILE} names the split {name!r}, but its file is missing.", place=str(path))
-        try:
-            split = Dataset.from_parquet(str(path))
-        except (DatasetGenerationError, *BROKEN) as error:
-            raise DataError("The file is not Parquet.", place=str(path), fix="Prepare the folder again.") from error
-        if task_of(split.features) != info.task or label_names_of(split.features) != info.label_names:
-            raise DataError(
-                f"Task or labels differ from {METADATA_FILE}.", place=str(path), fix="Prepare the folder again."
-            )
+        split = with_glosses(_read_split(inside(path, folder), info))
         if len(split) != info.splits[name]["rows"]:
             raise DataError(
                 f"The file has {len(split)} rows, {METADATA_FILE} says {info.splits[name]['rows']}.",
                 place=str(path),
                 fix="Prepare the folder again.",
             )
-        splits[name] = with_glosses(split)
+        splits[name] = split
     return splits, info
+
+
+def _read_split(path: Path, info: DatasetInfo) -> Dataset:
+    try:
+        features = Features.from_arrow_schema(read_schema(path))
+        fits = task_of(features) == info.task and label_names_of(features) == info.label_names
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix="Prepare it again.") from None
+    wanted = {name: kind for name, kind in features_for(info.task, info.label_names).items() if name != "glosses"}
+    if not fits or any(name not in features for name in wanted):
+        raise DataError(
+            f"Task or labels differ from {METADATA_FILE}.", place=str(path), fix="Prepare the folder again."
+        )
+    # Other kinds of features, such as Image, open the files and addresses that a row names.
+    odd = [name for name, kind in features.items() if not _is_plain(kind)]
+    odd += [name for name in wanted if _shape(features[name]) != _shape(wanted[name])]
+    if odd:
+        raise DataError(f"The column {odd[0]!r} is not of its kind.", place=str(path), fix="Prepare the folder again.")
+    try:
+        for number, batch in enumerate(read_batches(path)):
+            _check_batch(batch, info, f"{path}, batch {number}")
+        return Dataset.from_parquet(str(path))
+    except (DatasetGenerationError, *BROKEN) as error:
+        raise DataError("The file is not Parquet.", place=str(path), fix="Prepare the folder again.") from error
+
+
+def _is_plain(kind) -> bool:
+    if isinstance(kind, dict):
+        return all(map(_is_plain, kind.values()))
+    if isinstance(kind, List | LargeList):
+        return _is_plain(kind.feature)
+    return isinstance(kind, Value | ClassLabel)
+
+
+def _shape(kind) -> object:
+    """A feature without the width of its numbers and texts."""
+    if isinstance(kind, dict):
+        return {name: _shape(inner) for name, inner in kind.items()}
+    if isinstance(kind, List | LargeList):
+        return [_shape(kind.feature)]
+    return kind.names if isinstance(kind, ClassLabel) else kind.dtype.removeprefix("large_").rstrip("0123456789")
+
+
+def _check_batch(batch: pyarrow.RecordBatch, info: DatasetInfo, spot: str) -> None:
+    """Raise a `DataError` unless labels are ids of label names and the gold fits the tokens."""
+    compute = pyarrow.compute
+    tokens = compute.list_value_length(batch["tokens"])
+    labels = batch["ner_tags"].flatten() if info.task == "mner" else batch["relation"]
+    lowest, highest = compute.min_max(labels).as_py().values()
+    if lowest is not None and not (lowest >= 0 and highest < len(info.label_names)):
+        raise DataError(
+            f"A label is {lowest if lowest < 0 else highest}, but there are {len(info.label_names)} labels.",
+            place=spot,
+            fix="The label of an unlabelled row is null.",
+        )
+    if info.task == "mner":
+        fits = [compute.equal(compute.list_value_length(batch["ner_tags"]), tokens)]
+        whole = labels.null_count == 0
+    else:
+        ends = [(batch[side].field("start"), batch[side].field("end")) for side in ("head", "tail")]
+        fits = [
+            compute.and_(compute.and_(compute.greater_equal(start, 0), compute.less(start, end)),
+                         compute.less_equal(end, tokens))
+            for start, end in ends
+        ]  # fmt: skip
+        whole = all(not end.null_count for pair in ends for end in pair)
+    nulls = sum(batch[name].null_count for name in ("id", "tokens", *KNOWLEDGE_COLUMNS))
+    texts_whole = nulls == 0 and batch["tokens"].flatten().null_count == 0
+    if not whole or not texts_whole or any(compute.all(each).as_py() is False for each in fits):
+        raise DataError(
+            "The gold of a row does not fit its tokens, or a text is null.",
+            place=spot,
+            fix="Prepare the folder again.",
+        )
 
 
 def with_glosses(split: Dataset) -> Dataset:

@@ -1,4 +1,4 @@
-"""Captions and explanations that say that there is nothing to say."""
+"""Captions and explanations that are refusals, or describe a notice in the place of a picture."""
 
 import re
 
@@ -17,17 +17,17 @@ _UNAVAILABLE = re.compile(
 )
 
 
-def empty_talk(text: str) -> str | None:
+def find_refusal(text: str) -> str | None:
     """`"refusal"`, `"unavailable"` or `None`.
 
-    A refusal begins with an apology or a denial and goes on to say that something can not be done ("I'm sorry, but I
+    A refusal begins with an apology or a denial and goes on to say that something cannot be done ("I'm sorry, but I
     can't assist with that"); an unavailable picture is a description of the notice that stands in its place ("this
     video has been removed by the copyright holder"). Found by wording, so a count is a hint and not a proof.
 
     Example:
-        >>> empty_talk("Sorry, I cannot help with this picture.")
+        >>> find_refusal("Sorry, I cannot help with this picture.")
         'refusal'
-        >>> empty_talk("a sign that says sorry we are closed") is None
+        >>> find_refusal("a sign that says sorry we are closed") is None
         True
     """
     if _REFUSAL.search(text[:400]):

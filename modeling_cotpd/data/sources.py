@@ -1,6 +1,12 @@
-"""The published data sets: their file names, their entity types, and where they can be fetched."""
+"""The published data sets: their file names, their entity types, and the addresses of all their files."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+BASE_URL = "https://raw.githubusercontent.com"
+BASE_URL_VARIABLE = "COTPD_DOWNLOAD_URL"
+"""Environment variable that names another server with the same paths, such as a mirror; sha256 is checked too."""
 
 
 @dataclass(frozen=True)
@@ -9,13 +15,24 @@ class RemoteFile:
 
     Args:
         name (`str`): What it is called in the source folder.
-        url (`str`): Where it is.
+        path (`str`): Repository, commit and path, below `BASE_URL`.
         sha256 (`str`): What its bytes hash to.
     """
 
     name: str
-    url: str
+    path: str
     sha256: str
+
+    @property
+    def url(self) -> str:
+        """Where the file is."""
+        return f"{os.environ.get(BASE_URL_VARIABLE, BASE_URL).rstrip('/')}/{self.path}"
+
+    @property
+    def origin(self) -> str:
+        """Repository and commit, such as `owner/name@0123abc...`."""
+        owner, name, commit = self.path.split("/")[:3]
+        return f"{owner}/{name}@{commit}"
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,10 @@ class Source:
         task (`str`): `"mner"` or `"mre"`.
         patterns (`tuple[str, ...]`): File names with `{split}` where the split's name goes.
         types (`frozenset[str]`): MNER: the entity types that may occur; empty where the published set is not known.
-        downloads (`tuple[RemoteFile, ...]`): Where the files are; empty where no verified address is known.
+        downloads (`tuple[RemoteFile, ...]`): Where the posts are; empty where no verified address is known.
+        captions (`Mapping[str, tuple[RemoteFile, ...]]`): Captioner to the files of its captions: one for all
+            splits, or those of train, validation and test.
+        explanations (`RemoteFile`, *optional*): The archive of explanations.
         by_hand (`str`): What to fetch by hand when there are no downloads.
     """
 
@@ -35,15 +55,18 @@ class Source:
     task: str
     patterns: tuple[str, ...]
     types: frozenset[str] = frozenset()
-    downloads: tuple[RemoteFile, ...] = field(default=())
+    downloads: tuple[RemoteFile, ...] = ()
+    captions: Mapping[str, tuple[RemoteFile, ...]] = field(default_factory=dict)
+    explanations: RemoteFile | None = None
     by_hand: str = ""
 
 
-_RAW = "https://raw.githubusercontent.com"
 # The commits are those that added the files, which no later commit changed.
-_UMT = f"{_RAW}/jefferyYu/UMT/f2e9574abb8f557b1a364692e0bef059512c31de/data"
-_MNRE = f"{_RAW}/thecharm/MNRE/1693df4fc27db86a4cb4b5acf2906c5227085cc4/mnre_txt"
-_MRE_ISE = f"{_RAW}/ChocoWu/MRE-ISE/ca5c72e0c4ddcb0bc4c29f7dd4e92b7d8c1e101f/data"
+_UMT = "jefferyYu/UMT/f2e9574abb8f557b1a364692e0bef059512c31de/data"
+_PGIM = "JinYuanLi0012/PGIM/a13b27590742893347d09b95c9a2c137c580d38b/data"
+_MNRE = "thecharm/MNRE/1693df4fc27db86a4cb4b5acf2906c5227085cc4/mnre_txt"
+_MRE_ISE = "ChocoWu/MRE-ISE/ca5c72e0c4ddcb0bc4c29f7dd4e92b7d8c1e101f/data"
+_CAMIM = "zefanZhang-cn/CAMIM/df328a3948426007cfc93b0ece7f7a14212b0988/CAMIM/data/caption"
 _MORE = "MoRe-processed-data (https://modelscope.cn/datasets/caijiong_sijun/MoRE-processed-data/summary)"
 
 RELATION_FILES = ("rel2id.json", "ours_rel2id.json", "mnre_rel2id.json")
@@ -53,11 +76,24 @@ RELATION_FILES = ("rel2id.json", "ours_rel2id.json", "mnre_rel2id.json")
 _TYPES = frozenset({"LOC", "MISC", "ORG", "OTHER", "PER"})
 
 
-def _twitter(year: int, hashes: dict[str, str]) -> Source:
-    files = (
-        RemoteFile(f"{split}.txt", f"{_UMT}/twitter{year}/{split}.txt", sha256) for split, sha256 in hashes.items()
+def _files(folder: str, hashes: Mapping[str, str]) -> tuple[RemoteFile, ...]:
+    """Files of one folder; a space in a name, as MNRE has one, is not part of it in the source folder."""
+    return tuple(
+        RemoteFile(name.replace(" ", ""), f"{folder}/{name.replace(' ', '%20')}", sha256)
+        for name, sha256 in hashes.items()
     )
-    return Source(f"twitter{year}", "mner", ("{split}.txt",), _TYPES, tuple(files))
+
+
+def _twitter(year: int, posts: Mapping[str, str], captions: str, explanations: str) -> Source:
+    return Source(
+        f"twitter{year}",
+        "mner",
+        ("{split}.txt",),
+        _TYPES,
+        _files(f"{_UMT}/twitter{year}", posts),
+        {"blip2": _files(f"{_PGIM}/ImageCaption", {f"BLIP2_{year % 100}.txt": captions})},
+        _files(f"{_PGIM}/data_PGIM", {f"{year}.zip": explanations})[0],
+    )
 
 
 SOURCES = {
@@ -66,18 +102,22 @@ SOURCES = {
         _twitter(
             2015,
             {
-                "train": "a6246e37aa1c8acd738747fa8257e01775f2a1cc0d4f36f82f9d41d6246ad6fa",
-                "valid": "9dcc7f9df7331de3c9cdf67a3450e041c41c6254b5e43925c576e2dfaaabe2ad",
-                "test": "edb2665b89bfe58bca06a2c10b9b31cbfa95456135b6a4cbf55c872e48d9b8f9",
+                "train.txt": "a6246e37aa1c8acd738747fa8257e01775f2a1cc0d4f36f82f9d41d6246ad6fa",
+                "valid.txt": "9dcc7f9df7331de3c9cdf67a3450e041c41c6254b5e43925c576e2dfaaabe2ad",
+                "test.txt": "edb2665b89bfe58bca06a2c10b9b31cbfa95456135b6a4cbf55c872e48d9b8f9",
             },
+            captions="57646c1fd7cf120a5bb6948db56757e35536eed53660f6e0129817cacee492ec",
+            explanations="82f93300ecb4af466c632dcde1fe1f5a461be8a3b1e1b1bc655d5d2ea8e4fe4d",
         ),
         _twitter(
             2017,
             {
-                "train": "801e149e8635b19d66b4ec1212c329be340ada501b35c5fa55455fb6f53633be",
-                "valid": "41b5db90cb32059c14c2c3ccd50845fb77f1e3d3e4f7d0c210a61bc507d8a73e",
-                "test": "a7d9e172ae85bd3e35276eb2b01ce223321bdc92a47b234e24305d72e7a05243",
+                "train.txt": "801e149e8635b19d66b4ec1212c329be340ada501b35c5fa55455fb6f53633be",
+                "valid.txt": "41b5db90cb32059c14c2c3ccd50845fb77f1e3d3e4f7d0c210a61bc507d8a73e",
+                "test.txt": "a7d9e172ae85bd3e35276eb2b01ce223321bdc92a47b234e24305d72e7a05243",
             },
+            captions="6ac8231876221740faec3e9d10b78501d678f9f1379e893bbd3c68f885241919",
+            explanations="115431c6573939e5c293465de4efd0ec8d795115544844b7b2a2f1450d1d0a00",
         ),
         Source("snap", "mner", ("{split}.txt", "{split}.conll"), _TYPES, by_hand=f"snap.zip of {_MORE}"),
         Source("wikidiverse", "mner", ("{split}.txt", "{split}.conll"), by_hand=f"WikiDiverse's zip file of {_MORE}"),
@@ -86,21 +126,13 @@ SOURCES = {
             "mre",
             ("mnre_{split}.txt", "mnre_{split} .txt", "ours_{split}.txt", "{split}.txt"),
             downloads=(
-                RemoteFile(
-                    "mnre_train.txt",
-                    f"{_MNRE}/mnre_train.txt",
-                    "1cc34438a00e2a2db73e4eba297820f926f62abd1fddc693caa13c58b62428b7",
-                ),
-                # The space is part of the published name.
-                RemoteFile(
-                    "mnre_val.txt",
-                    f"{_MNRE}/mnre_val%20.txt",
-                    "c76865179b5678167b164c21fd25ed31f9a1416da393ac93ce70f32b00352b75",
-                ),
-                RemoteFile(
-                    "mnre_test.txt",
-                    f"{_MNRE}/mnre_test.txt",
-                    "f53c2f9b7739bea7d08aee4a91bfd6ec7432e1d0eeb83debf10f5d3291bc5215",
+                *_files(
+                    _MNRE,
+                    {
+                        "mnre_train.txt": "1cc34438a00e2a2db73e4eba297820f926f62abd1fddc693caa13c58b62428b7",
+                        "mnre_val .txt": "c76865179b5678167b164c21fd25ed31f9a1416da393ac93ce70f32b00352b75",
+                        "mnre_test.txt": "f53c2f9b7739bea7d08aee4a91bfd6ec7432e1d0eeb83debf10f5d3291bc5215",
+                    },
                 ),
                 RemoteFile(
                     "rel2id.json",
@@ -108,6 +140,24 @@ SOURCES = {
                     "f09c6c2773fd9078e1b46dd632cba2e0d4b0448d9695d00297e72d4e1f50fd15",
                 ),
             ),
+            captions={
+                "blip2": _files(
+                    _CAMIM,
+                    {
+                        "BLIP_train.txt": "206c180afb9d4cfc830c204343c5d4a42b0ff434cc19250323bf1ae3e7aa366f",
+                        "BLIP_val.txt": "d19339d77be30dcd9103a6153ea0cdf17256d2db47c7d77495b311d6a6aaf5bc",
+                        "BLIP_test.txt": "7eaa35a2a435b5d39089ae1711e8923bfa13081816dbef54d7d0f363c3bd7813",
+                    },
+                ),
+                "minicpm": _files(
+                    _CAMIM,
+                    {
+                        "minicpm_train.txt": "d8eeb2f6718b47519650352a8b333b081d9d975e82c869f32f5e1e6051ce3d65",
+                        "minicpm_val.txt": "e0d873e4ab65b2c9e62a8b64edc48cb145392826d6c216bebfbb8d9e9d124c6b",
+                        "minicpm_test.txt": "9e48e36e63f786018eac2b225f59335cafc2a2186f63a68f0b9df5770b83bbe3",
+                    },
+                ),
+            },
         ),
     )
 }

@@ -49,7 +49,7 @@ def test_a_tagging_folder(mner):
     }
     assert train["columns"]["caption"] == {"filled": 2, "share": 0.5, "words": {"median": 4, "p95": 5, "max": 5}}
     assert train["columns"]["tokens"]["words"]["max"] == 4 and train["columns"]["cot_sentence"]["filled"] == 0
-    assert train["empty_talk"] == {"caption": {"refusal": {"rows": 1, "examples": ["2"]}}}
+    assert train["refusals"] == {"caption": {"refusal": {"rows": 1, "examples": ["2"]}}}
     assert train["contradictions"] == {"groups": 1, "rows": 2, "repeats": 1, "examples": [["1", "2"]]}
     assert test["contradictions"]["groups"] == 0
     assert [(found["splits"], found["kind"], found["pairs"]) for found in report["duplicates"]] == [
@@ -139,7 +139,7 @@ def test_facts_of_twitter2017(published):
     report = published("twitter2017", captioner="gpt4")[1]
     splits = report["splits"]
     assert all(facts["labels"]["orphan_tags"] == 0 for facts in splits.values())
-    assert sum(facts["empty_talk"]["caption"]["refusal"]["rows"] for facts in splits.values()) == 54
+    assert sum(facts["refusals"]["caption"]["refusal"]["rows"] for facts in splits.values()) == 54
     assert "The fourth type is MISC" in report["other_type"]
 
 

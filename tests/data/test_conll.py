@@ -2,7 +2,7 @@
 
 import pytest
 
-from modeling_cotpd.data.conll import read_own_conll, read_published_conll
+from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.errors import DataError
 
 POSTS = "IMGID:11\nAda\tB-PER\nlikes\tO\nYork\tB-LOC\n\nIMGID:o_2\n\u00a0\tO\nRain\tO\n"
@@ -15,7 +15,7 @@ def write(tmp_path, text, name="train.txt"):
 
 
 def read(tmp_path, text, types=None):
-    return list(read_published_conll(write(tmp_path, text), types))
+    return list(read_conll(write(tmp_path, text), "train", ConllForm(published=True, types=types)))
 
 
 def test_published_form(tmp_path):
@@ -58,7 +58,7 @@ def test_retrieved_text_is_kept_apart(tmp_path):
     [
         ("IMGID:1\nAda B-PER\n", r"line 2: The token 'Ada B-PER' has no tag"),
         ("IMGID:1\nAda\tB-PRE\n", r"line 2: Unknown tag 'B-PRE'.*LOC, PER"),
-        ("IMGID:1\nAda\tS-PER\n", r"line 2: Unknown tag 'S-PER'.*write S- as B-"),
+        ("IMGID:1\nAda\tS-PER\n", r"line 2: Unknown tag 'S-PER'.*--tag-scheme"),
         ("IMGID:1\nAda\tB-\n", r"line 2: Unknown tag 'B-'"),
         ("IMGID:1\n\tO\n", r"line 2: The token is empty"),
         ("IMGID:1\nAda\t\n", r"line 2: Unknown tag ''"),
@@ -74,7 +74,7 @@ def test_faults_name_file_and_line(tmp_path, text, message):
 
 
 def own(tmp_path, text):
-    return list(read_own_conll(write(tmp_path, text), "train"))
+    return list(read_conll(write(tmp_path, text), "train"))
 
 
 def test_own_files_part_at_tabs_or_spaces(tmp_path):

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from modeling_cotpd.data.download import download, download_source
-from modeling_cotpd.data.sources import SOURCES, RemoteFile, Source
+from modeling_cotpd.data.download import download, download_files
+from modeling_cotpd.data.sources import BASE_URL_VARIABLE, SOURCES, RemoteFile
 from modeling_cotpd.errors import DataError
 
 BODY = bytes(range(256)) * 40
@@ -108,13 +108,21 @@ def test_no_server(tmp_path):
         download("http://127.0.0.1:9/x", tmp_path / "a.txt", SHA256, attempts=1)
 
 
-def test_sources(server, tmp_path):
-    source = Source("x", "mner", ("{split}.txt",), downloads=(RemoteFile("train.txt", f"{server.url}/file", SHA256),))
-    assert download_source(source, tmp_path / "new") == [tmp_path / "new" / "train.txt"]
-    for name in ("snap", "wikidiverse"):
-        with pytest.raises(DataError, match="No download with a known sha256"):
-            download_source(SOURCES[name], tmp_path)
+def test_files_of_a_source_from_another_server(server, tmp_path, monkeypatch):
+    monkeypatch.setenv(BASE_URL_VARIABLE, f"{server.url}/")
+    assert download_files([RemoteFile("train.txt", "file", SHA256)], tmp_path / "new") == [tmp_path / "new/train.txt"]
+    assert (tmp_path / "new" / "train.txt").read_bytes() == BODY
+
+
+def test_the_password_of_a_server_is_not_shown(tmp_path, monkeypatch):
+    with pytest.raises(DataError) as raised:
+        download("http://me:hidden@127.0.0.1:9/x?key=hidden", tmp_path / "a.txt", SHA256, attempts=1)
+    assert "hidden" not in str(raised.value)
+
+
+def test_every_source_names_a_commit():
     for source in SOURCES.values():
-        for file in source.downloads:
+        captions = [file for files in source.captions.values() for file in files]
+        for file in (*source.downloads, *captions, *([source.explanations] if source.explanations else ())):
             assert len(file.sha256) == 64 and file.url.startswith("https://raw.githubusercontent.com/")
-            assert len(file.url.split("/")[5]) == 40, "a commit, not a branch"
+            assert len(file.origin.split("@")[1]) == 40, "a commit, not a branch"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modeling_cotpd.data.files import find_split_file, read_json_lines, read_lines, sha256_of
+from modeling_cotpd.data.files import find_split_file, read_json_lines, read_lines
 from modeling_cotpd.errors import DataError
 
 
@@ -46,10 +46,5 @@ def test_split_files_are_found_under_every_alias(tmp_path):
     (tmp_path / "dev.txt").write_text("x")
     assert find_split_file(tmp_path, "validation", ["{split}.txt"]) == tmp_path / "dev.txt"
     (tmp_path / "val.txt").write_text("x")
-    with pytest.raises(DataError, match=r"Several files could be the validation split: val\.txt, dev\.txt"):
+    with pytest.raises(DataError, match=r"Several files could be the validation split: dev\.txt, val\.txt"):
         find_split_file(tmp_path, "validation", ["{split}.txt"])
-
-
-def test_sha256(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from modeling_cotpd.data.joins import join, read_texts
+from modeling_cotpd.data.joins import TextFile, join, read_texts
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 
@@ -32,7 +32,7 @@ def test_join_by_id_then_by_image(tmp_path):
         {"id": "2", "blip2": None},
     )
     data = rows()
-    (report,) = join(data, path, {"caption": "blip2"}, "train")
+    (report,) = join(data, TextFile.read(path), {"caption": "blip2"}, "train")
     assert [row["caption"] for row in data] == ["a dog", "a cat", "", ""]
     assert (report.rows, report.matched, report.filled) == (4, 3, 2)
     assert "3/4 ids matched" in str(report)
@@ -41,26 +41,26 @@ def test_join_by_id_then_by_image(tmp_path):
 def test_ids_that_do_not_match_are_shown_from_both_files(tmp_path):
     path = write(tmp_path, {"id": "x9", "blip2": "a dog"}, {"id": "2", "blip2": "a dog"})
     with pytest.raises(KnowledgeError, match=r"Only 1 of 4 rows .* like x9, 2, those of train\.txt like 1, 1, 2"):
-        join(rows(), path, {"caption": "blip2"}, "train")
-    join(rows(), path, {"caption": "blip2"}, "train", min_coverage=0.25)
+        join(rows(), TextFile.read(path), {"caption": "blip2"}, "train")
+    join(rows(), TextFile.read(path), {"caption": "blip2"}, "train", min_coverage=0.25)
     with pytest.raises(SettingError, match="between 0 and 1"):
-        join(rows(), path, {"caption": "blip2"}, "train", min_coverage=5)
+        join(rows(), TextFile.read(path), {"caption": "blip2"}, "train", min_coverage=5)
 
 
 def test_unknown_keys_columns_and_clashing_ids(tmp_path):
     path = write(tmp_path, *({"id": name, "blip2": "", "owl": "an owl"} for name in ("1", "2", "3")))
     with pytest.raises(KnowledgeError, match=r"No object has the key 'catr'\. The keys are blip2, owl"):
-        join(rows(), path, {"caption": "catr"}, "train")
+        join(rows(), TextFile.read(path), {"caption": "catr"}, "train")
     with pytest.raises(SettingError, match="no column 'captoin'"):
-        join(rows(), path, {"captoin": "owl"}, "train")
+        join(rows(), TextFile.read(path), {"captoin": "owl"}, "train")
     with pytest.raises(KnowledgeError, match=r"line 2: The id '1' stands at line 1 too"):
         read_texts(write(tmp_path, {"id": "1", "owl": "a"}, {"id": "1", "owl": "b"}))
     with pytest.raises(KnowledgeError, match="line 1: The object has no 'id'"):
         read_texts(write(tmp_path, {"owl": "a"}))
 
 
-def test_empty_texts_are_told(tmp_path, caplog):
+def test_empty_texts_are_reported(tmp_path, caplog):
     path = write(tmp_path, *({"id": name, "blip2": "", "owl": "an owl"} for name in ("1", "2", "3")))
     with caplog.at_level(logging.WARNING):
-        join(rows(), path, {"caption": "blip2"}, "train")
+        join(rows(), TextFile.read(path), {"caption": "blip2"}, "train")
     assert "0 texts are not empty" in caplog.text and "another key of blip2, owl" in caplog.text

@@ -55,7 +55,7 @@ def test_code_is_not_run(tmp_path):
         ({"h": {"name": "Ada", "pos": [0]}}, "'h' has no 'pos' of two token numbers"),
         ({"t": {"name": "York", "pos": [5, 7]}}, r"The span \[5, 7\) of 't' lies outside the 6 tokens"),
         ({"t": {"name": "Leeds", "pos": [5, 6]}}, "'t' is named 'Leeds', but 'York' stands at its span"),
-        ({"token": "Ada met"}, "The key 'token' does not hold a list of strings"),
+        ({"token": "Ada met"}, "The column 'token' does not hold a list of strings"),
     ],
 )
 def test_faults_name_the_line(tmp_path, change, message):

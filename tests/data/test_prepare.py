@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from modeling_cotpd.data.files import sha256_of
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.sources import KNOWN_COPIES, SOURCES
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.files import sha256_of
 
 NAMES = {"train": "train", "validation": "valid", "test": "test"}
 
@@ -90,7 +90,7 @@ def test_files_that_do_not_fit_or_are_missing(twitter, tmp_path, caplog):
         prepare("twitter2015", twitter, out, PrepareOptions(captioner="catr"))
     (twitter / "knowledge.test.jsonl").unlink()
     prepare("twitter2015", twitter, tmp_path / "partly")
-    assert "the test split has no file knowledge.test.jsonl" in caplog.text
+    assert "the test split has no texts for cot_noun" in caplog.text
     (twitter / "captions.train.jsonl").rename(twitter / "captions.test.jsonl")
     with pytest.raises(KnowledgeError, match=r"Only 0 of 3 rows of the test split.*train0.*test0"):
         prepare("twitter2015", twitter, out)
@@ -139,7 +139,7 @@ def test_options_out_of_range(options, message):
 
 
 def test_the_output_is_not_overwritten(twitter, tmp_path):
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(SettingError, match="not empty"):
         prepare("twitter2015", twitter, twitter)
 
 
@@ -195,16 +195,6 @@ def test_own_data(tmp_path):
             tmp_path / "x",
             PrepareOptions(task="mner", label_names=["O", "B-LOC", "I-LOC"]),
         )
-
-
-def test_download_comes_first(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "modeling_cotpd.data.prepare.download_source", lambda source, folder: asked.append(source.name)
-    )
-    with pytest.raises(DataError, match="is missing"):
-        prepare("twitter2017", tmp_path, tmp_path / "out", PrepareOptions(download=True))
-    assert asked == ["twitter2017"]
 
 
 @pytest.mark.parametrize(("name", "task"), [("sample-mner", "mner"), ("sample-mre", "mre")])

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import gold_hash, make_split
-from modeling_cotpd.errors import DataError
+from modeling_cotpd.errors import DataError, SettingError
 
 TAGS = ["O", "B-PER", "I-PER"]
 
@@ -32,7 +32,7 @@ def test_round_trip(tmp_path):
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     (tmp_path / "notes").write_text("mine")
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(SettingError, match="not empty"):
         write(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modeling_cotpd.data.refusals import empty_talk
+from modeling_cotpd.data.refusals import find_refusal
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from modeling_cotpd.data.refusals import empty_talk
     ],
 )
 def test_wordings(text, kind):
-    assert empty_talk(text) == kind
+    assert find_refusal(text) == kind

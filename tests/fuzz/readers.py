@@ -3,21 +3,29 @@
 What a reader lets through is checked: tokens are not empty, spans lie within, and texts can be stored.
 """
 
+import io
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as parquet
 
 from modeling_cotpd.arguments import read_recipe
 from modeling_cotpd.augmentation.entity_list import read_names
-from modeling_cotpd.data.conll import read_own_conll, read_published_conll
+from modeling_cotpd.data.conll import ConllForm, read_conll
+from modeling_cotpd.data.custom import read_custom
 from modeling_cotpd.data.joins import read_provenance, read_texts
 from modeling_cotpd.data.mnre import read_mnre, read_relation_ids
-from modeling_cotpd.data.own import read_own
+from modeling_cotpd.data.posts import FORMATS as POST_FORMATS
+from modeling_cotpd.data.posts import count_posts as count_all_posts
+from modeling_cotpd.data.posts import find_post_files as find_all_files
+from modeling_cotpd.data.posts import read_posts as read_all_posts
 from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
-from modeling_cotpd.data.records import read_json_records, read_parquet_records
+from modeling_cotpd.data.published_texts import read_captions, read_explanations
+from modeling_cotpd.data.records import read_records
 from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.experiments.sweep import read_sweep
 from modeling_cotpd.inference.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
@@ -56,11 +64,11 @@ def check_rows(rows) -> None:
 
 
 def published(data: bytes) -> None:
-    check_rows(read_published_conll(at("published/train.txt", data)))
+    check_rows(read_conll(at("published/train.txt", data), "train", ConllForm(published=True)))
 
 
 def own_conll(data: bytes) -> None:
-    check_rows(read_own_conll(at("own/train.txt", data), "train"))
+    check_rows(read_conll(at("own/train.txt", data), "train"))
 
 
 def mnre(data: bytes) -> None:
@@ -78,23 +86,23 @@ def records(data: bytes) -> None:
     path = at("records/train.jsonl", data)
     for task in ("mner", "mre"):
         try:
-            check_rows(read_json_records(path, task, "train"))
+            check_rows(read_records(path, task, "train"))
         except REFUSALS:
             continue
 
 
 def own_folder(data: bytes) -> None:
-    for suffix in ("conll", "jsonl", "parquet"):
+    for suffix in ("conll", "jsonl", "json", "parquet"):
         path = at(f"own-{suffix}/train.{suffix}", data)
         try:
-            rows, _, _ = read_own(path.parent, "mner")
+            rows, _, _ = read_custom(path.parent, "mner")
             check_rows(rows["train"])
         except REFUSALS:
             continue
 
 
 def parquet_rows(data: bytes) -> None:
-    check_rows(read_parquet_records(at("parquet/train.parquet", data), "mner", "train"))
+    check_rows(read_records(at("parquet/train.parquet", data), "mner", "train"))
 
 
 def texts(data: bytes) -> None:
@@ -130,6 +138,48 @@ def posts(data: bytes) -> None:
                         assert span is None or 0 <= span[0] < span[1] <= len(post.text)
             except REFUSALS:
                 continue
+
+
+def all_posts(data: bytes) -> None:
+    """What the one reader of posts takes, in every format."""
+    for suffix in POST_FORMATS:
+        path = at(f"all{suffix}/posts{suffix}", data)
+        for task in ("mner", "mre"):
+            try:
+                files = find_all_files(path)
+                count_all_posts(files)
+                for post in read_all_posts(files[0], task):
+                    (post.id + post.text + "".join(post.columns.values())).encode()
+                    for span in (post.head, post.tail):
+                        assert span is None or 0 <= span[0] < span[1] <= len(post.text)
+            except REFUSALS:
+                continue
+
+
+def explanations(data: bytes) -> None:
+    read_explanations(at("archive/2015.zip", data), "train", [])
+
+
+def published_captions(data: bytes) -> None:
+    for image, text, _ in read_captions([at("captions-published/BLIP2_15.txt", data)]):
+        (image + text).encode()
+
+
+def spans(data: bytes) -> None:
+    for row in read_records(at("spans/train.json", data), "mner", "train"):
+        assert len(row["tokens"]) == len(row["ner_tags"] or row["tokens"])
+
+
+def saved_folder(data: bytes) -> None:
+    """What `save_to_disk` writes, with each of its files as given."""
+    folder = at("saved/state.json", data).parent
+    (folder / "data.arrow").write_bytes(data)
+    for state in (data, b'{"_data_files": [{"filename": "data.arrow"}]}'):
+        (folder / "state.json").write_bytes(state)
+        try:
+            read_custom(folder, "mner")
+        except REFUSALS:
+            continue
 
 
 def teacher_posts(data: bytes) -> None:
@@ -189,7 +239,7 @@ READERS: dict[str, Callable[[bytes], None]] = {
     reader.__name__: reader
     for reader in (
         published, own_conll, mnre, relation_ids, records, own_folder, parquet_rows, texts, provenance, prepared,
-        recipe, sweep, posts, teacher_posts, prompts, answers, stored, captions, picture, picture_name,
+        recipe, sweep, posts, all_posts, explanations, published_captions, spans, saved_folder, teacher_posts, prompts, answers, stored, captions, picture, picture_name,
     )
 }  # fmt: skip
 
@@ -215,6 +265,23 @@ def small_parquet() -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def small_arrow() -> bytes:
+    """As `save_to_disk` writes it."""
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist([{"tokens": ["Mira"], "ner_tags": ["B-PER"]}])
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def small_archive() -> bytes:
+    """An archive of explanations."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as opened:
+        opened.writestr("train.txt", "Mira\tO\n<EOS>\tX\nReasoning:\tX\n")
+    return packed.getvalue()
+
+
 SEEDS: dict[str, list[bytes]] = {
     "published": [b"IMGID:1\nMira\tB-PER\nsings\tO\n\n", "IMGID:2\na\u00a0b\tO\n<EOS>\tX\nmore\tX\n".encode()],
     "own_conll": [b"# id = 7\nMira B-PER\nsings O\n", b"-DOCSTART- O\n\nMira\tB-PER\n"],
@@ -238,6 +305,17 @@ SEEDS: dict[str, list[bytes]] = {
         b'{"id": "1", "text": "Maya moved", "head": [0, 4], "tail": [5, 10]}', b"IMGID:1\nMira\tO\n", small_parquet()
     ],
     "teacher_posts": [b'{"id": "1", "text": "Maya moved", "caption": "a dog"}', small_parquet()],
+    "all_posts": [
+        b'{"id": 1.0, "text": "Maya moved", "head": [0, 4], "tail": [5, 10], "caption": "a dog"}', small_parquet(),
+        b"Mira\tO\r\nsings\tO\r\n", b'[{"id": 1, "data": {"text": "Maya"}}]',
+    ],
+    "explanations": [small_archive()],
+    "published_captions": [b"1.jpg :a dog\n", b"{'img_id': '1.jpg', 'text': 'a dog'}\n"],
+    "spans": [
+        b'[{"text": "Maya moved", "label": [[0, 4, "PER"]]}]',
+        b'[{"data": {"text": "Maya"}, "annotations": [{"result": [{"value": {"start": 0, "end": 4, "labels": ["A"]}}]}]}]',
+    ],
+    "saved_folder": [b'{"_data_files": [{"filename": "data.arrow"}]}', small_arrow()],
     "prompts": [b"---\nversion: 1\n---\nWhat is {text}?"],
     "answers": [b'{"choices": [{"message": {"content": "1. Mira"}}], "usage": {"prompt_tokens": 3}}'],
     "stored": [

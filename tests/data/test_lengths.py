@@ -7,7 +7,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from modeling_cotpd.data.pieces import count_pieces
+from modeling_cotpd.data.lengths import count_subwords
 from modeling_cotpd.data.schema import bio_label_names, make_split
 
 
@@ -27,21 +27,21 @@ def test_entities_beyond_the_limit(tokenizer):
     row = {"id": "1", "tokens": ["a-b", "York", "c", "Leeds"], "ner_tags": ["O", "B-LOC", "O", "B-LOC"]}
     other = {"id": "2", "tokens": ["x", "\u00a0"], "ner_tags": None, "caption": "a b c"}
     split = make_split([row, other], "mner", bio_label_names(["LOC"]), "t")
-    found = count_pieces(split, tokenizer, max_length=8)
+    found = count_subwords(split, tokenizer, max_length=8)
     # a - b York c Leeds are six pieces and two special ones; x and three of a caption make 1 + 2 + 3 + 1.
-    assert found["pieces"] == {
+    assert found["subwords"] == {
         "tokens": [6, 1],
         "caption": [3],
         "cot_noun": [],
         "cot_sentence": [],
         "cot_multimodality": [],
     }
-    assert (found["texts_too_long"], found["gold_lost"], found["views_cut"]) == (0, 0, 0)
-    assert found["words_without_pieces"] == 1
-    found = count_pieces(split, tokenizer, max_length=7)
-    assert (found["texts_too_long"], found["gold_lost"], found["views_cut"]) == (1, 1, 1)
-    assert count_pieces(split, tokenizer, max_length=5)["gold_lost"] == 2
-    assert count_pieces(split, tokenizer, max_length=6)["views_cut"] == 2
+    assert (found["texts_too_long"], found["gold_lost"], found["views_truncated"]) == (0, 0, 0)
+    assert found["words_without_subwords"] == 1
+    found = count_subwords(split, tokenizer, max_length=7)
+    assert (found["texts_too_long"], found["gold_lost"], found["views_truncated"]) == (1, 1, 1)
+    assert count_subwords(split, tokenizer, max_length=5)["gold_lost"] == 2
+    assert count_subwords(split, tokenizer, max_length=6)["views_truncated"] == 2
 
 
 def test_pairs_beyond_the_limit(tokenizer):
@@ -49,7 +49,7 @@ def test_pairs_beyond_the_limit(tokenizer):
     row = {"id": "1", "tokens": ["Ada", "met", "Bo", "today"], **spans, "relation": "x"}
     split = make_split([row, {**row, "id": "2", "relation": None}], "mre", ["None", "x"], "t")
     # Four pieces, two special ones and four markers.
-    assert count_pieces(split, tokenizer, 10)["texts_too_long"] == 0
-    found = count_pieces(split, tokenizer, 9)
+    assert count_subwords(split, tokenizer, 10)["texts_too_long"] == 0
+    found = count_subwords(split, tokenizer, 9)
     assert (found["texts_too_long"], found["gold_lost"]) == (2, 0)
-    assert count_pieces(split, tokenizer, 8)["gold_lost"] == 1
+    assert count_subwords(split, tokenizer, 8)["gold_lost"] == 1

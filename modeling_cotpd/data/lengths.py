@@ -1,4 +1,4 @@
-"""How long texts are for a tokenizer, and what gold a length limit would lose."""
+"""How many subword tokens texts have, and what gold a length limit would lose."""
 
 import os
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from modeling_cotpd.data.views import first_piece_of_words, word_spans
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.markers_cotpd import special_affixes
 
-MARKER_PIECES = 4
+MARKER_TOKENS = 4
 """The entity markers of relation extraction: a begin and an end for head and for tail."""
 
 
-def load_tokenizer(path: str | os.PathLike) -> PreTrainedTokenizerBase:
+def fast_tokenizer(path: str | os.PathLike) -> PreTrainedTokenizerBase:
     """A fast tokenizer from a folder or a name on the Hub.
 
     Raises:
@@ -31,49 +31,49 @@ def load_tokenizer(path: str | os.PathLike) -> PreTrainedTokenizerBase:
             fix="Name an encoder's folder.",
         ) from error
     if not tokenizer.is_fast:
-        raise SettingError("The tokenizer is a slow one and knows no character offsets.", place=str(path))
+        raise SettingError("The tokenizer is a slow one, without character offsets.", place=str(path))
     return tokenizer
 
 
-def count_pieces(split: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
-    """Word pieces per column, and what does not fit into `max_length` pieces.
+def count_subwords(split: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
+    """Subword tokens per column, and what does not fit into `max_length` of them.
 
-    The text is never cut: a post whose text alone is too long is refused in training. So what is counted as lost is
-    what a reader that cuts would lose. Captions and knowledge share what the text leaves.
+    Training refuses a post whose text alone is too long. So what is counted as lost is what truncation would lose.
+    Captions and knowledge share what the text leaves.
 
     Args:
         split (`Dataset`): Records.
         tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer.
-        max_length (`int`): The most pieces of a view, special tokens and markers included.
+        max_length (`int`): Longest view in subword tokens, special tokens and markers included.
 
     Returns:
-        `dict`: `pieces` (per column the lengths of all its texts that are not empty), `texts_too_long` (rows),
+        `dict`: `subwords` (per column the lengths of all its texts that are not empty), `texts_too_long` (rows),
         `gold_lost` (MNER: gold entities, MRE: labelled pairs, of which a part stands beyond the limit or has no
-        piece), `views_cut` (rows whose [x; I; c] exceeds the limit) and `words_without_pieces` (words of which the
-        tokenizer keeps nothing).
+        token), `views_truncated` (rows whose [x; I; c] exceeds the limit) and `words_without_subwords` (words of which
+        the tokenizer keeps nothing).
     """
     mre = task_of(split.features) == "mre"
     names = label_names_of(split.features)
     prefix, suffix = special_affixes(tokenizer)
-    own = len(prefix) + len(suffix) + (MARKER_PIECES if mre else 0)
+    own = len(prefix) + len(suffix) + (MARKER_TOKENS if mre else 0)
     texts = _encode(tokenizer, [" ".join(tokens) for tokens in split["tokens"]], offsets=True)
     columns = {name: [len(ids) for ids in _encode(tokenizer, split[name])["input_ids"]] for name in KNOWLEDGE_COLUMNS}
     lengths = [len(ids) for ids in texts["input_ids"]]
-    report = {"texts_too_long": 0, "gold_lost": 0, "views_cut": 0, "words_without_pieces": 0}
+    report = {"texts_too_long": 0, "gold_lost": 0, "views_truncated": 0, "words_without_subwords": 0}
     for index, row in enumerate(split.remove_columns(list(KNOWLEDGE_COLUMNS))):
         first = first_piece_of_words(texts["offset_mapping"][index], word_spans(row["tokens"]))
         fits = [0 <= place < max_length - own for place in first]
-        report["words_without_pieces"] += first.count(-1)
+        report["words_without_subwords"] += first.count(-1)
         report["texts_too_long"] += lengths[index] + own > max_length
         report["gold_lost"] += sum(not all(fits[start:end]) for start, end in _gold(row, names, mre))
         extra = [columns[name][index] for name in KNOWLEDGE_COLUMNS if columns[name][index]]
-        report["views_cut"] += lengths[index] + own + sum(extra) + len(suffix) * len(extra) > max_length
+        report["views_truncated"] += lengths[index] + own + sum(extra) + len(suffix) * len(extra) > max_length
     given = {name: [length for length in column if length] for name, column in columns.items()}
-    return {"pieces": {"tokens": lengths, **given}, **report}
+    return {"subwords": {"tokens": lengths, **given}, **report}
 
 
 def _gold(row: dict, names: Sequence[str], mre: bool) -> list[tuple[int, int]]:
-    """Word spans of a row's gold: its entities, or one span per labelled pair that reaches over both of its ends."""
+    """Word spans of a row's gold: its entities, or one span per labelled pair that covers both of its ends."""
     if mre:
         ends = [row[side][end] for side in ("head", "tail") for end in ("start", "end")]
         return [] if row["relation"] is None else [(min(ends), max(ends))]

@@ -1,0 +1,253 @@
+"""The one reader of posts, labelled or raw: from files of any size, one post in memory at a time."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from modeling_cotpd.data.conll import IMAGE_HEADER, ConllForm, read_conll
+from modeling_cotpd.data.files import canonical_split, count_lines, inside, place, read_lines
+from modeling_cotpd.data.folders import SAVED_FILES, fetch_hub_folder, saved_splits
+from modeling_cotpd.data.parquet import open_parquet
+from modeling_cotpd.data.prepared import METADATA_FILE, read_info
+from modeling_cotpd.data.records import read_rows
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.data.spans import flat_row, trimmed
+from modeling_cotpd.data.values import id_of, span_of, text_of, token_list
+from modeling_cotpd.errors import DataError, SettingError
+
+FORMATS = {
+    ".jsonl": "jsonl", ".json": "jsonl", ".txt": "text", ".conll": "conll", ".tsv": "conll", ".parquet": "parquet",
+    ".arrow": "parquet",
+}  # fmt: skip
+"""File name suffixes and the format that each means."""
+_TAGGED_LINE = re.compile(r"\S+(?:[ \t].*)?[ \t](?:O|[BIESLUMW]-\S+|X)[ \t]*")
+
+
+@dataclass(frozen=True)
+class Post:
+    """One post.
+
+    Args:
+        id (`str`): The file's own id, or the split's or file's name and the number of the post in it, from 0.
+        text (`str`): The text; tokens are joined by single spaces. Half of a surrogate pair is U+FFFD.
+        place (`str`): File and line or row, for messages.
+        head, tail (`tuple[int, int]`, *optional*): Character spans [start, end) of the two entities (MRE).
+        columns (`Mapping[str, str]`, *optional*): `image`, `caption` and the chain-of-thought columns, those that the
+            row has and that are not empty.
+    """
+
+    id: str
+    text: str
+    place: str
+    head: tuple[int, int] | None = None
+    tail: tuple[int, int] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PostFile:
+    """A file of posts.
+
+    Args:
+        path (`Path`): The file.
+        format (`str`): `"jsonl"`, `"text"`, `"conll"` or `"parquet"`.
+        name (`str`): The split, or the file's name without suffix; outputs are named after it.
+    """
+
+    path: Path
+    format: str
+    name: str
+
+
+def find_post_files(source: str | os.PathLike, format: str = "auto", splits: Sequence[str] = ()) -> list[PostFile]:
+    """The files that a source means.
+
+    Args:
+        source (`str` or `os.PathLike`): A file; a folder of files, in the order of their names; a prepared folder; a
+            folder that `save_to_disk` wrote; or the name of a data set on the Hub.
+        format (`str`, *optional*, defaults to `"auto"`): By default the suffix tells. A `.txt` file holds one post per
+            line, unless it begins with `IMGID:` or its lines end in tags: then it is CoNLL.
+        splits (`Sequence[str]`, *optional*): Names of the files to keep; all by default.
+
+    Raises:
+        DataError: There is no such file, a folder without posts or with two files of one name, a suffix that means no
+            format, or a wanted split is missing.
+        SettingError: The format is unknown.
+    """
+    if format not in ("auto", *FORMATS.values()):
+        raise SettingError(
+            f"Unknown format {format!r}.", fix=f"Use auto, {', '.join(dict.fromkeys(FORMATS.values()))}."
+        )
+    path = fetch_hub_folder(source)
+    if path.is_dir():
+        named = _folder_files(path)
+        if not named:
+            raise DataError(
+                "The folder holds no posts.",
+                place=str(path),
+                fix=f"It is a prepared folder, or its files end in {', '.join(FORMATS)}.",
+            )
+    elif path.is_file():
+        named = [(path.stem, path)]
+    else:
+        raise DataError("There is no such file.", place=str(path))
+    names = [name for name, _ in named]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"Two files are called {twice[0]!r}.", place=str(path), fix="Outputs are named after files.")
+    if missing := [name for name in splits if name not in names]:
+        raise DataError(f"There is no split {missing[0]!r}.", place=str(path), fix=f"There are {', '.join(names)}.")
+    return [
+        PostFile(child, _format_of(child) if format == "auto" else format, name)
+        for name, child in named
+        if not splits or name in splits
+    ]
+
+
+def _folder_files(folder: Path) -> list[tuple[str, Path]]:
+    if (folder / METADATA_FILE).is_file():
+        return [(name, inside(folder / f"{name}.parquet", folder)) for name in read_info(folder).splits]
+    if any((folder / name).is_file() for name in SAVED_FILES):
+        return [
+            (split if len(paths) == 1 else f"{split}-{number:05d}", path)
+            for split, paths in saved_splits(folder).items()
+            for number, path in enumerate(paths)
+        ]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix.lower() in FORMATS]
+    # What is joined to posts by id, and how it was made, holds no posts.
+    files = [path for path in files if not path.name.lower().startswith(("captions.", "knowledge."))]
+    if not files and (folder / "data").is_dir():
+        return _folder_files(folder / "data")
+    return [(path.stem, inside(path, folder)) for path in files]
+
+
+def _format_of(path: Path) -> str:
+    format = FORMATS.get(path.suffix.lower())
+    if format is None:
+        raise DataError(
+            f"The suffix {path.suffix!r} means no format.",
+            place=str(path),
+            fix=f"Say which with --format; known suffixes are {', '.join(FORMATS)}.",
+        )
+    return "conll" if format == "text" and _is_tagged(path) else format
+
+
+def _is_tagged(path: Path) -> bool:
+    """Whether a text file is CoNLL: it begins with `IMGID:`, or each of its first lines ends in a tag."""
+    lines = [line for _, line in islice(read_lines(path), 40) if line.strip()]
+    tokens = [line for line in lines if not line.startswith(("-DOCSTART-", "# id"))][:20]
+    return any(line.startswith(IMAGE_HEADER) for line in lines[:1]) or (
+        len(tokens) > 1 and all(_TAGGED_LINE.fullmatch(line) for line in tokens)
+    )
+
+
+def count_posts(files: Iterable[PostFile]) -> int | None:
+    """How many posts the files hold, for a progress bar; `None` when only reading them would tell (CoNLL, `.json`)."""
+    total = 0
+    for file in files:
+        if file.format == "conll" or file.path.suffix.lower() in (".json", ".arrow"):
+            return None
+        if file.format == "parquet":
+            with open_parquet(file.path) as shard:
+                total += shard.metadata.num_rows
+        else:
+            total += count_lines(file.path)
+    return total
+
+
+def read_posts(file: PostFile, task: str = "mner", text_column: str = "text") -> Iterator[Post]:
+    """Posts of one file, holding no more of it in memory than a few rows.
+
+    A row of JSON or Parquet has `text` (`str`) or `tokens` (`list[str]`), an optional `id`, `image`, `caption` and
+    chain-of-thought columns, and for MRE `head` and `tail`, each `[start, end]` or `{"start": ..., "end": ...}`:
+    characters of `text`, or tokens of `tokens`. A row may not have both where that would leave open what a span
+    counts. An empty text is a post like any other; labels are not read.
+
+    Args:
+        file (`PostFile`): The file.
+        task (`str`, *optional*, defaults to `"mner"`): `"mre"` reads `head` and `tail`.
+        text_column (`str`, *optional*, defaults to `"text"`): Where rows hold the text.
+
+    Raises:
+        DataError: A row cannot be read; the message names the file, the line or row, and the fix.
+    """
+    if task == "mre" and file.format in ("text", "conll"):
+        raise DataError(
+            "The file does not say of any post which two entities are meant.",
+            place=str(file.path),
+            fix='Give JSON Lines: {"text": "Maya moved to Harlow", "head": [0, 4], "tail": [14, 20]}',
+        )
+    name = canonical_split(file.name)
+    if file.format == "text":
+        for number, line in read_lines(file.path):
+            yield Post(f"{name}-{number - 1}", line, place(file.path, number))
+    elif file.format == "conll":
+        for row in read_conll(file.path, name, ConllForm(labelled=False)):
+            yield Post(row["id"], " ".join(row["tokens"]), row["place"])
+    else:
+        columns = ("id", text_column, "tokens", "head", "tail", "image", *KNOWLEDGE_COLUMNS)
+        for index, (row, spot) in enumerate(read_rows(file.path, columns)):
+            yield _post_of(flat_row(row, spot), f"{name}-{index}", spot, task, text_column)
+
+
+def unique_posts(posts: Iterable[Post]) -> Iterator[Post]:
+    """The posts, whose ids must differ where something is joined to them by id.
+
+    Raises:
+        DataError: An id occurs a second time.
+    """
+    seen: set[str] = set()
+    for post in posts:
+        if post.id in seen:
+            raise DataError(f"The id {post.id!r} was used before.", place=post.place, fix="Every post has its own id.")
+        seen.add(post.id)
+        yield post
+
+
+def _post_of(row: dict, name: str, spot: str, task: str, text_column: str) -> Post:
+    text, tokens = row.get(text_column), row.get("tokens")
+    if (text is None) == (tokens is None) and (task == "mre" or text is None):
+        raise DataError(
+            f"The row has neither {text_column!r} nor 'tokens'."
+            if text is None
+            else f"The row has both {text_column!r} and 'tokens', so it is unclear what its spans count.",
+            place=spot,
+            fix="Give one of the two; --text-column names another column.",
+        )
+    spans = None
+    if text is None:
+        words = token_list(tokens, spot)
+        text = " ".join(words)
+        if task == "mre":
+            # It loads transformers, which takes seconds, and posts without pairs need none of it.
+            from modeling_cotpd.data.words import word_spans
+
+            spans = word_spans(words)
+    text = text_of(text, text_column, spot)
+    given = {column: text_of(row.get(column), column, spot) for column in KNOWLEDGE_COLUMNS}
+    given["image"] = id_of(row.get("image"), spot, "image") or ""
+    columns = {column: value for column, value in given.items() if value}
+    post = Post(id_of(row.get("id"), spot) or name, text, spot, columns=columns)
+    if task == "mner":
+        return post
+    head, tail = (_characters(row.get(side), side, text, spans, spot) for side in ("head", "tail"))
+    return replace(post, head=head, tail=tail)
+
+
+def _characters(
+    span: object, side: str, text: str, tokens: list[tuple[int, int]] | None, spot: str
+) -> tuple[int, int]:
+    """A row's span as characters of its text."""
+    start, end = span_of(span, side, spot)
+    if tokens is not None:
+        if not 0 <= start < end <= len(tokens):
+            raise DataError(
+                f"The {side} span [{start}, {end}) lies outside the {len(tokens)} tokens.",
+                place=spot,
+                fix="Spans count from 0 and exclude their end.",
+            )
+        start, end = tokens[start][0], tokens[end - 1][1]
+    trimmed(start, end, text, f"The {side} span", spot)
+    return start, end
