@@ -13,12 +13,12 @@ import openai
 import psutil
 from bench import compare, machine
 
-from modeling_cotpd.knowledge.explanation import Plan, explanation_jobs
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.runner import run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 PROMPTS = load_prompts()
 NUMBERS = itertools.count()
@@ -52,15 +52,15 @@ def bare(url: str, count: int, concurrency: int) -> None:
 
 def ours(url: str, count: int, concurrency: int, memory: list[float]) -> None:
     """The runner with a store on disk; notes the resident memory in MB on the way."""
-    settings = TeacherSettings(model="fast", base_url=url)
-    plan = Plan(settings, PROMPTS, ("noun",), "independent")
+    settings = EndpointSettings(model="fast", base_url=url)
+    plan = ElicitationPlan(settings, PROMPTS, ("noun",), "independent")
 
     def note(progress) -> None:
         if progress.jobs % 5000 == 0:
             memory.append(psutil.Process().memory_info().rss / 2**20)
 
     with tempfile.TemporaryDirectory() as folder, ResponseStore(Path(folder) / "answers.sqlite") as store:
-        jobs = explanation_jobs(posts(count), plan)
+        jobs = elicitation_jobs(posts(count), plan)
         done = run_jobs(jobs, settings, store, concurrency=concurrency, on_change=note)
     if done.asked != {"answered": count}:
         raise SystemExit(f"{count} requests were to be answered: {done.asked}")

@@ -200,3 +200,8 @@ def sync_tree(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+
+
+def json_line(row: dict) -> str:
+    """Return one line of JSON Lines."""
+    return json.dumps(row, ensure_ascii=False) + "\n"

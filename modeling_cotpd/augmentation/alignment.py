@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from modeling_cotpd.augmentation.name import fold, occurrences
-from modeling_cotpd.augmentation.outcome import Rejected
+from modeling_cotpd.knowledge.mentions import fold, occurrences
+from modeling_cotpd.augmentation.candidate import Rejected
 from modeling_cotpd.augmentation.sample import Mention, Sample
 
 Span = tuple[int, int]
@@ -18,7 +18,7 @@ def align(sample: Sample, tokens: Sequence[str], label_repeats: bool = False) ->
 
     Args:
         sample (`Sample`): The post.
-        tokens (`Sequence[str]`): The rewrite, cut in the post's manner.
+        tokens (`Sequence[str]`): The rewrite, tokenized as the post is.
         label_repeats (`bool`): Take a rewrite that names an entity more often than the post: every one is labelled
             (MNER), or the first is taken (MRE).
 
@@ -26,7 +26,7 @@ def align(sample: Sample, tokens: Sequence[str], label_repeats: bool = False) ->
         MNER: the mentions in their order in the rewrite; MRE: head and tail.
 
     Raises:
-        Rejected: A mention is missing, or it can not be told which tokens it is.
+        Rejected: A mention is missing, or it cannot be told which tokens it is.
     """
     gold: dict[str, list[Mention]] = {}
     for mention in sample.mentions:

@@ -1,25 +1,27 @@
 """Entity: a mention becomes another one of its type, where that is possible in fact."""
 
 import random
+import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.dress import dress
-from modeling_cotpd.augmentation.fact_check import read_verdict
-from modeling_cotpd.augmentation.manner import detokenize
-from modeling_cotpd.augmentation.name import fold, occurrences, shapes
-from modeling_cotpd.augmentation.naming import Renaming
-from modeling_cotpd.augmentation.outcome import ENTITY, NO_ANSWER, REJECTED, UNASKED, Outcome, Rejected, Unasked
-from modeling_cotpd.augmentation.plan import ONE, AugmentPlan, imagined, opening
+from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
+from modeling_cotpd.augmentation.tokenization import detokenize
+from modeling_cotpd.knowledge.mentions import fold, occurrences, candidate_names
+from modeling_cotpd.augmentation.renaming import Renaming
+from modeling_cotpd.augmentation.candidate import ENTITY, NO_ANSWER, REJECTED, UNASKED, Candidate, Rejected, Unasked
+from modeling_cotpd.augmentation.plan import ONE, AugmentPlan, opening
 from modeling_cotpd.augmentation.sample import Mention, Sample, bio_tags, moved, replace_spans
 from modeling_cotpd.augmentation.source import EntitySource, Name, name_of, written_as
-from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.answer import CUT, Answer
 from modeling_cotpd.knowledge.request import Request
 
 MOST_DRAWS = 30
-"""Draws until a name is given up on; ours, enough unless nearly all names of a type are in the post."""
+"""Draws until no other name is sought; enough unless nearly all names of a type are in the post."""
 SAME_ENTITY = "alternate_names"
 """How MNRE's relations between two names of one entity end: replacing one of them makes the relation false."""
+_SAYS = r"\b(yes|no)\b(?!\s+(?:one|doubt|idea|matter|longer)\b)"
+_WORD, _FIRST = re.compile(_SAYS, re.IGNORECASE), re.compile(rf"\W*{_SAYS}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Replacement:
 
 def replace_entities(
     sample: Sample, plan: AugmentPlan, source: EntitySource, types: dict[str, str]
-) -> Generator[Request, Answer, list[Outcome]]:
-    """The requests about new entities in one post; the result has one outcome for each of `plan.times`.
+) -> Generator[Request, Answer, list[Candidate]]:
+    """The requests about new entities in one post; the result has one candidate for each of `plan.times`.
 
     Args:
         sample (`Sample`): The post.
@@ -54,22 +56,22 @@ def replace_entities(
         types (`dict[str, str]`): `fold` of names to types, for MRE rows whose relation does not tell them.
     """
     rng = random.Random(f"{plan.seed}/{sample.id}")
-    seen, outcomes = {tuple(sample.tokens)}, list[Outcome]()
+    seen, candidates = {tuple(sample.tokens)}, list[Candidate]()
     for time in range(1, plan.times + 1):
-        outcome = Outcome(sample.id, ENTITY, time)
-        outcomes.append(outcome)
+        candidate = Candidate(sample.id, ENTITY, time)
+        candidates.append(candidate)
         try:
             replacements = draw(sample, plan, source, types, rng, seen)
             row = replaced_row(sample, replacements)
-            outcome.text = detokenize(row["tokens"])
+            candidate.text = detokenize(row["tokens"])
             if plan.fact_check:
-                yield from check_fact(plan, outcome.text)
-            outcome.row = yield from dress(plan, row, [each.renaming for each in replacements], outcome)
+                yield from check_fact(plan, candidate.text)
+            candidate.row = yield from with_knowledge(plan, row, [each.renaming for each in replacements], candidate)
         except Rejected as error:
-            outcome.status, outcome.reason, outcome.detail = REJECTED, error.reason, error.detail
+            candidate.status, candidate.reason, candidate.detail = REJECTED, error.reason, error.detail
         except Unasked as error:
-            outcome.status, outcome.reason, outcome.detail = UNASKED, NO_ANSWER, str(error)
-    return outcomes
+            candidate.status, candidate.reason, candidate.detail = UNASKED, NO_ANSWER, str(error)
+    return candidates
 
 
 def check_fact(plan: AugmentPlan, text: str) -> Generator[Request, Answer, None]:
@@ -80,10 +82,9 @@ def check_fact(plan: AugmentPlan, text: str) -> Generator[Request, Answer, None]
         Unasked: There is no answer.
     """
     prompts = (plan.prompts["post"], plan.prompts["fact_check"])
-    answer = yield plan.request("fact_check", opening(plan, text, prompts[1]), *prompts)
+    answer = yield plan.request("fact_check", opening(plan, text, prompts[1]), *prompts, example="Yes.")
     # An answer that was cut has said its yes or no before.
-    usable = plan.usable(answer) or answer.status == "cut"
-    verdict = True if imagined(answer) else read_verdict(answer.text)
+    usable, verdict = plan.usable_text(answer) or answer.status == CUT, read_verdict(answer.text)
     if not usable:
         raise Rejected(f"fact check {answer.status}", answer.reason)
     if verdict is None:
@@ -176,7 +177,9 @@ def _draw_one(
     sample: Sample, group: list[Mention], source: EntitySource, rng: random.Random, others: Sequence[Replacement]
 ) -> Replacement | None:
     names = [name_of(sample.tokens, mention) for mention in group]
-    keys = {key for _, _, key in shapes(sample.tokens)} | {fold(" ".join(each.renaming.new)) for each in others}
+    keys = {key for _, _, key in candidate_names(sample.tokens)} | {
+        fold(" ".join(each.renaming.new)) for each in others
+    }
     old = fold(names[0].key)
     for name in source.draws(rng, group[0].kind, names[0].sign, MOST_DRAWS):
         new = fold(name.key)
@@ -220,3 +223,19 @@ def replaced_row(sample: Sample, replacements: Sequence[Replacement]) -> dict:
         length = lengths.get((mention.start, mention.end), mention.end - mention.start)
         row[side] = {"start": start, "end": start + length}
     return row
+
+
+def read_verdict(text: str) -> bool | None:
+    """Whether an answer says yes or no, `None` when it does not say or says both.
+
+    The first word decides. An answer that begins otherwise counts when its first line has one of the two words and
+    not the other.
+
+    Example:
+        >>> read_verdict("**Yes**, it is."), read_verdict("The answer is no."), read_verdict("Possibly.")
+        (True, False, None)
+    """
+    if first := _FIRST.match(text):
+        return first.group(1).lower() == "yes"
+    words = {word.lower() for word in _WORD.findall(text.strip().split("\n")[0])}
+    return words == {"yes"} if len(words) == 1 else None

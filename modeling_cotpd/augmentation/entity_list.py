@@ -1,16 +1,16 @@
-"""The zero-shot source: a list of entities that the teacher writes, none of which the training split has."""
+"""The zero-shot source: a list of entities that the model writes, none of which the training split has."""
 
 import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from modeling_cotpd.augmentation.manner import Manner, tokenize
-from modeling_cotpd.augmentation.name import fold
-from modeling_cotpd.augmentation.plan import AugmentPlan, imagined
+from modeling_cotpd.augmentation.tokenization import Tokenization, tokenize
+from modeling_cotpd.knowledge.mentions import fold
+from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.source import EntitySource, Name
-from modeling_cotpd.knowledge.answer import FINAL, Answer
-from modeling_cotpd.knowledge.job import Job
+from modeling_cotpd.knowledge.answer import CUT, FINAL, Answer
+from modeling_cotpd.knowledge.conversation import Job
 from modeling_cotpd.knowledge.request import Request
 
 KIND_WORDS = {
@@ -22,7 +22,7 @@ KIND_WORDS = {
 }
 """How the prompt calls the published data sets' types; another type is called "names of the type X"."""
 AT_ONCE = 50
-"""Names asked for in one request; ours, since longer lists make models repeat themselves."""
+"""Names asked for in one request; longer lists make models repeat themselves."""
 MOST_ROUNDS = 10
 MOST_TOKENS = 6
 """A longer line is a sentence, not a name."""
@@ -49,7 +49,7 @@ def read_names(answer: str) -> list[str]:
 
 @dataclass
 class WrittenList:
-    """What the teacher wrote for one entity type.
+    """What the model wrote for one entity type.
 
     Args:
         names (`list[str]`): The names.
@@ -63,11 +63,11 @@ class WrittenList:
 
 
 def list_jobs(kinds: Iterable[str], plan: AugmentPlan, known: frozenset[str]) -> Iterator[Job]:
-    """One job per type; its result is a `WrittenList`.
+    """Yield one job per type; its result is a `WrittenList`.
 
     Args:
         kinds (`Iterable[str]`): Entity types; `plan.list_size` is shared equally among them.
-        plan (`AugmentPlan`): Whom to ask.
+        plan (`AugmentPlan`): Which model is asked.
         known (`frozenset[str]`): `fold` of the names of the source set, which the list must not have.
     """
     kinds = sorted(kinds)
@@ -93,15 +93,15 @@ def write_list(
             "avoid": ", ".join(names),
         }
         question = prompt.fill(**fields, text="", caption="")
-        answer = yield plan.request("entity_list", [{"role": "user", "content": question}], prompt)
+        example = "\n".join(f"Name {len(names) + number}" for number in range(AT_ONCE))
+        answer = yield plan.request("entity_list", [{"role": "user", "content": question}], prompt, example=example)
         if answer.status not in FINAL:
             return WrittenList(names, f"{answer.status}: {answer.reason}", unasked=True)
         # A list that was cut is a list all the same, but for its last line.
-        usable = plan.usable(answer) or answer.status == "cut"
-        text = answer.text.rsplit("\n", 1)[0] if answer.status == "cut" else answer.text
-        found = [f"Name {len(names) + number}" for number in range(AT_ONCE)] if imagined(answer) else read_names(text)
+        usable = plan.usable_text(answer) or answer.status == CUT
+        text = answer.text.rsplit("\n", 1)[0] if answer.status == CUT else answer.text
         new = []
-        for name in found if usable else ():
+        for name in read_names(text) if usable else ():
             if fold(name) and fold(name) not in seen:
                 seen.add(fold(name))
                 new.append(name)
@@ -114,10 +114,10 @@ def write_list(
     return WrittenList(names, f"{MOST_ROUNDS} requests brought no more")
 
 
-def teacher_names(lists: dict[str, list[str]], manner: Manner) -> EntitySource:
-    """The source made of lists of names by type, cut into tokens in the post's manner."""
+def teacher_names(lists: dict[str, list[str]], tokenization: Tokenization) -> EntitySource:
+    """The source made of lists of names by type, tokenized as the posts are."""
     source = EntitySource()
     for kind, names in lists.items():
         for name in names:
-            source.add(kind, Name(tuple(tokenize(name, manner))))
+            source.add(kind, Name(tuple(tokenize(name, tokenization))))
     return source

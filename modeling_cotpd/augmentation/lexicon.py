@@ -4,8 +4,8 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from modeling_cotpd.augmentation.name import SHORT, fold, occurrences, shapes
-from modeling_cotpd.augmentation.outcome import Rejected
+from modeling_cotpd.knowledge.mentions import SHORT, fold, occurrences, candidate_names
+from modeling_cotpd.augmentation.candidate import Rejected
 from modeling_cotpd.augmentation.sample import Mention, Sample
 
 _SENTENCE_ENDS = ("", ".", "!", "?", ":", "…", "...", '"', "“")
@@ -26,7 +26,7 @@ class Lexicon:
         every: Counter = Counter()
         self.words: set[str] = set()
         for sample in samples:
-            every.update(key for _, _, key in shapes(sample.tokens) if key in labelled)
+            every.update(key for _, _, key in candidate_names(sample.tokens) if key in labelled)
             self.words.update(token for token in sample.tokens if token.islower())
         self.names = {
             key for key, count in labelled.items() if len(key) > SHORT and count >= NAME_SHARE * every[key] > 0
@@ -42,11 +42,11 @@ class Lexicon:
         Raises:
             Rejected: There is such a sign.
         """
-        own = {key for _, _, key in shapes(sample.tokens)}
+        own = {key for _, _, key in candidate_names(sample.tokens)}
         inside = [False] * len(tokens)
         for mention in mentions:
             inside[mention.start : mention.end] = [True] * (mention.end - mention.start)
-        new = {key for _, _, key in shapes(tokens)} & self.names - own
+        new = {key for _, _, key in candidate_names(tokens)} & self.names - own
         for start, end in itertools.chain.from_iterable(occurrences(tokens, new).values()):
             if not any(inside[start:end]):
                 raise Rejected("new mention", " ".join(tokens[start:end]))

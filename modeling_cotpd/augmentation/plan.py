@@ -1,20 +1,20 @@
-"""What is to be augmented, how, and by whom."""
+"""What is to be augmented, how, and by which model."""
 
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.outcome import ENTITY, IMAGE, KINDS, STYLE, Unasked
+from modeling_cotpd.augmentation.candidate import ENTITY, IMAGE, KINDS, STYLE, Unasked
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FINAL, Answer
-from modeling_cotpd.knowledge.explanation import Plan
+from modeling_cotpd.knowledge.answer import FINAL, Answer
+from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 IN_DOMAIN, FROM_TEACHER = "in-domain", "teacher"
 REWRITE, ELICIT, EMPTY = "rewrite", "elicit", "empty"
 ONE, ALL = "one", "all"
 LIST_SIZE = 400
-"""How many entities the teacher writes over all types (Section 3.3)."""
+"""How many entities the model writes over all types (Section 3.3)."""
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,26 @@ class AugmentPlan:
 
     Args:
         prompts (`dict[str, Prompt]`): From `load_prompts`.
-        settings (`TeacherSettings`, *optional*): Whom to ask; needed unless `needs_teacher` is false.
+        settings (`EndpointSettings`, *optional*): Which model is asked; needed unless `needs_teacher` is false.
         kinds (`tuple[str, ...]`): `"style"`, `"entity"` or both, and `"image"` for imagined captions.
         times (`int`): How many samples of each kind are wanted per post (Figure 3: 0 to 4).
         seed (`int`): Of the random draws. With the same seed, the samples of fewer times are among those of more.
-        fact_check (`bool`): Keep an entity sample only when the teacher says that it is possible in fact.
+        fact_check (`bool`): Keep an entity sample only when the model says that it is possible in fact.
         entity_source (`str`): `"in-domain"`, the mentions of the training split, or `"teacher"`, names that the
-            teacher writes and the training split does not have (zero-shot).
-        mentions (`str`): Replace `"one"` entity of the post or `"all"`. One is the paper's; ours draws which.
+            model writes and the training split does not have (zero-shot).
+        mentions (`str`): Replace `"one"` entity of the post or `"all"`. One is the paper's; which is drawn at random.
         knowledge (`str`): Chain-of-thought columns of a new sample: `"rewrite"` keeps the parent's, with the old
-            entity's names replaced; `"elicit"` asks the teacher anew; `"empty"` leaves them out.
+            entity's names replaced; `"elicit"` asks the model anew; `"empty"` leaves them out.
         label_repeats (`bool`): Take style rewrites that name an entity more often than the post.
         keep_cut (`bool`): Take answers that reached the token limit for answers.
-        list_size (`int`): Names that the teacher writes over all types.
+        list_size (`int`): Names that the model writes over all types.
 
     Raises:
-        SettingError: A setting is unknown, out of range or in conflict with another, or the teacher is missing.
+        SettingError: A setting is unknown, out of range or in conflict with another, or the model is missing.
     """
 
     prompts: dict[str, Prompt]
-    settings: TeacherSettings | None = None
+    settings: EndpointSettings | None = None
     kinds: tuple[str, ...] = (STYLE, ENTITY, IMAGE)
     times: int = 1
     seed: int = 0
@@ -77,7 +77,7 @@ class AugmentPlan:
             raise SettingError(f"{self.list_size} is below 1.", place="list_size")
         if self.needs_teacher and self.settings is None:
             raise SettingError(
-                f"This needs a teacher: {', '.join(self.teachers_parts)}.",
+                f"This needs a model to ask: {', '.join(self.asked_parts)}.",
                 place="model",
                 fix="Give --model, or use --kinds entity --no-fact-check, which needs none.",
             )
@@ -94,12 +94,12 @@ class AugmentPlan:
 
     @property
     def lists_entities(self) -> bool:
-        """Whether the teacher writes the new entities."""
+        """Whether the model writes the new entities."""
         return ENTITY in self.kinds and self.entity_source == FROM_TEACHER and self.times > 0
 
     @property
-    def teachers_parts(self) -> list[str]:
-        """What the teacher is asked for."""
+    def asked_parts(self) -> list[str]:
+        """What the model is asked for."""
         parts = [kind for kind in self.kinds if kind != ENTITY]
         if ENTITY in self.kinds and self.fact_check:
             parts.append("the fact check")
@@ -112,38 +112,44 @@ class AugmentPlan:
     @property
     def needs_teacher(self) -> bool:
         """Whether there is anything to ask."""
-        return bool(self.teachers_parts)
+        return bool(self.asked_parts)
 
     @property
-    def explanation(self) -> Plan:
+    def explanation(self) -> ElicitationPlan:
         """The plan of eliciting knowledge anew, in dialogue mode as in the paper."""
-        return Plan(self.teacher, self.prompts)
+        return ElicitationPlan(self.endpoint, self.prompts)
 
     @property
-    def teacher(self) -> TeacherSettings:
-        """The settings of a plan that needs a teacher."""
+    def endpoint(self) -> EndpointSettings:
+        """The settings of a plan that asks a model."""
         if self.settings is None:
-            raise SettingError("This plan has no teacher.", place="settings")
+            raise SettingError("This plan names no model.", place="settings")
         return self.settings
 
-    def request(self, purpose: str, history: list[dict], *prompts: Prompt) -> Request:
-        """The request with the given messages, tagged with the prompts that they were made of."""
+    def request(self, purpose: str, history: list[dict], *prompts: Prompt, example: str = "") -> Request:
+        """Return the request with the given messages, tagged with the prompts that they are made of.
+
+        Args:
+            purpose (`str`), history (`list[dict]`), prompts (`Prompt`): What is asked.
+            example (`str`, *optional*): An answer that would be accepted, for the dry run.
+        """
         return Request(
-            endpoint=self.teacher.endpoint,
+            endpoint=self.endpoint.endpoint,
             purpose=purpose,
             prompt=" ".join(prompt.tag for prompt in prompts),
-            body=self.teacher.body(history),
+            body=self.endpoint.body(history),
+            example=example,
         )
 
-    def usable(self, answer: Answer) -> bool:
-        """Whether an answer's text is to be used.
+    def usable_text(self, answer: Answer) -> str:
+        """Return an answer's text, empty when it is not to be used.
 
         Raises:
             Unasked: There is no answer.
         """
         if answer.status not in FINAL:
             raise Unasked(f"{answer.status}: {answer.reason}")
-        return answer.status in ((ANSWERED, CUT) if self.keep_cut else (ANSWERED,))
+        return answer.usable_text(self.keep_cut)
 
     def describe(self) -> dict:
         """The settings as `dataset.json` keeps them."""
@@ -157,24 +163,19 @@ class AugmentPlan:
             names = ("post", "style", "style_again", "fact_check", "image", "entity_list")
             about |= {
                 "teacher": self.teacher_name,
-                "sampling": self.teacher.sampling,
+                "sampling": self.endpoint.sampling,
                 "prompts": [self.prompts[name].tag for name in names],
             }
         return about
 
     @property
     def teacher_name(self) -> str:
-        """Model and endpoint; empty when nobody is asked."""
-        return f"{self.teacher.model} at {self.teacher.endpoint}" if self.needs_teacher else ""
-
-
-def imagined(answer: Answer) -> bool:
-    """Whether an answer was made up by `estimate`, which has no response; a job goes on as if all were well."""
-    return answer.answered and not answer.response
+        """Model and endpoint; empty when no model is asked."""
+        return f"{self.endpoint.model} at {self.endpoint.endpoint}" if self.needs_teacher else ""
 
 
 def opening(plan: AugmentPlan, text: str, prompt: Prompt) -> list[dict]:
-    """The messages that show a post's text and ask about it."""
+    """Return the messages that show a post's text and ask about it."""
     question = prompt.fill(text=text, caption="")
     if "text" not in prompt.fields:
         question = f"{plan.prompts['post'].fill(text=text, caption='')}\n\n{question}"

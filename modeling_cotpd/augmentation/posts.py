@@ -7,9 +7,9 @@ from pathlib import Path
 
 from modeling_cotpd.augmentation.entity import replace_entities
 from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.manner import find_manner
-from modeling_cotpd.augmentation.name import fold
-from modeling_cotpd.augmentation.outcome import ENTITY, STYLE
+from modeling_cotpd.augmentation.tokenization import find_tokenization
+from modeling_cotpd.knowledge.mentions import fold
+from modeling_cotpd.augmentation.candidate import ENTITY, STYLE
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.sample import read_sample
 from modeling_cotpd.augmentation.source import EntitySource, training_names
@@ -17,7 +17,7 @@ from modeling_cotpd.augmentation.style import restyle
 from modeling_cotpd.data.prepared import read_prepared, sample_rows
 from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.knowledge.job import Job
+from modeling_cotpd.knowledge.conversation import Job
 
 TRAIN = "train"
 
@@ -34,7 +34,7 @@ class TrainingPosts:
 
     Raises:
         SettingError: Another split than training is asked for.
-        DataError: The folder can not be read, has no training split, or was augmented before.
+        DataError: The folder cannot be read, has no training split, or was augmented before.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class TrainingPosts:
     ):
         if split != TRAIN:
             raise SettingError(
-                f"The split {split!r} is not augmented: scores would be of posts that nobody wrote.",
+                f"The split {split!r} is not augmented: scores would count posts that no person wrote.",
                 place="split",
                 fix="Only the training split is.",
             )
@@ -64,7 +64,7 @@ class TrainingPosts:
         train, names = self.splits[TRAIN], self.info.label_names
         self.samples = [read_sample(_with_label_names(row, self.info.task, names), self.info.task) for row in train]
         self.wanted = self.samples[:limit]
-        self.manner = find_manner(train["tokens"])
+        self.tokenization = find_tokenization(train["tokens"])
         self.names = training_names(self.samples)
         self.types = self.names.types()
         self.lexicon = Lexicon(self.samples)
@@ -82,10 +82,10 @@ class TrainingPosts:
         return frozenset(fold(sample.key(mention)) for sample in self.samples for mention in sample.mentions)
 
     def jobs(self, plan: AugmentPlan, source: EntitySource) -> Iterator[Job]:
-        """One job per post and kind, whose result is a list of `Outcome`."""
+        """One job per post and kind, whose result is a list of `Candidate`."""
         for sample in self.wanted if plan.times else ():
             if STYLE in plan.text_kinds:
-                yield Job(sample.id, partial(restyle, sample, plan, self.manner, self.lexicon))
+                yield Job(sample.id, partial(restyle, sample, plan, self.tokenization, self.lexicon))
             if ENTITY in plan.text_kinds:
                 yield Job(sample.id, partial(replace_entities, sample, plan, source, self.types))
 

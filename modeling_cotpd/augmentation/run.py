@@ -1,35 +1,33 @@
 """The whole augmentation of a prepared folder."""
 
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
 
 from modeling_cotpd.augmentation.entity_list import WrittenList, list_jobs, teacher_names
-from modeling_cotpd.augmentation.outcome import ACCEPTED, REJECTED, UNASKED, Outcome
+from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED, Candidate
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.posts import TRAIN, TrainingPosts
 from modeling_cotpd.augmentation.source import EntitySource
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS, features_for, make_split
 from modeling_cotpd.errors import DataError, KnowledgeError
+from modeling_cotpd.files import atomic_write, json_line, require_empty
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.estimate import Estimate, Price, estimate_from_store
-from modeling_cotpd.knowledge.files import json_line, writing
-from modeling_cotpd.knowledge.job import Job, walk
-from modeling_cotpd.knowledge.progress import ProgressBar
+from modeling_cotpd.knowledge.conversation import Job, replay_all
+from modeling_cotpd.knowledge.estimate import Estimate, estimate
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.runner import Progress, run_jobs
+from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 
 @dataclass
 class Augmented:
-    """What a run left behind.
+    """The result of a run.
 
     Args:
         progress (`Progress`): What was asked in this run.
@@ -38,7 +36,6 @@ class Augmented:
         rejects (`Path`): JSON Lines of every sample that was not accepted, with the reason.
         lists (`dict[str, WrittenList]`): Type to the names that the teacher wrote.
         written (`list[Path]`): The folder; empty while requests lack an answer.
-        seconds (`float`): How long asking took.
     """
 
     progress: Progress = field(default_factory=Progress)
@@ -47,7 +44,6 @@ class Augmented:
     rejects: Path = Path()
     lists: dict[str, WrittenList] = field(default_factory=dict)
     written: list[Path] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def unasked(self) -> int:
@@ -72,16 +68,18 @@ class Augmented:
 def estimates(
     posts: TrainingPosts, plan: AugmentPlan, store: str | os.PathLike, again: Iterable[str] = ()
 ) -> Estimate:
-    """What a run would ask at most: as if every sample whose answers are not stored yet were accepted."""
+    """Return what a run would ask at most: as if every sample whose answers are not stored yet were accepted."""
     source, lists = posts.names, Estimate()
     if plan.lists_entities:
         jobs = list(list_jobs(posts.entity_types, plan, posts.known))
-        lists = estimate_from_store(jobs, store, plan.teacher, again)
-        stored = _walk_lists(jobs, store) if not lists.requests else None
-        names = {kind: written.names for kind, written in stored.items()} if stored else {}
-        placeholders = {kind: [f"Name {number}" for number in range(plan.times + 9)] for kind in posts.entity_types}
-        source = teacher_names(names or placeholders, posts.manner)
-    result = estimate_from_store(posts.jobs(plan, source), store, plan.teacher, again)
+        lists = estimate(jobs, store, plan.endpoint, again)
+        names = {kind: [f"Name {number}" for number in range(plan.times + 9)] for kind in posts.entity_types}
+        if not lists.requests:
+            with ResponseStore(store) as opened:
+                stored = dict(replay_all(jobs, lambda request: opened.get(request.key)))
+            names = {kind: written.names for kind, written in stored.items()}
+        source = teacher_names(names, posts.tokenization)
+    result = estimate(posts.jobs(plan, source), store, plan.endpoint, again)
     result.requests = lists.requests + result.requests
     result.stored += lists.stored
     result.prompt_tokens += lists.prompt_tokens
@@ -96,144 +94,92 @@ def augment(
     out: str | os.PathLike,
     store: str | os.PathLike,
     plan: AugmentPlan,
+    asking: Asking | None = None,
     *,
     only_new: bool = False,
-    concurrency: int = 16,
-    again: Iterable[str] = (),
-    ask: bool = True,
     partial_folder: bool = False,
-    price: Price | None = None,
 ) -> Augmented:
-    """Ask the teacher for what the store lacks, then write the augmented folder.
+    """Ask for what the store lacks, and write the augmented folder.
 
     The folder's training split has the original posts, then the accepted ones, with the columns `parent`, `kind` and
     `teacher`, which are empty for originals; the other splits are as they were. `OUT.rejects.jsonl` beside it lists
-    what was not accepted, `OUT.entities.jsonl` the names that the teacher wrote.
+    what was not accepted, `OUT.entities.jsonl` the names that the model wrote.
 
     Args:
         posts (`TrainingPosts`): What to augment.
-        out: The new prepared folder.
-        store: The response store's file; not made when nobody is asked.
+        out (`str` or `os.PathLike`): The new prepared folder.
+        store (`str` or `os.PathLike`): The response store's file; not made when no model is asked.
         plan (`AugmentPlan`): What to make.
-        only_new (`bool`): Leave the original posts out of the training split.
-        concurrency (`int`): Requests under way at once.
-        again (`Iterable[str]`): Statuses of stored answers to ask again; failed ones always are.
-        ask (`bool`): `False` writes what is stored and asks nothing.
-        partial_folder (`bool`): Write the folder even though samples lack an answer.
-        price (`Price`, *optional*): For the progress bar.
+        asking (`Asking`, *optional*): How to ask.
+        only_new (`bool`, *optional*): Leave the original posts out of the training split.
+        partial_folder (`bool`, *optional*): Write the folder even though samples lack an answer.
 
     Raises:
-        DataError: `out` is not empty, or not one sample was accepted with `only_new`.
-        KnowledgeError: The endpoint declines everything, the store can not be used, or the teacher wrote no name.
+        SettingError: `out` is not empty.
+        DataError: Not one sample was accepted with `only_new`.
+        KnowledgeError: The endpoint declines everything, the store cannot be used, or the model wrote no name.
     """
-    out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise DataError("The output folder is not empty.", place=str(out), fix="Name a new folder or empty this one.")
-    result = Augmented(rejects=out.with_name(f"{out.name}.rejects.jsonl"))
+    asking, out = asking or Asking(), require_empty(out)
+    result = Augmented(asking.progress, rejects=out.with_name(f"{out.name}.rejects.jsonl"))
     if not plan.needs_teacher:
-        outcomes = [walk(job.start(), _nobody) for job in posts.jobs(plan, posts.names)]
+        finished = list(replay_all(posts.jobs(plan, posts.names), _no_model))
     else:
         with ResponseStore(store) as opened:
-            begin = time.monotonic()
-            asking = _Asking(plan, opened, result, concurrency, tuple(again), price, ask)
-            source = asking.entity_source(posts, out) if plan.lists_entities else posts.names
-            number = len(posts.wanted) * len(plan.text_kinds) if plan.times else 0
-            asking.run(lambda: posts.jobs(plan, source), number, "conversations")
-            result.seconds = time.monotonic() - begin
-            outcomes = [walk(job.start(), lambda request: opened.get(request.key)) for job in posts.jobs(plan, source)]
-    accepted = [outcome for each in outcomes for outcome in _counted(each, result) if outcome.status == ACCEPTED]
-    with writing(result.rejects) as lines:
-        for outcome in (outcome for each in outcomes for outcome in each if outcome.status != ACCEPTED):
-            lines.write(json_line({name: value for name, value in vars(outcome).items() if name not in _UNTOLD}))
+            source = _entity_source(posts, out, plan, opened, asking, result) if plan.lists_entities else posts.names
+            total = len(posts.wanted) * len(plan.text_kinds) if plan.times else 0
+            jobs = posts.jobs(plan, source)
+            finished = list(run_jobs(jobs, plan.endpoint, opened, asking, total=total, unit="conversations"))
+    candidates = [candidate for _, each in finished for candidate in each]
+    accepted = [candidate for candidate in candidates if candidate.status == ACCEPTED]
+    result.outcomes.update((each.kind, each.status, each.reason) for each in candidates)
+    result.notes.update((each.kind, note) for each in accepted for note in each.notes)
+    with atomic_write(result.rejects) as lines:
+        for candidate in candidates:
+            if candidate.status != ACCEPTED:
+                row = {name: value for name, value in vars(candidate).items() if name not in ("row", "notes")}
+                lines.write(json_line(row))
     if partial_folder or not result.unasked:
         _write(posts, accepted, plan, result, out, only_new)
         result.written.append(out)
     return result
 
 
-_UNTOLD = ("row", "notes")
+def _no_model(request: Request) -> Answer:
+    raise AssertionError(f"a plan that asks no model asks for {request.purpose}")
 
 
-def _nobody(request: Request) -> Answer:
-    raise AssertionError(f"a plan without a teacher asks for {request.purpose}")
-
-
-def _counted(outcomes: list[Outcome], result: Augmented) -> list[Outcome]:
-    for outcome in outcomes:
-        result.outcomes[outcome.kind, outcome.status, outcome.reason] += 1
-        if outcome.status == ACCEPTED:
-            result.notes.update((outcome.kind, note) for note in outcome.notes)
-    return outcomes
-
-
-@dataclass
-class _Asking:
-    plan: AugmentPlan
-    store: ResponseStore
-    result: Augmented
-    concurrency: int
-    again: tuple[str, ...]
-    price: Price | None
-    ask: bool
-
-    def run(self, jobs: Callable[[], Iterable[Job]], number: int, unit: str) -> None:
-        """Ask for what jobs lack, and add up what was asked."""
-        if not self.ask:
-            return
-        with ProgressBar(number, unit, self.price) as bar:
-            progress = run_jobs(
-                jobs(),
-                self.plan.teacher,
-                self.store,
-                concurrency=self.concurrency,
-                again=self.again,
-                on_change=bar.update,
+def _entity_source(
+    posts: TrainingPosts, out: Path, plan: AugmentPlan, store: ResponseStore, asking: Asking, result: Augmented
+) -> EntitySource:
+    """The list that the model writes, asked for, and written beside the output."""
+    jobs: list[Job] = list(list_jobs(posts.entity_types, plan, posts.known))
+    for kind, written in run_jobs(jobs, plan.endpoint, store, asking, total=len(jobs), unit="lists"):
+        result.lists[kind] = written
+        if written.unasked:
+            raise KnowledgeError(
+                f"The list of {kind} entities has no answer ({written.why_short}).", fix="Run the same command again."
             )
-        total = self.result.progress
-        total.jobs += progress.jobs
-        total.asked += progress.asked
-        total.stored += progress.stored
-        total.prompt_tokens += progress.prompt_tokens
-        total.completion_tokens += progress.completion_tokens
-        total.stopped |= progress.stopped
-
-    def entity_source(self, posts: TrainingPosts, out: Path) -> EntitySource:
-        """The teacher's list, asked for, and written beside the output."""
-        jobs = list(list_jobs(posts.entity_types, self.plan, posts.known))
-        self.run(lambda: jobs, len(jobs), "lists")
-        lists = self.result.lists
-        for job in jobs:
-            written = lists[job.id] = walk(job.start(), lambda request: self.store.get(request.key))
-            if written.unasked:
-                raise KnowledgeError(
-                    f"The list of {job.id} entities has no answer ({written.why_short}).",
-                    fix="Run the same command again.",
-                )
-            if not written.names:
-                raise KnowledgeError(
-                    f"The teacher wrote no usable {job.id} entity: {written.why_short}.",
-                    fix="Take another teacher, or --entity-source in-domain.",
-                )
-        with writing(out.with_name(f"{out.name}.entities.jsonl")) as lines:
-            lines.writelines(json_line({"type": kind, "name": name}) for kind in lists for name in lists[kind].names)
-        return teacher_names({kind: written.names for kind, written in lists.items()}, posts.manner)
-
-
-def _walk_lists(jobs: list[Job], store: str | os.PathLike) -> dict[str, WrittenList]:
-    with ResponseStore(store) as opened:
-        return {job.id: walk(job.start(), lambda request: opened.get(request.key)) for job in jobs}
+        if not written.names:
+            raise KnowledgeError(
+                f"The model wrote no usable {kind} entity: {written.why_short}.",
+                fix="Take another model, or --entity-source in-domain.",
+            )
+    names = {kind: written.names for kind, written in result.lists.items()}
+    with atomic_write(out.with_name(f"{out.name}.entities.jsonl")) as lines:
+        lines.writelines(json_line({"type": kind, "name": name}) for kind in names for name in names[kind])
+    return teacher_names(names, posts.tokenization)
 
 
 def _write(
-    posts: TrainingPosts, accepted: list[Outcome], plan: AugmentPlan, result: Augmented, out: Path, only_new: bool
+    posts: TrainingPosts, accepted: list[Candidate], plan: AugmentPlan, result: Augmented, out: Path, only_new: bool
 ) -> None:
     task, names = posts.info.task, posts.info.label_names
     features = features_for(task, names)
     rows = []
-    for outcome in accepted:
-        assert outcome.row is not None
-        place = f"{outcome.kind} {outcome.time} of {outcome.parent}"
-        rows.append({**outcome.row, "id": f"{outcome.parent}+{outcome.kind}{outcome.time}", "place": place})
+    for candidate in accepted:
+        assert candidate.row is not None
+        place = f"{candidate.kind} {candidate.time} of {candidate.parent}"
+        rows.append({**candidate.row, "id": f"{candidate.parent}+{candidate.kind}{candidate.time}", "place": place})
     if only_new and not rows:
         raise DataError("No sample was accepted, so nothing is left to train on.", place=str(result.rejects))
     new = make_split(rows, task, names, "augmentation")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from modeling_cotpd.augmentation.name import key_of
+from modeling_cotpd.knowledge.mentions import key_of
 from modeling_cotpd.data.bio import entities, orphans
 
 Item = TypeVar("Item")

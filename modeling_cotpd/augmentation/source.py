@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.name import SIGNS, fold, key_of
+from modeling_cotpd.knowledge.mentions import SIGNS, fold, key_of
 from modeling_cotpd.augmentation.sample import Mention, Sample
 
 _SIGNED = re.compile(r"^[^\w#@]*([#@])")

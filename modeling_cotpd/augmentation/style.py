@@ -1,77 +1,96 @@
-"""Style: the teacher tells a post in other words, and the gold mentions are found again in them."""
+"""Style: the model rewrites a post, and the gold mentions are found again in the rewrite."""
 
+import itertools
 import re
 from collections.abc import Generator
 
 from modeling_cotpd.augmentation.alignment import align
-from modeling_cotpd.augmentation.dress import dress
+from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
 from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.manner import Manner, detokenize, tokenize
-from modeling_cotpd.augmentation.name import fold
-from modeling_cotpd.augmentation.outcome import NO_ANSWER, REJECTED, STYLE, UNASKED, Outcome, Rejected, Unasked
-from modeling_cotpd.augmentation.plan import AugmentPlan, imagined, opening
+from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
+from modeling_cotpd.knowledge.mentions import fold
+from modeling_cotpd.augmentation.candidate import NO_ANSWER, REJECTED, STYLE, UNASKED, Candidate, Rejected, Unasked
+from modeling_cotpd.augmentation.plan import AugmentPlan, opening
 from modeling_cotpd.augmentation.sample import Sample, with_mentions
 from modeling_cotpd.knowledge.answer import FINAL, Answer
 from modeling_cotpd.knowledge.request import Request
 
-_LABEL = re.compile(
-    r"(text|tweet|post|rewrite|rewritten( tweet)?|output|transformed( sentence)?)\s*:\s*", re.IGNORECASE
+_INTRODUCTION = re.compile(
+    r"(?:sure|certainly|of course|absolutely|okay|ok|yes|great|here(?:'s| is| are| you go)|the (?:tweet|text|post|sentence))\b"
+    r"[^\n]{0,100}?:\s*|(?:sure|certainly|of course|absolutely|okay|ok)[!.,]+\s*$",
+    re.IGNORECASE,
 )
-_QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("'", "'"), ("`", "`"))
+_LABEL = re.compile(
+    r"(?:(?:re-?written|new|revised|transformed|tweet|twitter|text|post|rewrite|output|sentence|version|style|result"
+    r"|answer|option|alternative)[ -]?(?:\d+\b)?){1,3}\s*:\s*",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(
+    r"(?:let me know|hope (?:this|that|it)|i hope (?:this|that)|feel free|would you like|do you want (?:me|another)|is there anything"
+    r"|(?:please )?note(?: that)?\b|explanation\b|this (?:version|rewrite|tweet|post|text|keeps|uses|maintains)|the (?:tweet|rewrite|text|"
+    r"version) (?:keeps|uses|above|is)|i(?:'ve| have)? (?:kept|added|used|changed|made|tried|replaced|rewrote|maintained)"
+    r"|if you (?:want|need|would|have|like)|another (?:option|version)|alternatively|or[,:]|happy to|changes made|character count|\d+ characters"
+    r"|end of|---|meaning)\b",
+    re.IGNORECASE,
+)
+_NOTE = re.compile(
+    r"\s*[(\[](?:note|\d+ characters|translation|rewritten|meaning|this |i |in twitter)[^)\]]*[)\]]\s*$", re.IGNORECASE
+)
+_NUMBERED = re.compile(r"(?:\d+[.)]|[-*•])\s+\S")
+_QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("'", "'"), ("`", "`"), ("‘", "’"), ("„", "“"))
 
 
 def restyle(
-    sample: Sample, plan: AugmentPlan, manner: Manner, lexicon: Lexicon
-) -> Generator[Request, Answer, list[Outcome]]:
-    """The conversation about the style of one post; the result has one outcome for each of `plan.times`.
+    sample: Sample, plan: AugmentPlan, tokenization: Tokenization, lexicon: Lexicon
+) -> Generator[Request, Answer, list[Candidate]]:
+    """Ask for rewrites of one post; the result has one candidate for each of `plan.times`.
 
     The first request is the paper's; each further one follows in the same conversation and asks for other words, since
-    a teacher at temperature 0 would repeat itself.
+    a model at temperature 0 would repeat itself.
     """
     text = detokenize(sample.tokens)
     prompts = [plan.prompts["post"], plan.prompts["style"]]
     messages = opening(plan, text, plan.prompts["style"])
-    seen, outcomes = {fold(text)}, list[Outcome]()
+    seen, candidates = {fold(text)}, list[Candidate]()
     for time in range(1, plan.times + 1):
         if time == 2:
             prompts.append(plan.prompts["style_again"])
         if time > 1:
             messages.append({"role": "user", "content": plan.prompts["style_again"].fill(text=text, caption="")})
-        answer = yield plan.request(STYLE, list(messages), *prompts)
+        answer = yield plan.request(STYLE, list(messages), *prompts, example=text + " again" * time)
         if answer.status not in FINAL:
             why = f"{answer.status}: {answer.reason}"
-            return outcomes + [
-                Outcome(sample.id, STYLE, later, UNASKED, NO_ANSWER, why) for later in range(time, plan.times + 1)
+            return candidates + [
+                Candidate(sample.id, STYLE, later, UNASKED, NO_ANSWER, why) for later in range(time, plan.times + 1)
             ]
         messages.append({"role": "assistant", "content": answer.text})
-        outcome = Outcome(sample.id, STYLE, time, text=answer.text.strip())
-        outcomes.append(outcome)
+        candidate = Candidate(sample.id, STYLE, time, text=answer.text.strip())
+        candidates.append(candidate)
         try:
-            row = restyled_row(sample, answer, plan, manner, lexicon)
-            if not imagined(answer):
-                outcome.text = detokenize(row["tokens"])
-                if fold(outcome.text) in seen:
-                    raise Rejected("not another text")
-                seen.add(fold(outcome.text))
-            outcome.row = yield from dress(plan, row, (), outcome)
+            row = restyled_row(sample, answer, plan, tokenization, lexicon)
+            candidate.text = detokenize(row["tokens"])
+            if fold(candidate.text) in seen:
+                raise Rejected("not another text")
+            seen.add(fold(candidate.text))
+            candidate.row = yield from with_knowledge(plan, row, (), candidate)
         except Rejected as error:
-            outcome.status, outcome.reason, outcome.detail = REJECTED, error.reason, error.detail
+            candidate.status, candidate.reason, candidate.detail = REJECTED, error.reason, error.detail
         except Unasked as error:
-            outcome.status, outcome.reason, outcome.detail = UNASKED, NO_ANSWER, str(error)
-    return outcomes
+            candidate.status, candidate.reason, candidate.detail = UNASKED, NO_ANSWER, str(error)
+    return candidates
 
 
-def restyled_row(sample: Sample, answer: Answer, plan: AugmentPlan, manner: Manner, lexicon: Lexicon) -> dict:
-    """The parent's record with the rewritten text and its labels.
+def restyled_row(
+    sample: Sample, answer: Answer, plan: AugmentPlan, tokenization: Tokenization, lexicon: Lexicon
+) -> dict:
+    """Return the parent's record with the rewritten text and its labels.
 
     Raises:
         Rejected: The answer is no rewrite in which every mention is found.
     """
-    if not plan.usable(answer):
+    if not plan.usable_text(answer):
         raise Rejected(f"answer {answer.status}", answer.reason)
-    if imagined(answer):
-        return sample.row
-    tokens = tokenize(rewrite_in(answer.text), manner)
+    tokens = tokenize(rewrite_in(answer.text, detokenize(sample.tokens)), tokenization)
     if not any(fold(token) for token in tokens):
         raise Rejected("no text")
     longest = 2 * len(sample.tokens) + 10
@@ -83,17 +102,63 @@ def restyled_row(sample: Sample, answer: Answer, plan: AugmentPlan, manner: Mann
     return with_mentions(sample.row, tokens, mentions)
 
 
-def rewrite_in(answer: str) -> str:
-    """The rewrite without what models put around it: an introduction ending in a colon, a label, quotation marks.
+def rewrite_in(answer: str, post: str = "") -> str:
+    """Return the rewrite without what models put around it: introduction, label, quotation marks, Markdown, remarks.
+
+    Args:
+        answer (`str`): The answer.
+        post (`str`, *optional*): The original; what it has itself is not taken off the rewrite.
+
+    Raises:
+        Rejected: More than one text is left, so that it cannot be said which is the rewrite.
 
     Example:
-        >>> rewrite_in('Sure! Here it is:\\n\\n"Go Otters! #win"')
+        >>> rewrite_in('Sure! Here it is:\\n\\n"Go Otters! #win"\\n\\nLet me know if you like it.')
         'Go Otters! #win'
     """
-    lines = [line.strip() for line in answer.strip().splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].endswith(":"):
-        lines = lines[1:]
-    text = _LABEL.sub("", " ".join(lines), count=1) if lines and _LABEL.match(lines[0]) else " ".join(lines)
+    lines = [_without_markup(line, post) for line in answer.strip().splitlines()]
+    paragraphs = [list(group) for blank, group in itertools.groupby(lines, key=lambda line: not line) if not blank]
+    paragraphs = [kept for group in paragraphs if (kept := [line for line in group if not _is_around(line, post)])]
+    if len(paragraphs) > 1 or sum(bool(_NUMBERED.match(line)) for line in itertools.chain(*paragraphs)) > 1:
+        raise Rejected("more than one text", " / ".join(line for group in paragraphs for line in group)[:200])
+    text = " ".join(itertools.chain(*paragraphs))
+    for pattern in (_INTRODUCTION, _LABEL):
+        if (match := pattern.match(text)) and not pattern.match(post):
+            text = text[match.end() :]
+    if not _NOTE.search(post):
+        text = _NOTE.sub("", text)
+    text = _unquoted(text.strip(), post)
+    # A remark may also stand behind the last sentence of the rewrite.
+    for match in re.finditer(r"(?<=[.!?\"”»*])\s+(?=\S)", text):
+        if _REMARK.match(text[match.end() :]) and not _REMARK.search(post):
+            return _unquoted(text[: match.start()], post)
+    return text
+
+
+def _without_markup(line: str, post: str) -> str:
+    """A line without Markdown that the post does not have."""
+    line = line.strip()
+    if re.fullmatch(r"`{3,}\w*|[-_*=]{3,}", line):
+        return ""
+    for mark in ("**", "__", "```", "~~"):
+        if mark not in post:
+            line = line.replace(mark, "")
+    if (line.startswith("> ") and not post.startswith(">")) or (re.match(r"#{1,6} ", line) and "# " not in post):
+        line = line.lstrip("># ")
+    match = re.fullmatch(r"([*_])(\S.*\S)\1", line)
+    return (match.group(2) if match and match.group(1) not in post else line).strip()
+
+
+def _is_around(line: str, post: str) -> bool:
+    """Whether a whole line introduces the rewrite or remarks on it."""
+    if line.endswith(":") and not post.endswith(":"):
+        return True
+    if (match := _INTRODUCTION.match(line)) and match.end() == len(line):
+        return True
+    return bool(_REMARK.match(line.lstrip("(*_ ")) and not _REMARK.search(post))
+
+
+def _unquoted(text: str, post: str) -> str:
     for first, last in _QUOTES:
         if len(text) > 1 and text[0] == first and text[-1] == last:
             inner = text[1:-1]

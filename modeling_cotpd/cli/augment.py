@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Option(
-        help="The teacher's name at the endpoint; not needed when nobody is asked.", rich_help_panel=options.TEACHER
+        help="The teacher's name at the endpoint; not needed when no model is asked.", rich_help_panel=options.TEACHER
     ),
 ]
 KINDS, SPLIT, LIST_SIZE = "style,entity,image", "train", 400
@@ -91,47 +91,33 @@ def augment(
         list_size=list_size,
     )
     posts = TrainingPosts(source, split, limit, max_train_samples, sample_seed)
-    price, repeated = teacher.price(model), teacher.repeated()
+    asking = teacher.asking(model, offline)
     wanted = len(posts.wanted) * times
-    typer.echo(f"wanted: {wanted:,} samples of each of {', '.join(plan.text_kinds)}", err=True)
+    options.echo_all([f"wanted: {wanted:,} samples of each of {', '.join(plan.text_kinds)}"])
     if plan.needs_teacher and not offline:
-        typer.echo("requests if every sample is accepted, at most:", err=True)
-        options.echo_all(estimates(posts, plan, teacher.store, repeated).lines(price))
+        found = estimates(posts, plan, teacher.store, asking.again).lines(asking.price)
+        options.echo_all(["requests if every sample is accepted, at most:", *found])
     if teacher.dry_run:
         return
-    result = run(
-        posts,
-        out,
-        teacher.store,
-        plan,
-        only_new=only_new,
-        concurrency=teacher.concurrency,
-        again=repeated,
-        ask=not offline,
-        partial_folder=partial,
-        price=price,
-    )
-    options.end_when_stopped(result.progress)
+    result = run(posts, out, teacher.store, plan, asking, only_new=only_new, partial_folder=partial)
+    options.end_when_stopped(asking)
     if as_json:
-        typer.echo(json.dumps({**_summary(result), **options.usage(result.progress, result.seconds, price)}, indent=2))
+        written = [str(path) for path in result.written]
+        summary = {"written": written, "rejects": str(result.rejects), "kinds": result.summary()}
+        typer.echo(json.dumps({**summary, **options.usage(asking)}, indent=2))
     else:
         if plan.needs_teacher:
-            options.echo_all([options.usage_line(result.progress, result.seconds, price)])
+            options.echo_all([options.usage_line(asking)])
         _report(result)
     if result.unasked:
-        typer.echo(f"{result.unasked:,} samples without an answer: see {result.rejects}", err=True)
+        options.echo_all([f"{result.unasked:,} samples without an answer: see {result.rejects}"])
         raise typer.Exit(options.UNASKED)
-
-
-def _summary(result: "Augmented") -> dict:
-    written = [str(path) for path in result.written]
-    return {"written": written, "rejects": str(result.rejects), "kinds": result.summary()}
 
 
 def _report(result: "Augmented") -> None:
     for kind, written in result.lists.items():
         shortage = f" only: {written.why_short}" if written.why_short else ""
-        typer.echo(f"{kind}: {len(written.names)} names written{shortage}", err=True)
+        options.echo_all([f"{kind}: {len(written.names)} names written{shortage}"])
     for kind, row in result.summary().items():
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in row["rejected"].items())
         lines = [f"{kind}: {row['wanted']:,} wanted, {row['accepted']:,} accepted"]
@@ -142,6 +128,6 @@ def _report(result: "Augmented") -> None:
             )
         options.echo_all(lines)
     if result.written:
-        typer.echo("\n".join(str(path) for path in result.written))
+        options.echo("\n".join(str(path) for path in result.written))
     else:
-        typer.echo("No folder is written while requests lack an answer; --partial writes it all the same.", err=True)
+        options.echo_all(["No folder is written while requests lack an answer; --partial writes it all the same."])

@@ -9,14 +9,14 @@ import typer
 from modeling_cotpd.cli import teacher_options as options
 
 if TYPE_CHECKING:
-    from modeling_cotpd.knowledge.elicit import Elicited
-    from modeling_cotpd.knowledge.explanation import Plan
-    from modeling_cotpd.knowledge.teacher import TeacherSettings
+    from modeling_cotpd.knowledge.endpoint import EndpointSettings
+    from modeling_cotpd.knowledge.explanation import ElicitationPlan
 
 Split = Annotated[list[str] | None, typer.Option("--split", help="Only this split or shard; may be repeated.")]
 Grains = Annotated[str, typer.Option(help="Which grains, in the order in which they are asked.")]
 Mode = Annotated[str, typer.Option(help="dialogue: one conversation per post; independent: every grain on its own.")]
 Images = Annotated[Path | None, typer.Option(help="Show the pictures in this folder instead of the captions.")]
+Nouns = Annotated[str, typer.Option(help="text: the paper's question; list: a JSON list of mentions and glosses.")]
 GRAINS = "noun,sentence,multimodality"
 
 
@@ -29,6 +29,7 @@ def elicit(
     split: Split = None,
     grains: Grains = GRAINS,
     mode: Mode = "dialogue",
+    nouns: Nouns = "text",
     images: Images = None,
     limit: options.Limit = None,
     offline: options.Offline = False,
@@ -37,28 +38,26 @@ def elicit(
     partial: options.Partial = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Ask a teacher to explain every post and write the chain-of-thought columns.
+    """Ask a language model to explain every post and write the chain-of-thought columns.
 
-    Every answer is stored the moment it comes. Run the same command again after an interruption: only what is missing
-    is asked. Posts without a real answer are listed with the reason in OUT.problems.jsonl. Exit codes: 0 all answered,
-    2 wrong input, 3 some requests have no answer (run again), 4 some answers are empty, refused or cut.
+    Every answer is stored when it arrives. Run the same command again after an interruption: only what is missing is
+    asked. Posts without a usable answer are listed with the reason in OUT.problems.jsonl. Exit codes: 0 all answered,
+    2 wrong input, 3 some requests have no answer (run again), 4 some answers are empty, refused, cut or unparsable.
 
     Example:
 
         cotpd elicit data/twitter2017 --out data/twitter2017-explained --model gpt-5-nano --dry-run
     """
-    from modeling_cotpd.knowledge.elicit import all_posts
     from modeling_cotpd.knowledge.elicit import elicit as run
-    from modeling_cotpd.knowledge.estimate import estimate_from_store
-    from modeling_cotpd.knowledge.explanation import explanation_jobs
-    from modeling_cotpd.knowledge.post import find_post_files
+    from modeling_cotpd.knowledge.explanation import elicitation_jobs
+    from modeling_cotpd.knowledge.post import all_posts, check_ids, find_post_files
 
-    settings = teacher.settings(model)
-    plan = make_plan(settings, teacher.prompts, grains, mode, images)
-    price, repeated = teacher.price(model), teacher.repeated()
+    settings, asking = teacher.settings(model), teacher.asking(model, offline)
+    plan = make_plan(settings, teacher.prompts, grains, mode, images, nouns)
     if not offline:
-        jobs = explanation_jobs(all_posts(find_post_files(source, split or ()), limit), plan)
-        options.echo_all(estimate_from_store(jobs, teacher.store, settings, repeated).lines(price))
+        files = find_post_files(source, split or ())
+        check_ids(files, limit)
+        teacher.print_estimate(elicitation_jobs(all_posts(files, limit), plan), settings, asking)
     if teacher.dry_run:
         return
     result = run(
@@ -66,58 +65,44 @@ def elicit(
         out,
         teacher.store,
         plan,
+        asking,
         splits=split or (),
         limit=limit,
-        concurrency=teacher.concurrency,
-        again=repeated,
-        ask=not offline,
         json_lines=json_lines,
         keep_cut=keep_cut,
-        partial=partial,
-        price=price,
+        partial_folder=partial,
     )
-    options.end_when_stopped(result.progress)
+    options.end_when_stopped(asking)
+    written = [str(path) for path in result.written]
     if as_json:
-        typer.echo(json.dumps({**_summary(result), **options.usage(result.progress, result.seconds, price)}, indent=2))
+        summary = {"written": written, "problems": str(result.problems), "grains": result.by_grain()}
+        typer.echo(json.dumps({**summary, **options.usage(asking)}, indent=2))
     else:
-        options.echo_all([options.usage_line(result.progress, result.seconds, price)])
-        _report(result)
-    unusable = result.unusable - (result.number("cut") if keep_cut else 0)
-    if result.unasked or unusable:
-        typer.echo(
-            f"{result.unasked:,} without an answer, {unusable:,} empty, refused or cut: see {result.problems}",
-            err=True,
+        options.echo_all([options.usage_line(asking)])
+        options.echo_all(f"{grain}: {json.dumps(counts)[1:-1]}" for grain, counts in result.by_grain().items())
+        if written:
+            options.echo("\n".join(written))
+        else:
+            options.echo_all(["No folder is written while requests lack an answer; --partial writes it all the same."])
+    if result.unasked or result.unusable:
+        options.echo_all(
+            [
+                f"{result.unasked:,} without an answer, {result.unusable:,} empty, refused, cut or unparsable: "
+                f"see {result.problems}"
+            ]
         )
         raise typer.Exit(options.UNASKED if result.unasked else options.UNUSABLE)
 
 
 def make_plan(
-    settings: "TeacherSettings", prompts: Path | None, grains: str, mode: str, images: Path | None
-) -> "Plan":
-    """A `Plan` from the command line."""
-    from modeling_cotpd.knowledge.explanation import Plan
-    from modeling_cotpd.knowledge.images import image_folder
+    settings: "EndpointSettings", prompts: Path | None, grains: str, mode: str, images: Path | None, nouns: str
+) -> "ElicitationPlan":
+    """Return the plan that the command line describes."""
+    from modeling_cotpd.knowledge.explanation import ElicitationPlan
+    from modeling_cotpd.knowledge.images import image_folder, require_pillow
     from modeling_cotpd.knowledge.prompt import load_prompts
 
+    if images is not None:
+        require_pillow()
     folder = image_folder(images) if images is not None else None
-    return Plan(settings, load_prompts(prompts), options.words(grains), mode, folder)
-
-
-def _by_grain(result: "Elicited") -> dict[str, dict[str, int]]:
-    by_grain: dict[str, dict[str, int]] = {}
-    for (grain, status), count in sorted(result.statuses.items()):
-        by_grain.setdefault(grain, {})[status] = count
-    return by_grain
-
-
-def _summary(result: "Elicited") -> dict:
-    written = [str(path) for path in result.written]
-    return {"written": written, "problems": str(result.problems), "grains": _by_grain(result)}
-
-
-def _report(result: "Elicited") -> None:
-    options.echo_all(f"{grain}: {json.dumps(counts)[1:-1]}" for grain, counts in _by_grain(result).items())
-    if result.written:
-        typer.echo("\n".join(str(path) for path in result.written))
-    else:
-        typer.echo("No folder is written while requests lack an answer; --partial writes it all the same.", err=True)
+    return ElicitationPlan(settings, load_prompts(prompts), options.words(grains), mode, folder, nouns)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from modeling_cotpd.cli import teacher_options as options
-from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Split, make_plan
+from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Nouns, Split, make_plan
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def export_(
 
     wanted = {name: value for name, value in (("status", status), ("model", model)) if value}
     with ResponseStore(_existing(store)) as opened:
-        typer.echo(f"{export_answers(opened, out, **wanted):,} rows in {out}")
+        options.echo(f"{export_answers(opened, out, **wanted):,} rows in {out}")
 
 
 @app.command("import")
@@ -92,6 +92,7 @@ def batch_write(
     split: Split = None,
     grains: Grains = GRAINS,
     mode: Mode = "dialogue",
+    nouns: Nouns = "text",
     images: Images = None,
     limit: options.Limit = None,
     most_requests: Annotated[int, typer.Option(help="Most requests in one file.", min=1)] = 50_000,
@@ -108,19 +109,19 @@ def batch_write(
         cotpd knowledge batch-write posts.parquet --out batches --model gpt-5-nano --mode independent
     """
     from modeling_cotpd.knowledge.batch import BatchWriter
-    from modeling_cotpd.knowledge.elicit import all_posts
-    from modeling_cotpd.knowledge.explanation import explanation_jobs
-    from modeling_cotpd.knowledge.post import find_post_files
+    from modeling_cotpd.knowledge.explanation import elicitation_jobs
+    from modeling_cotpd.knowledge.post import all_posts, check_ids, find_post_files
     from modeling_cotpd.knowledge.store import ResponseStore
 
-    plan = make_plan(teacher.settings(model), teacher.prompts, grains, mode, images)
+    plan = make_plan(teacher.settings(model), teacher.prompts, grains, mode, images, nouns)
     files = find_post_files(source, split or ())
+    check_ids(files, limit)
     with ResponseStore(teacher.store) as opened:
         writer = BatchWriter(opened, out, teacher.repeated(), most_requests, int(most_megabytes * 1e6))
-        writer.write(explanation_jobs(all_posts(files, limit), plan))
+        writer.write(elicitation_jobs(all_posts(files, limit), plan))
     for path in writer.files:
-        typer.echo(str(path))
-    typer.echo(f"requests: {json.dumps(dict(writer.counts))[1:-1] or 'none'}", err=True)
+        options.echo(str(path))
+    options.echo_all([f"requests: {json.dumps(dict(writer.counts))[1:-1] or 'none'}"])
 
 
 @app.command()
@@ -156,46 +157,42 @@ def summarize(
     teacher: options.AskingOptions,
     tokenizer: Annotated[str, typer.Option(help="Folder or name of the student's tokenizer.")],
     budget: Annotated[
-        str, typer.Option(help="Most word pieces: a number for all grains, or noun=64,sentence=128.")
+        str, typer.Option(help="Most subword tokens: a number for all grains, or noun=64,sentence=128.")
     ] = "128",
 ) -> None:
-    """Have explanations that are over the student's budget told shorter, and only those.
+    """Have the model shorten the explanations that are over the student's budget, and only those.
 
-    OUT/summarized.jsonl names every explanation that was too long and what became of it. The default budget is ours:
-    three grains of 128 word pieces leave a quarter of 512 to text and caption. Exit codes as of `cotpd elicit`.
+    OUT/summarized.jsonl lists every explanation that was too long, with its outcome. By default, three grains of 128
+    subword tokens leave a quarter of 512 to text and caption. Exit codes as of `cotpd elicit`.
 
     Example:
 
         cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
     """
     import modeling_cotpd.registration  # noqa: F401  # the tokenizer may be that of a trained model
-    from modeling_cotpd.knowledge.elicit import all_posts
-    from modeling_cotpd.knowledge.estimate import estimate_from_store
-    from modeling_cotpd.knowledge.post import find_post_files
+    from modeling_cotpd.knowledge.post import all_posts, find_post_files
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs
     from modeling_cotpd.knowledge.summarize import summarize as run
 
-    settings = teacher.settings(model)
+    settings, asking = teacher.settings(model), teacher.asking(model)
     prompt = load_prompts(teacher.prompts)["summarize"]
     plan = SummaryPlan(settings, prompt, read_budgets(budget), count_with(tokenizer))
-    price, repeated = teacher.price(model), teacher.repeated()
     if teacher.dry_run:
-        jobs = summary_jobs(all_posts(find_post_files(source), None), plan)
-        options.echo_all(estimate_from_store(jobs, teacher.store, settings, repeated).lines(price))
+        teacher.print_estimate(summary_jobs(all_posts(find_post_files(source)), plan), settings, asking)
         return
-    result = run(source, out, teacher.store, plan, concurrency=teacher.concurrency, again=repeated, price=price)
-    options.end_when_stopped(result.progress)
+    result = run(source, out, teacher.store, plan, asking)
+    options.end_when_stopped(asking)
     counts = {f"{grain}, {outcome}": count for (grain, outcome), count in sorted(result.outcomes.items())}
-    typer.echo(f"over budget: {json.dumps(counts)[1:-1] or 'none'}")
+    options.echo(f"over budget: {json.dumps(counts)[1:-1] or 'none'}")
     if result.problems:
-        typer.echo(f"{result.problems:,} explanations stay too long: see {result.marks}", err=True)
+        options.echo_all([f"{result.problems:,} explanations stay too long: see {result.marks}"])
         failed = sum(count for (_, outcome), count in result.outcomes.items() if outcome in ("failed", "missing"))
         raise typer.Exit(options.UNASKED if failed else options.UNUSABLE)
 
 
 def read_budgets(text: str) -> dict[str, int]:
-    """Grain to word pieces, from `128` or `noun=64,sentence=128`.
+    """Return grain to number of subword tokens, from `128` or `noun=64,sentence=128`.
 
     Raises:
         SettingError: A part is no number.

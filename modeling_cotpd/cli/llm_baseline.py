@@ -1,6 +1,5 @@
 """`cotpd llm-baseline`: the teacher itself as entity recognizer or relation extractor."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,7 @@ def llm_baseline(
 ) -> None:
     """Ask a language model for the entities or the relation of every row and score its answers.
 
-    These are the ChatGPT and GPT-4 rows of the paper's Table 1. Answers are read tolerantly; those that can not be
+    These are the ChatGPT and GPT-4 rows of the paper's Table 1. Answers are read tolerantly; those that cannot be
     read count as predicting nothing, and their number stands beside the scores. Exit codes as of `cotpd elicit`.
 
     Example:
@@ -34,12 +33,10 @@ def llm_baseline(
         cotpd llm-baseline data/twitter2017 --out runs/gpt-5-nano --model gpt-5-nano --shots 4
     """
     from modeling_cotpd.data.prepared import read_prepared
-    from modeling_cotpd.knowledge.baseline import Question, baseline_jobs, choose_examples
-    from modeling_cotpd.knowledge.baseline_run import run_baseline
-    from modeling_cotpd.knowledge.estimate import estimate_from_store
+    from modeling_cotpd.knowledge.baseline import Question, baseline_jobs, choose_examples, run_baseline
     from modeling_cotpd.knowledge.prompt import load_prompts
 
-    settings = teacher.settings(model)
+    settings, asking = teacher.settings(model), teacher.asking(model)
     splits, info = read_prepared(source)
     for name in (split, *(["train"] if shots else [])):
         if name not in splits:
@@ -54,21 +51,16 @@ def llm_baseline(
     prompt = load_prompts(teacher.prompts)["entities" if info.task == "mner" else "relation"]
     question = Question(info.task, settings, prompt, info.label_names, examples, structured)
     rows = splits[split].select(range(min(limit, len(splits[split])))) if limit else splits[split]
-    price, repeated = teacher.price(model), teacher.repeated()
-    guess = estimate_from_store(baseline_jobs(rows, question), teacher.store, settings, repeated)
-    options.echo_all(guess.lines(price))
+    teacher.print_estimate(baseline_jobs(rows, question), settings, asking)
     if teacher.dry_run:
         return
-    begin = time.monotonic()
-    result = run_baseline(
-        rows, question, teacher.store, out, concurrency=teacher.concurrency, again=repeated, price=price
-    )
-    options.end_when_stopped(result.progress)
-    options.echo_all([options.usage_line(result.progress, time.monotonic() - begin, price)])
+    result = run_baseline(rows, question, teacher.store, out, asking)
+    options.end_when_stopped(asking)
+    options.echo_all([options.usage_line(asking)])
     left_out = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items()) or "nothing"
-    typer.echo(f"could not be read: {result.unparsable} of {len(rows)} answers; left out of others: {left_out}")
+    options.echo(f"could not be read: {result.unparsable} of {len(rows)} answers; left out of others: {left_out}")
     if result.scores:
-        typer.echo(", ".join(f"{name} {result.scores[name]:.4f}" for name in ("f1", "precision", "recall")))
-    typer.echo(str(out / "results.json"))
+        options.echo(", ".join(f"{name} {result.scores[name]:.4f}" for name in ("f1", "precision", "recall")))
+    options.echo(str(out / "results.json"))
     if result.unasked:
         raise typer.Exit(options.UNASKED)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from modeling_cotpd.cli import teacher_options as options
 from modeling_cotpd.errors import SettingError
 
 
@@ -46,7 +47,7 @@ def retrieve(
         cotpd retrieve --data data/twitter2017 --images pictures --returns caption --out data/twitter2017-retri-img
     """
     from modeling_cotpd.data.prepared import read_prepared, write_prepared
-    from modeling_cotpd.knowledge.caption_store import write_lines
+    from modeling_cotpd.files import atomic_write, json_line, require_empty
     from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model, model_label
     from modeling_cotpd.knowledge.retrieval import (
         check_column,
@@ -63,8 +64,8 @@ def retrieve(
         raise SettingError("A corpus holds no pictures to compare.", fix="Give --corpus or --images.")
     if corpus is not None and returns:
         raise SettingError("A corpus hands over its passages.", place="--returns", fix="Leave --returns out.")
-    if out is not None and out.exists() and any(out.iterdir()):
-        raise SettingError("The output folder is not empty.", place=str(out), fix="Name a new folder.")
+    if out is not None:
+        require_empty(out)
     splits, info = read_prepared(data)
     if out is not None:
         check_column(splits, column, overwrite)
@@ -87,7 +88,7 @@ def retrieve(
         found = retrieve_texts(splits, passages, embedder, k=k, max_words=max_words, index=index, cache=cache)
         source = passages.source
         info.sources.update(passages.files)
-    say = (lambda line: None) if as_json else typer.echo
+    say = (lambda line: None) if as_json else options.echo
     summary: dict = {"splits": {}, "hits": [], "out": str(out) if out else None, "unusable_pictures": len(problems)}
     for name, retrieved in found.items():
         best = [hits[0][1] for hits in retrieved.hits if hits]
@@ -107,9 +108,8 @@ def retrieve(
     target = out or lines
     if problems and target is not None:
         report = target.with_name(f"{target.name}.report.jsonl")
-        write_lines(
-            report,
-            ({"image": name, "reason": item.reason, "detail": item.detail} for name, item in problems.items()),
-        )
-        typer.echo(f"{len(problems)} pictures could not be used. Listed in {report}", err=True)
+        with atomic_write(report) as file:
+            for name, item in problems.items():
+                file.write(json_line({"image": name, "reason": item.reason, "detail": item.detail}))
+        options.echo_all([f"{len(problems)} pictures could not be used. Listed in {report}"])
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Options that every command with a teacher has, and what they become."""
+"""Options of all commands that ask a language model, and what they become."""
 
 import functools
 import inspect
@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.text_safety import printable
 
 if TYPE_CHECKING:
-    from modeling_cotpd.knowledge.estimate import Price
-    from modeling_cotpd.knowledge.runner import Progress
-    from modeling_cotpd.knowledge.teacher import TeacherSettings
+    from modeling_cotpd.knowledge.conversation import Job
+    from modeling_cotpd.knowledge.endpoint import EndpointSettings
+    from modeling_cotpd.knowledge.runner import Asking
 
 UNASKED, UNUSABLE = 3, 4
-"""Exit codes: some requests have no answer (run again), or some answers are empty, refused or cut."""
+"""Exit codes: some requests have no answer (run again), or some answers cannot be used."""
+AGAIN = ("empty", "refused", "cut", "waiting")
+"""Statuses of stored answers that `--again` may name."""
 
 OPENAI_URL = "https://api.openai.com/v1"
 TEACHER, ASKING, COST = "Teacher", "Asking", "Cost"
@@ -27,7 +30,7 @@ Model = Annotated[str, typer.Option(help="The teacher's name at the endpoint.", 
 Store = Annotated[Path, typer.Option(help="The response store; made when missing.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first posts of every split or file.", min=1)]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing; write what the store has.")]
-KeepCut = Annotated[bool, typer.Option("--keep-cut", help="Take answers cut at the token limit.")]
+KeepCut = Annotated[bool, typer.Option("--keep-cut", help="Use answers cut at the token limit.")]
 Partial = Annotated[bool, typer.Option("--partial", help="Write the folder even when requests failed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
@@ -36,7 +39,7 @@ STORE = Path("answers.sqlite")
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """The options that name a teacher; their values are part of what an answer is stored under.
+    """The options that name a teacher; their values are part of the key of its answers.
 
     A command takes them as one parameter, `teacher: TeacherOptions`, and is decorated with `with_teacher_options`.
     """
@@ -51,7 +54,7 @@ class TeacherOptions:
     endpoint: Annotated[
         str,
         typer.Option(
-            help="Name to store answers under instead of the base URL, for teachers whose address changes.",
+            help="Name to store answers under instead of the base URL, for endpoints whose address changes.",
             rich_help_panel=TEACHER,
         ),
     ] = ""
@@ -68,26 +71,25 @@ class TeacherOptions:
         ),
     ] = ""
     again: Annotated[
-        str, typer.Option(help="Ask again what was empty, refused, cut or waiting (comma-separated).")
+        str, typer.Option(help=f"Ask again what is {', '.join(AGAIN[:-1])} or {AGAIN[-1]} (comma-separated).")
     ] = ""
 
-    def settings(self, model: str) -> "TeacherSettings":
-        """Whom to ask, and how.
+    def settings(self, model: str) -> "EndpointSettings":
+        """Return which model is asked, where and how.
 
         Raises:
             SettingError: `sampling` is no JSON object, or a setting is out of range.
         """
-        from modeling_cotpd.knowledge.teacher import TeacherSettings
+        from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
+        fix = """Write '{"top_p": 1}'"""
         try:
             more = json.loads(self.sampling or "{}")
         except json.JSONDecodeError as error:
-            raise SettingError(
-                f"This is no JSON: {error}.", place="--sampling", fix="""Write '{"top_p": 1}'"""
-            ) from None
+            raise SettingError(f"This is no JSON: {error}.", place="--sampling", fix=fix) from None
         if not isinstance(more, dict):
-            raise SettingError("This is no JSON object.", place="--sampling", fix="""Write '{"top_p": 1}'""")
-        return TeacherSettings(
+            raise SettingError("This is no JSON object.", place="--sampling", fix=fix)
+        return EndpointSettings(
             model=model,
             base_url=self.base_url,
             endpoint=self.endpoint,
@@ -96,16 +98,21 @@ class TeacherOptions:
         )
 
     def patience(self) -> dict[str, Any]:
-        """How requests are sent; a batch file sends none."""
+        """Return how requests are sent; a batch file sends none."""
         return {"api_key_variable": ""}
 
     def repeated(self) -> tuple[str, ...]:
-        """The statuses that `--again` names.
+        """Return the statuses that `--again` names.
 
         Raises:
             SettingError: One is not a status that can be asked again.
         """
-        return statuses(self.again)
+        names = words(self.again)
+        if unknown := [name for name in names if name not in AGAIN]:
+            raise SettingError(
+                f"{unknown[0]!r} cannot be asked again.", place="--again", fix=f"Use {', '.join(AGAIN)}."
+            )
+        return names
 
 
 @dataclass(frozen=True)
@@ -135,15 +142,23 @@ class AskingOptions(TeacherOptions):
     def patience(self) -> dict[str, Any]:
         return {"api_key_variable": self.key_variable, "timeout": self.timeout, "retries": self.retries}
 
-    def price(self, model: str) -> "Price | None":
-        """What the teacher's tokens cost, where it is known."""
+    def asking(self, model: str, offline: bool = False) -> "Asking":
+        """Return how a run asks."""
         from modeling_cotpd.knowledge.estimate import find_price
+        from modeling_cotpd.knowledge.runner import Asking
 
-        return find_price(model, self.price_in, self.price_out)
+        price = find_price(model, self.price_in, self.price_out)
+        return Asking(self.concurrency, self.repeated(), not offline, price, bar=True)
+
+    def print_estimate(self, jobs: "Iterable[Job]", settings: "EndpointSettings", asking: "Asking") -> None:
+        """Print what jobs would send and cost."""
+        from modeling_cotpd.knowledge.estimate import estimate
+
+        echo_all(estimate(jobs, self.store, settings, asking.again).lines(asking.price))
 
 
 def with_teacher_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace a command's parameter `teacher` by the options of its class, in the eyes of typer.
+    """Replace a command's parameter `teacher` by the options of its class, as typer sees them.
 
     Example:
         >>> @with_teacher_options
@@ -173,36 +188,25 @@ def with_teacher_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def statuses(again: str) -> tuple[str, ...]:
-    """The statuses named by `--again`.
-
-    Raises:
-        SettingError: One is not a status that can be asked again.
-    """
-    names = words(again)
-    known = ("empty", "refused", "cut", "waiting")
-    if unknown := [name for name in names if name not in known]:
-        raise SettingError(f"{unknown[0]!r} can not be asked again.", place="--again", fix=f"Use {', '.join(known)}.")
-    return names
-
-
 def words(text: str) -> tuple[str, ...]:
-    """The parts of a comma-separated option."""
+    """Return the parts of a comma-separated option."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def usage_line(progress: "Progress", seconds: float, price: "Price | None") -> str:
-    """One line about what a run asked and what it cost."""
+def usage_line(asking: "Asking") -> str:
+    """Return one line about what a run asked and what it cost."""
+    progress, price = asking.progress, asking.price
     asked = ", ".join(f"{count:,} {status}" for status, count in sorted(progress.asked.items())) or "nothing"
     cost = f", ${price.cost(progress.prompt_tokens, progress.completion_tokens):,.2f}" if price else ""
     return (
         f"asked now: {asked}; answered before: {progress.stored:,}; "
-        f"{progress.prompt_tokens:,} + {progress.completion_tokens:,} tokens{cost}, {seconds:,.0f} s"
+        f"{progress.prompt_tokens:,} + {progress.completion_tokens:,} tokens{cost}, {progress.seconds:,.0f} s"
     )
 
 
-def usage(progress: "Progress", seconds: float, price: "Price | None") -> dict[str, Any]:
-    """The same for scripts, with dollars where the price is known."""
+def usage(asking: "Asking") -> dict[str, Any]:
+    """Return the same for scripts, with dollars where the price is known."""
+    progress, price = asking.progress, asking.price
     tokens = (progress.prompt_tokens, progress.completion_tokens)
     return {
         "asked": dict(sorted(progress.asked.items())),
@@ -210,17 +214,22 @@ def usage(progress: "Progress", seconds: float, price: "Price | None") -> dict[s
         "prompt_tokens": tokens[0],
         "completion_tokens": tokens[1],
         "dollars": price.cost(*tokens) if price else None,
-        "seconds": round(seconds, 1),
+        "seconds": round(progress.seconds, 1),
     }
 
 
-def end_when_stopped(progress: "Progress") -> None:
-    """End the command as Ctrl-C does, when the run was asked to stop before its end."""
-    if progress.stopped:
+def end_when_stopped(asking: "Asking") -> None:
+    """End the command as Ctrl-C does, when the run was interrupted."""
+    if asking.progress.stopped:
         raise KeyboardInterrupt
+
+
+def echo(line: str, err: bool = False) -> None:
+    """Print a line; control characters that a file or an endpoint put into it are shown escaped."""
+    typer.echo(printable(line), err=err)
 
 
 def echo_all(lines: Iterable[str]) -> None:
     """Print lines to the standard error, where summaries go."""
     for line in lines:
-        typer.echo(line, err=True)
+        echo(line, err=True)

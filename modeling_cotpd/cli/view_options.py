@@ -90,10 +90,17 @@ class ViewOptions:
             raise SettingError("The captioner's endpoint needs a model.", place="--captioner", fix="Name it.")
         caption: Any = None
         if self.captioner_url:
-            from modeling_cotpd.knowledge.caption_endpoint import EndpointCaptioner
+            from functools import partial
 
-            asker = EndpointCaptioner(self.captioner, self.captioner_url, key_variable=self.key_variable)
-            caption = asker.caption
+            from modeling_cotpd.knowledge.captions import caption_image
+            from modeling_cotpd.knowledge.endpoint import EndpointSettings
+            from modeling_cotpd.knowledge.prompt import load_prompts
+
+            sampling = {"max_tokens": 100}
+            settings = EndpointSettings(
+                self.captioner, self.captioner_url, sampling=sampling, api_key_variable=self.key_variable
+            )
+            caption = partial(caption_image, settings=settings, prompt=load_prompts()["caption"], store=self.store)
         elif self.captioner:
             import torch
 
@@ -102,10 +109,10 @@ class ViewOptions:
             caption = one_by_one(TransformersCaptioner(self.captioner, device=torch.device(device)))
         plan = None
         if self.teacher:
-            from modeling_cotpd.knowledge.explanation import Plan
+            from modeling_cotpd.knowledge.endpoint import EndpointSettings
+            from modeling_cotpd.knowledge.explanation import ElicitationPlan
             from modeling_cotpd.knowledge.prompt import load_prompts
-            from modeling_cotpd.knowledge.teacher import TeacherSettings
 
-            settings = TeacherSettings(self.teacher, self.teacher_url, api_key_variable=self.key_variable)
-            plan = Plan(settings, load_prompts())
+            settings = EndpointSettings(self.teacher, self.teacher_url, api_key_variable=self.key_variable)
+            plan = ElicitationPlan(settings, load_prompts())
         return KnowledgeSource(caption, plan, self.store)

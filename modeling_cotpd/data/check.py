@@ -11,7 +11,7 @@ from modeling_cotpd.data.bio import entities, orphans
 from modeling_cotpd.data.duplicates import Pair, find_pairs
 from modeling_cotpd.data.glosses import find_glosses
 from modeling_cotpd.data.prepared import read_prepared
-from modeling_cotpd.data.refusals import find_refusal
+from modeling_cotpd.data.refusals import refusal_kind
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, gold_hash
 from modeling_cotpd.data.sources import KNOWN_COPIES
 from modeling_cotpd.errors import SettingError
@@ -169,7 +169,7 @@ def find_refusals(split: Dataset) -> dict[str, dict]:
     for column in KNOWLEDGE_COLUMNS:
         ids = defaultdict(list)
         for name, text in zip(split["id"], split[column], strict=True):
-            if kind := find_refusal(text):
+            if kind := refusal_kind(text):
                 ids[kind].append(name)
         if ids:
             found[column] = {kind: {"rows": len(names), "examples": names[:EXAMPLES]} for kind, names in ids.items()}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import atomic_write
 from modeling_cotpd.inference.conll_export import conll_post
 from modeling_cotpd.inference.displacy_export import displacy_post
 from modeling_cotpd.inference.rdf_export import BASE, RdfWriter
-from modeling_cotpd.knowledge.files import writing
 
 FORMATS = {".conll": "conll", ".json": "displacy", ".nt": "ntriples"}
 """File name suffixes and the format that each means: CoNLL, a JSON array for displaCy, N-Triples."""
@@ -45,7 +45,7 @@ def export(predictions: str | os.PathLike, out: str | os.PathLike, base: str = B
     out, form = Path(out), export_format(out)
     rdf = RdfWriter(base)
     count = 0
-    with writing(out) as file:
+    with atomic_write(out) as file:
         if form == "displacy":
             file.write("[")
         for row in _rows(Path(predictions)):

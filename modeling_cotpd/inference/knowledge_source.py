@@ -1,51 +1,48 @@
-"""Where the knowledge of a single post comes from when a user gives a picture or nothing: captioner and teacher."""
+"""Where the knowledge of a single post comes from when a user gives a picture or nothing: captioner and model."""
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
-from modeling_cotpd.knowledge.answer import ANSWERED, CUT, SKIPPED
-from modeling_cotpd.knowledge.explanation import GRAINS, Plan, explain
+from modeling_cotpd.knowledge.explanation import GRAINS, ElicitationPlan, elicit_posts
 from modeling_cotpd.knowledge.images import ImageProblem, load_image, require_pillow
-from modeling_cotpd.knowledge.job import Job, walk
-from modeling_cotpd.knowledge.post import Post as TeacherPost
-from modeling_cotpd.knowledge.runner import run_jobs
-from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.knowledge.post import Post
+from modeling_cotpd.knowledge.runner import Asking
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
 class KnowledgeSource:
-    """A captioner, a teacher, both or neither, asked about one post at a time.
+    """A captioner, a language model, both or neither, asked about one post at a time.
 
     Args:
-        captioner (`Callable`, *optional*): Takes an RGB picture, gives its caption or an `ImageProblem`:
-            `EndpointCaptioner(...).caption`, or a local model as `one_by_one` wraps it.
-        plan (`Plan`, *optional*): Whom to ask for explanations, and with which prompts.
+        captioner (`Callable`, *optional*): Takes an RGB picture, returns its caption or an `ImageProblem`:
+            `caption_image` with its other arguments bound, or a local model as `one_by_one` wraps it.
+        plan (`ElicitationPlan`, *optional*): Which model explains posts, and with which prompts.
         store (`str` or `os.PathLike`, *optional*, defaults to `"answers.sqlite"`): Where the teacher's answers are
             kept; an answer that is there is not asked for again.
 
     Raises:
-        SettingError: The plan shows pictures to the teacher; here it reads captions.
+        SettingError: The plan shows pictures to the model; here it reads captions.
 
     Example:
 
     ```python
-    >>> from modeling_cotpd.knowledge.caption_endpoint import EndpointCaptioner
-    >>> asker = EndpointCaptioner("Qwen/Qwen2.5-VL-3B-Instruct", "http://127.0.0.1:8000/v1")  # doctest: +SKIP
-    >>> source = KnowledgeSource(captioner=asker.caption)  # doctest: +SKIP
+    >>> from functools import partial
+    >>> from modeling_cotpd.knowledge.captions import caption_image
+    >>> settings = EndpointSettings("Qwen/Qwen2.5-VL-3B-Instruct", "http://127.0.0.1:8000/v1")  # doctest: +SKIP
+    >>> ask = partial(caption_image, settings=settings, prompt=load_prompts()["caption"], store="answers.sqlite")  # doctest: +SKIP
+    >>> source = KnowledgeSource(captioner=ask)  # doctest: +SKIP
     ```
     """
 
     def __init__(
         self,
         captioner: Callable[["Image.Image"], str | ImageProblem] | None = None,
-        plan: Plan | None = None,
+        plan: ElicitationPlan | None = None,
         store: str | os.PathLike = "answers.sqlite",
     ):
         if plan is not None and plan.image_folder is not None:
@@ -57,7 +54,7 @@ class KnowledgeSource:
 
         Raises:
             SettingError: No captioner is configured.
-            KnowledgeError: The picture can not be read, or has no caption; the message says why.
+            KnowledgeError: The picture cannot be read, or has no caption; the message says why.
         """
         if self.captioner is None:
             raise SettingError(
@@ -87,21 +84,14 @@ class KnowledgeSource:
         """
         if self.plan is None:
             raise SettingError("There is no teacher to ask.", fix="Give knowledge=..., or configure a teacher.")
-        # A thread of its own: in a notebook or a web server this one may have a running event loop
-        with ThreadPoolExecutor(1) as thread:
-            answers = thread.submit(self._ask, TeacherPost("post", text, caption), self.plan).result()
-        known, problems = {}, []
-        for grain, answer in answers.items():
-            if answer.status in (ANSWERED, CUT):
-                known[f"cot_{grain}"] = answer.text.strip()
-            elif answer.status != SKIPPED:
-                problems.append(f"The teacher gave no {grain} explanation ({answer.status}): {answer.reason}.")
+        post = Post("post", text, caption)
+        (explanation,) = elicit_posts([post], self.plan, self.store, Asking(concurrency=1))
+        known = {column: text for column, text in explanation.columns(keep_cut=True).items() if text}
+        problems = [
+            f"The teacher gave no {grain} explanation ({answer.status}): {answer.reason}."
+            for grain, answer in explanation.problems(keep_cut=True).items()
+        ]
         return known, problems
-
-    def _ask(self, post: TeacherPost, plan: Plan) -> dict:
-        with ResponseStore(self.store) as store:
-            run_jobs([Job(post.id, partial(explain, post, plan))], plan.settings, store, concurrency=1)
-            return walk(explain(post, plan), lambda request: store.get(request.key))
 
 
 def one_by_one(captioner) -> Callable[["Image.Image"], str | ImageProblem]:

@@ -1,44 +1,67 @@
-"""What a teacher's answer can be, and how a real one is told from a refusal, an empty or a cut one."""
+"""What an endpoint returns for a request: an answer, or a reason why there is none."""
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from modeling_cotpd.data.refusals import is_refusal
+from modeling_cotpd.text_safety import storable
 
 ANSWERED, EMPTY, REFUSED, CUT = "answered", "empty", "refused", "cut"
-FAILED, WAITING, MISSING, SKIPPED = "failed", "waiting", "missing", "skipped"
+FAILED, WAITING, MISSING, SKIPPED, UNPARSABLE = "failed", "waiting", "missing", "skipped", "unparsable"
 
 FINAL = (ANSWERED, EMPTY, REFUSED, CUT)
-"""Paid for and stored; asking again at temperature 0 would give the same, so nothing asks again unless told to."""
+"""Stored and not asked again: at temperature 0 the endpoint would return the same. `--again` names exceptions."""
 
-# Only the opening counts, and only in words about the speaker: "I'm sorry to hear ..." within a post's explanation
-# and "The image does not show ..." are answers. Typographic apostrophes occur in real refusals.
-_DO = "assist|help|provide|fulfil|comply|answer|identify|do that|discuss|engage|process|view|see|analy[sz]e|complete"
-_REFUSAL = re.compile(
-    r"(i['’]?m (very |really )?sorry,? (but|i can)|sorry,? (but )?i (can|am|['’]m)"
-    r"|i apologi[sz]e,? but|unfortunately,? i can"
-    rf"|i (can['’]?t|cannot|can not|won['’]t) ({_DO})"
-    rf"|i( am|['’]m) (unable|not able) to ({_DO})"
-    r"|as an ai( language)? model,? i (can|am|do))",
-    re.IGNORECASE,
+MOST_CHARACTERS = 20_000_000
+"""Longer response bodies are malformed."""
+_FINISHED = re.compile(
+    r"(?:finish_reason_)?(?:stop|stop_sequence|end|end_turn|eos|eos_token|complete|completed|finished|done)?"
 )
+# How endpoints name the end of an answer that is not finished: https://platform.openai.com, Gemini, Anthropic, vLLM,
+# llama.cpp, DeepSeek, Mistral, Zhipu and gateways each have words of their own.
+_FAILURE = re.compile(
+    r"error|abort|cancel|interrupt|time_?out|network|fail|insufficient|overload|preempt|disconnect|killed|pause"
+    r"|incomplete|malformed|other|unspecified|unknown|language"
+)
+_LIMIT = re.compile(r"length|max|limit|token|truncat|window")
+_FILTER = re.compile(r"filter|safety|block|prohibit|policy|recitation|refus|sensitive|guardrail|spii|moderat|violat")
+
+_TAG = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
+_THOUGHT_PAIRS = re.compile(
+    rf"<({_TAG})\b[^>]*>.*?</\1\s*>|\[think\].*?\[/think\]|◁think▷.*?◁/think▷", re.IGNORECASE | re.DOTALL
+)
+_THOUGHT_END = re.compile(
+    rf"^.*(?:</{_TAG}\s*>|\[/think\]|◁/think▷|<\|channel\|>\s*final\s*<\|message\|>)", re.IGNORECASE | re.DOTALL
+)
+_THOUGHT_BEGIN = re.compile(
+    rf"(?:<{_TAG}\b[^>]*(?:>|$)|\[think\]|◁think▷|<\|channel\|>\s*(?:analysis|commentary)\b).*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_HALF_TAG = re.compile(
+    r"^\s*<(?:t|th|thi|thin|think|thinki|thinkin|thinking|r|re|rea|reas|reaso|reason)?$", re.IGNORECASE
+)
+_CONTROL_TOKEN = re.compile(r"<\|(?:end|return|start|message|im_end|eot_id|endoftext)\|>")
+_MARKS = ("<", "[", "◁")
 
 
 class MalformedAnswer(ValueError):
-    """A response that came with status 200 and is not a chat completion."""
+    """A response with status 200 that is not a finished chat completion; it is requested again."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one request.
+    """The result of one request.
 
     Args:
-        status (`str`): `answered`, or `empty` (no text), `refused`, `cut` (stopped at the token limit), `failed` (no
-            answer was to be had), `waiting` (written to a batch file), `missing` (never asked) or `skipped` (there is
-            nothing to ask).
-        text (`str`): The answer as the teacher gave it, unchanged.
+        status (`str`): `answered`, or `empty` (no text), `refused` (by the model, or by the endpoint because of the
+            post), `cut` (stopped at the token limit), `failed` (no answer after all attempts), `waiting` (written to
+            a batch file), `missing` (never asked), `skipped` (there is nothing to ask) or `unparsable` (no list where
+            one was asked for).
+        text (`str`): The answer without the model's thoughts.
         reason (`str`): Why it is not `answered`.
-        finish_reason (`str`): What the endpoint called the end of the answer.
-        prompt_tokens (`int`), completion_tokens (`int`): Usage as the endpoint counted it; 0 when it did not say.
+        finish_reason (`str`): What the endpoint calls the end of the answer.
+        prompt_tokens (`int`), completion_tokens (`int`): Usage as the endpoint counts it; 0 when it does not say.
         response (`str`): The response's body.
         attempts (`int`): How many times it was asked.
     """
@@ -52,48 +75,108 @@ class Answer:
     response: str = ""
     attempts: int = 0
 
-    @property
-    def answered(self) -> bool:
-        """Whether this is a real answer."""
-        return self.status == ANSWERED
+    def usable_text(self, keep_cut: bool = False) -> str:
+        """The text without surrounding white space; empty when it is not to be used.
+
+        Args:
+            keep_cut (`bool`, *optional*, defaults to `False`): Use answers that stopped at the token limit.
+        """
+        return self.text.strip() if self.status == ANSWERED or (keep_cut and self.status == CUT) else ""
+
+    def reread(self) -> "Answer":
+        """The answer by today's rules about thoughts and empty texts, for answers stored by earlier versions."""
+        text = visible_text(self.text)
+        if self.status in (ANSWERED, CUT) and not text.strip():
+            return replace(self, status=EMPTY, text=text, reason=self.reason or "no text beside the model's thoughts")
+        return self if text == self.text else replace(self, text=text)
 
 
-def is_refusal(text: str) -> bool:
-    """Whether a text opens like a model that declines to answer.
+def visible_text(text: str) -> str:
+    """Return an answer without the model's thoughts, whether their tags are paired, unopened or unclosed.
 
     Example:
-        >>> is_refusal("I'm sorry, but I can't identify people."), is_refusal("Sorry is a song by Halsey.")
-        (True, False)
+        >>> visible_text("<think>A keeper?</think>Quill keeps goal."), visible_text("<think>A keep")
+        ('Quill keeps goal.', '')
     """
-    return _REFUSAL.match(text.lstrip()) is not None
+    if not any(mark in text for mark in _MARKS):
+        return text
+    visible = _THOUGHT_PAIRS.sub("", text)
+    visible = _THOUGHT_END.sub("", visible)
+    visible = _THOUGHT_BEGIN.sub("", visible)
+    visible = "" if _HALF_TAG.match(visible) else visible
+    return text if visible == text else _CONTROL_TOKEN.sub("", visible).strip()
 
 
 def read_answer(body: str, attempts: int = 1) -> Answer:
     """Read the body of a chat completion.
 
+    Args:
+        body (`str`): The response's body.
+        attempts (`int`, *optional*, defaults to 1): How many times it was asked.
+
     Raises:
-        MalformedAnswer: The body is not JSON or not a chat completion; the message says which and how it begins.
+        MalformedAnswer: The body is not JSON, not a chat completion, or the endpoint did not finish it.
     """
+    body = storable(body)
+    if len(body) > MOST_CHARACTERS:
+        raise MalformedAnswer(f"the body has {len(body):,} characters")
     try:
         completion = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise MalformedAnswer(f"the body is not JSON ({error}): {body[:80]!r}") from None
     try:
         choice = completion["choices"][0]
-        message, finish_reason = choice["message"], choice.get("finish_reason") or ""
-        text, refusal = message.get("content") or "", message.get("refusal") or ""
-        usage = completion.get("usage") or {}
-        tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        message, usage = choice["message"], completion.get("usage")
+        refusal, end = _text_of(message.get("refusal")), choice.get("finish_reason")
+        text = visible_text(storable(_text_of(message.get("content"))))
+        fault = choice.get("error") or completion.get("error")
+    except (KeyError, IndexError, TypeError, AttributeError):
         raise MalformedAnswer(f"the body is not a chat completion: {body[:80]!r}") from None
-    if not isinstance(text, str):
-        raise MalformedAnswer(f"the answer's content is not a text: {body[:80]!r}")
-    if refusal or finish_reason == "content_filter" or is_refusal(text):
-        status, reason = REFUSED, refusal or (f"finish reason {finish_reason}" if not is_refusal(text) else text[:200])
-    elif finish_reason == "length":
-        status, reason = CUT, f"stopped at the token limit after {tokens[1]} tokens"
+    finish_reason = storable(end if isinstance(end, str) else "" if end is None else str(end))[:100]
+    tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    ended = finish_reason.casefold().strip().replace(" ", "_").replace("-", "_")
+    finished = _FINISHED.fullmatch(ended) is not None
+    if (_FAILURE.search(ended) and not finished) or (fault and not text):
+        raise MalformedAnswer(f"the endpoint ended the answer with {finish_reason or 'an error'!r}: {body[:200]!r}")
+    if refusal or (not finished and _FILTER.search(ended)):
+        status, reason = REFUSED, storable(refusal)[:200] or f"finish reason {finish_reason}"
     elif not text.strip():
-        status, reason = EMPTY, f"no text, finish reason {finish_reason or 'not given'}"
+        status, reason = EMPTY, f"no text after {tokens[1]:,} tokens, finish reason {finish_reason or 'not given'}"
+    elif is_refusal(text):
+        status, reason = REFUSED, text[:200]
+    elif not finished and _LIMIT.search(ended):
+        status, reason = CUT, f"stopped at the token limit after {tokens[1]:,} tokens"
     else:
         status, reason = ANSWERED, ""
-    return Answer(status, text, reason, finish_reason, *tokens, response=body, attempts=attempts)
+    return Answer(status, text, reason, finish_reason, tokens[0], tokens[1], body, attempts)
+
+
+def _text_of(content: object) -> str:
+    """A message's content: a text, or the text parts of a list of typed parts; parts that hold thoughts are skipped."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        raise TypeError(content)
+    texts = []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"):
+            value = part.get("text")
+            value = value.get("value") if isinstance(value, dict) else value
+            texts.append(value if isinstance(value, str) else "")
+        elif not isinstance(part, dict):
+            raise TypeError(part)
+    return "".join(texts)
+
+
+def _count(usage: object, name: str) -> int:
+    """A number of tokens; 0 for what is no sensible number, because a paid answer must not be lost over its bill."""
+    value = usage.get(name) if isinstance(usage, dict) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0

@@ -1,19 +1,27 @@
-"""LLM baselines: the teacher itself is asked for entities or the relation (the ChatGPT and GPT-4 rows of Table 1)."""
+"""LLM baselines: the model itself is asked for entities or the relation (the ChatGPT and GPT-4 rows of Table 1)."""
 
 import json
+import os
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+
+from datasets import Dataset
 
 from modeling_cotpd.data.bio import entities
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.job import Job, Talk
+from modeling_cotpd.files import atomic_write, json_line, write_json
+from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
+from modeling_cotpd.knowledge.conversation import Conversation, Job
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.prediction import NO_RELATION, Prediction, read_entities, read_relation
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.teacher import TeacherSettings
-
-NO_RELATION = "None"
+from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
+from modeling_cotpd.knowledge.store import ResponseStore
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Question:
 
     Args:
         task (`str`): `"mner"` or `"mre"`.
-        settings (`TeacherSettings`): Whom to ask.
+        settings (`EndpointSettings`): Which model is asked.
         prompt (`Prompt`): `entities` or `relation`.
         label_names (`list[str]`): Tag or relation names.
         examples (`tuple[dict, ...]`): Labelled rows shown before the question, each as a question and its answer.
@@ -31,7 +39,7 @@ class Question:
     """
 
     task: str
-    settings: TeacherSettings
+    settings: EndpointSettings
     prompt: Prompt
     label_names: list[str]
     examples: tuple[dict, ...] = ()
@@ -60,6 +68,12 @@ class Question:
         found = entities([self.label_names[tag] for tag in row["ner_tags"]], lenient=True)
         mentions = [{"text": " ".join(row["tokens"][start:end]), "type": kind} for kind, start, end in found]
         return json.dumps({"entities": mentions}, ensure_ascii=False)
+
+    def read(self, answer: Answer, row: dict) -> Prediction:
+        """Return what an answer says about a row."""
+        if self.task == "mre":
+            return read_relation(answer, self.kinds)
+        return read_entities(answer, row["tokens"], self.kinds)
 
     def schema(self) -> dict:
         """JSON schema of the answer, as `response_format` takes it."""
@@ -97,14 +111,14 @@ def _object(properties: dict) -> dict:
     }
 
 
-def baseline_jobs(rows: Sequence[dict], question: Question) -> Iterator[Job]:
-    """One job per row; its result is the `Answer`."""
+def baseline_jobs(rows: Sequence[dict] | Dataset, question: Question) -> Iterator[Job]:
+    """Yield one job per row; its result is the row and the `Answer`."""
     for row in rows:
         yield Job(row["id"], partial(_ask, row, question))
 
 
-def _ask(row: dict, question: Question) -> Talk:
-    return (yield question.request(row))
+def _ask(row: dict, question: Question) -> Conversation:
+    return row, (yield question.request(row))
 
 
 def choose_examples(
@@ -139,3 +153,98 @@ def choose_examples(
     chosen += [row for row in labelled if row not in chosen][: shots - len(chosen)]
     draw.shuffle(chosen)
     return tuple(chosen)
+
+
+@dataclass
+class BaselineResult:
+    """The result of a run.
+
+    Args:
+        progress (`Progress`): What was asked in this run.
+        statuses (`Counter`): Answers by status, earlier runs included.
+        unparsable (`int`): Answers that could not be read; they count as predicting nothing.
+        left_out (`Counter`): Parts of answers that were left out, by reason.
+        scores (`dict`): From the project's metrics, over the labelled rows.
+    """
+
+    progress: Progress
+    statuses: Counter = field(default_factory=Counter)
+    unparsable: int = 0
+    left_out: Counter = field(default_factory=Counter)
+    scores: dict = field(default_factory=dict)
+
+    @property
+    def unasked(self) -> int:
+        """Rows whose request failed, waits in a batch or was never sent."""
+        return self.statuses[FAILED] + self.statuses[WAITING] + self.statuses[MISSING]
+
+
+def run_baseline(
+    rows: Dataset,
+    question: Question,
+    store: str | os.PathLike,
+    out: str | os.PathLike,
+    asking: Asking | None = None,
+) -> BaselineResult:
+    """Ask about every row and score the answers.
+
+    Writes `predictions.jsonl` (id, prediction, gold, the answer's status, whether it could be read, the answer) and
+    `results.json` into `out`.
+
+    Args:
+        rows (`Dataset`): A split.
+        question (`Question`): What is asked.
+        store (`str` or `os.PathLike`): The response store's file.
+        out (`str` or `os.PathLike`): The folder for the two files.
+        asking (`Asking`, *optional*): How to ask.
+    """
+    asking, out = asking or Asking(), Path(out)
+    result = BaselineResult(asking.progress)
+    predictions, references = [], []
+    with ResponseStore(store) as opened, atomic_write(out / "predictions.jsonl") as lines:
+        jobs = baseline_jobs(rows, question)
+        for id, (row, answer) in run_jobs(jobs, question.settings, opened, asking, total=len(rows), unit="rows"):
+            prediction = question.read(answer, row)
+            result.statuses[answer.status] += 1
+            result.unparsable += not prediction.parsed and answer.status not in (FAILED, WAITING, MISSING)
+            result.left_out.update(prediction.problems)
+            gold = _gold(row, question)
+            if gold is not None:
+                predictions.append(prediction.label)
+                references.append(gold)
+            line = {"id": id, "prediction": prediction.label, "gold": gold, "status": answer.status}
+            lines.write(json_line({**line, "parsed": prediction.parsed, "answer": answer.text or answer.reason}))
+    if references:
+        result.scores = _score(question.task, predictions, references)
+    summary = {
+        "model": question.settings.model,
+        "endpoint": question.settings.endpoint,
+        "sampling": question.settings.sampling,
+        "prompt": question.prompt.tag,
+        "shots": len(question.examples),
+        "structured": question.structured,
+        "rows": len(rows),
+        "statuses": dict(result.statuses),
+        "unparsable": result.unparsable,
+        "left_out": dict(result.left_out),
+        "scores": result.scores,
+    }
+    write_json(out / "results.json", summary)
+    return result
+
+
+def _gold(row: dict, question: Question) -> list[str] | str | None:
+    if question.task == "mre":
+        return None if row["relation"] is None else question.label_names[row["relation"]]
+    return None if row["ner_tags"] is None else [question.label_names[tag] for tag in row["ner_tags"]]
+
+
+def _score(task: str, predictions: list, references: list) -> dict:
+    # Imported here, since seqeval and evaluate take a second and only this function needs them.
+    if task == "mre":
+        from modeling_cotpd.metrics.relation_score.relation_score import relation_scores
+
+        return relation_scores(predictions, references)
+    from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
+
+    return entity_scores(predictions, references)

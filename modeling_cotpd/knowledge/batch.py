@@ -8,11 +8,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modeling_cotpd.errors import KnowledgeError
-from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer, MalformedAnswer, read_answer
-from modeling_cotpd.knowledge.files import writing
-from modeling_cotpd.knowledge.job import Job, results
+from modeling_cotpd.files import atomic_write
+from modeling_cotpd.knowledge.answer import (
+    ANSWERED,
+    CUT,
+    FAILED,
+    MISSING,
+    WAITING,
+    Answer,
+    MalformedAnswer,
+    read_answer,
+)
+from modeling_cotpd.knowledge.conversation import Job, replay_all
+from modeling_cotpd.knowledge.endpoint import status_of_rejection
 from modeling_cotpd.knowledge.request import Request
 from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.text_safety import storable
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
@@ -23,14 +34,14 @@ URL = "/v1/chat/completions"
 class BatchWriter:
     """Writes the requests that can be asked now, and marks them in the store as waiting.
 
-    A file takes its place and its requests are marked in one step. Killed before, nothing is marked; run again, the
-    same files come out under the same names, which are made of their first request's key.
+    A file is renamed to its place and its requests are marked in one step. Killed before, nothing is marked; run
+    again, the same files come out under the same names, which are made of their first request's key.
 
     Args:
         store (`ResponseStore`): Answers so far.
         out: The folder for the files.
-        again (`Iterable[str]`): Statuses of stored answers to ask again, beside `failed`; `waiting` gives up on files
-            that were written before.
+        again (`Iterable[str]`): Statuses of stored answers to ask again, beside `failed`; the new answer replaces
+            the stored one when it is read. `waiting` gives up on files that were written before.
         most_requests (`int`), most_bytes (`int`): Limits of one file.
     """
 
@@ -59,15 +70,19 @@ class BatchWriter:
         Raises:
             KnowledgeError: A single request is larger than a file may be.
         """
-        for _ in results(jobs, self._answer_to):
+        for _ in replay_all(jobs, self._answer_to):
             pass
         self._finish_file()
 
     def _answer_to(self, request: Request) -> Answer:
         if request.key in self._requests:
             return Answer(WAITING, reason="written to a batch file")
-        answer = self.store.get(request.key)
-        if answer.status not in self.to_ask or self._is_written(answer):
+        answer, waiting = self.store.get(request.key), self.store.batch_of(request.key)
+        # When waiting requests are written again, those of an earlier file of this run are not.
+        written = waiting is not None and (WAITING not in self.to_ask or waiting.endswith(self._run))
+        if written:
+            answer = Answer(WAITING, reason=f"in the batch file {waiting}")
+        if written or answer.status not in self.to_ask:
             self.counts[answer.status] += 1
             return answer
         body = request.body_to_send()
@@ -85,19 +100,14 @@ class BatchWriter:
         self._bytes += len(line)
         return Answer(WAITING, reason="written to a batch file")
 
-    def _is_written(self, answer: Answer) -> bool:
-        # When asked to repeat what waits, a request of an earlier file of this run looks like one to write.
-        return answer.status == WAITING and answer.reason.endswith(self._run)
-
     def _finish_file(self) -> None:
         if not self._requests:
             return
         path = self.out / f"requests-{next(iter(self._requests))[:16]}.jsonl"
-        reason = f"in the batch file {path.name}, run {self._run}"
         with self.store.transaction():
             for request in self._requests.values():
-                self.store.save(request, Answer(WAITING, reason=reason))
-            with writing(path) as file:
+                self.store.put_in_batch(request, f"{path.name}, run {self._run}")
+            with atomic_write(path) as file:
                 file.writelines(self._lines)
         self.files.append(path)
         self.counts["written"] += len(self._requests)
@@ -108,7 +118,7 @@ def read_batch(paths: Iterable[str | os.PathLike], store: ResponseStore) -> tupl
     """Read output and error files of batches back into the store, in any order, as often as one likes.
 
     Args:
-        paths: Files as OpenAI's Batch API or vLLM's `run-batch` write them.
+        paths (`Iterable[str | os.PathLike]`): Files as OpenAI's Batch API or vLLM's `run-batch` write them.
         store (`ResponseStore`): The store that knows the requests.
 
     Returns:
@@ -135,20 +145,29 @@ def _read_line(line: bytes, place: str, store: ResponseStore, counts: Counter, p
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         problems.append(f"{place}: this is no line of a batch output ({type(problem).__name__}).")
         return
+    key = storable(key)
     request = store.request(key)
     if request is None:
-        problems.append(f"{place}: the store knows no request {str(key)[:16]!r}.")
+        problems.append(f"{place}: the store knows no request {key[:16]!r}.")
         return
     if error or not 200 <= (status or 0) < 300:
-        message = json.dumps(error or body, ensure_ascii=False)[:300]
-        answer = Answer(FAILED, reason=f"batch status {status}: {message}", attempts=1)
+        message = json.dumps(error or body, ensure_ascii=False)
+        kind = status_of_rejection(status or 0, message)
+        answer = Answer(kind or FAILED, reason=f"batch status {status}: {message[:300]}", attempts=1)
     else:
         try:
-            answer = read_answer(json.dumps(body, ensure_ascii=False))
-        except MalformedAnswer as problem:
+            answer = read_answer(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
+        except (MalformedAnswer, RecursionError) as problem:
             answer = Answer(FAILED, reason=f"malformed response: {problem}", attempts=1)
-    if store.get(request.key).status not in (WAITING, FAILED, MISSING):
+    # The answer to what was asked again replaces the stored one; so does a better one, of a file read before it.
+    stored, again = store.get(key), store.batch_of(key) is not None
+    store.end_batch(key)
+    if not again and _rank(answer) <= _rank(stored) and stored.status not in (WAITING, FAILED, MISSING):
         counts["known"] += 1
         return
     store.save(request, answer)
     counts[answer.status] += 1
+
+
+def _rank(answer: Answer) -> int:
+    return {ANSWERED: 2, CUT: 1}.get(answer.status, 0)

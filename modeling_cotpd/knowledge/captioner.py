@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.images import ImageProblem
 
 if TYPE_CHECKING:
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "Salesforce/blip2-opt-2.7b"
 """The paper's captioner."""
 DEFAULT_CHAT_PROMPT = "Describe the image in one sentence."
-"""Ours: chat models need an instruction; the paper's BLIP-2 captions without one."""
+"""Chat models need an instruction; the paper's BLIP-2 captions without one."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def local_settings(model: str, revision: str | None, max_new_tokens: int) -> EndpointSettings:
+    """Return what the answers of a local model are stored under, in the form in which endpoints are named."""
+    sampling = {"temperature": None, "max_tokens": None, "revision": revision, "max_new_tokens": max_new_tokens}
+    return EndpointSettings(model, endpoint="local", sampling=sampling, api_key_variable="")
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -56,14 +63,14 @@ class TransformersCaptioner:
             SmolVLM, a vision-encoder-decoder, and so on.
         prompt (`str`, defaults to ""): What the model is asked. Without one, chat models get `DEFAULT_CHAT_PROMPT`,
             the others caption freely.
-        max_new_tokens (`int`, defaults to 40): Ours; twice the 20 of transformers, so that a sentence is not cut.
+        max_new_tokens (`int`, defaults to 40): Twice the 20 of transformers, so that a sentence is not cut.
         device (`torch.device`, defaults to the CPU): Where to run.
         dtype (`str`, defaults to `auto`): See `pick_dtype`.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
         trust_remote_code (`bool`, defaults to `False`): Run model code that comes with the weights.
 
     Raises:
-        KnowledgeError: The model can not be loaded.
+        KnowledgeError: The model cannot be loaded.
 
     Example:
         >>> captioner = TransformersCaptioner(device=torch.device("cuda"))  # doctest: +SKIP
@@ -103,7 +110,7 @@ class TransformersCaptioner:
             )
         except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
             raise KnowledgeError(
-                f"The captioning model can not be loaded: {str(error).strip().splitlines()[0]}",
+                f"The captioning model cannot be loaded: {str(error).strip().splitlines()[0]}",
                 place=model,
                 fix="Name an image-text-to-text or image-to-text model with safetensors weights.",
             ) from error

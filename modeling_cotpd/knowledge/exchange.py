@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from modeling_cotpd.errors import KnowledgeError
-from modeling_cotpd.knowledge.files import json_line, writing
+from modeling_cotpd.files import atomic_write, json_line
 from modeling_cotpd.knowledge.request import request_key
 from modeling_cotpd.knowledge.store import ROW_COLUMNS, ResponseStore
 
@@ -24,7 +24,7 @@ def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -
         Number of rows written.
     """
     count = 0
-    with writing(out) as file:
+    with atomic_write(out) as file:
         for row in store.rows(**equal):
             file.write(json_line({**row, "request": json.loads(row["request"])}))
             count += 1

@@ -1,156 +1,242 @@
-"""The grains of knowledge about a post: which requests they take, in dialogue or independently."""
+"""The explanation of a post by a language model: the three grains, in dialogue or independently.
 
-import hashlib
+From Python, a few lines ask about any posts, resumably:
+
+```python
+plan = ElicitationPlan(EndpointSettings("my-model", "http://127.0.0.1:8000/v1"), load_prompts())
+print(*estimate_posts(posts, plan, "answers.sqlite").lines(None), sep="\\n")  # sends nothing
+for explanation in elicit_posts(posts, plan, "answers.sqlite"):
+    print(explanation.post.id, explanation.columns())
+```
+"""
+
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.answer import FAILED, FINAL, SKIPPED, Answer
-from modeling_cotpd.knowledge.images import ImageProblem, resolve_image
-from modeling_cotpd.knowledge.job import Job, Talk
+from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, FINAL, REFUSED, SKIPPED, UNPARSABLE, Answer
+from modeling_cotpd.knowledge.conversation import Conversation, Job
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.estimate import Estimate, estimate
+from modeling_cotpd.knowledge.glosses import list_of, read_glosses
+from modeling_cotpd.knowledge.images import ImageProblem
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Picture, Request
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.request import Request, find_picture, with_picture
+from modeling_cotpd.knowledge.runner import Asking, run_jobs
+from modeling_cotpd.knowledge.store import ResponseStore
 
 GRAINS = ("noun", "sentence", "multimodality")
 MODES = ("dialogue", "independent")
-_MEDIA_TYPES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"GIF8", "image/gif"))
+TEXT, LIST = "text", "list"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ElicitationPlan:
     """What is asked about every post.
 
     The post opens the conversation as the first user message ("Text: ...", "Image: ...", then the question), and no
     system message is sent unless the user's prompts have one: the paper names none, several open models' chat
-    templates refuse it, and a user message is understood by all. In dialogue mode the later questions follow alone,
-    each after the teacher's own earlier answers; in independent mode every question brings the post along.
+    templates refuse it, and every model reads a user message. In dialogue mode the later questions follow alone, each
+    after the model's own earlier answers; in independent mode every question brings the post along.
 
     Args:
-        settings (`TeacherSettings`): Whom to ask.
+        settings (`EndpointSettings`): Which model is asked.
         prompts (`dict[str, Prompt]`): From `load_prompts`.
-        grains (`tuple[str, ...]`): Which grains, in the order in which they are asked.
-        mode (`str`): `"dialogue"` (the paper) or `"independent"`.
-        image_folder (`Path`, *optional*): Where pictures are, as `images.image_folder` gives it; when given, the
-            teacher sees the picture itself instead of its caption, as vision models can.
+        grains (`tuple[str, ...]`, *optional*): Which grains, in the order in which they are asked.
+        mode (`str`, *optional*, defaults to `"dialogue"`): `"dialogue"` (the paper) or `"independent"`.
+        image_folder (`Path`, *optional*): Where pictures are, as `images.image_folder` returns it; when given, the
+            model sees the picture itself instead of its caption, as vision models can.
+        nouns (`str`, *optional*, defaults to `"text"`): `"text"` asks for the noun grain in the paper's words,
+            `"list"` for a JSON list of mentions and glosses.
 
     Raises:
-        SettingError: A grain or the mode is unknown.
+        SettingError: A grain, the mode or the form of the nouns is unknown.
     """
 
-    settings: TeacherSettings
+    settings: EndpointSettings
     prompts: dict[str, Prompt]
     grains: tuple[str, ...] = GRAINS
     mode: str = "dialogue"
     image_folder: Path | None = None
+    nouns: str = TEXT
 
     def __post_init__(self):
         if self.mode not in MODES:
             raise SettingError(f"{self.mode!r} is not a mode.", place="mode", fix=f"Use {' or '.join(MODES)}.")
+        if self.nouns not in (TEXT, LIST):
+            raise SettingError(f"{self.nouns!r} is not a form of nouns.", place="nouns", fix=f"Use {TEXT} or {LIST}.")
         if unknown := [grain for grain in self.grains if grain not in GRAINS]:
             raise SettingError(f"{unknown[0]!r} is not a grain.", place="grains", fix=f"Use {', '.join(GRAINS)}.")
         if not self.grains or len(set(self.grains)) < len(self.grains):
             raise SettingError("Name every grain once, and at least one.", place="grains")
 
+    def prompt(self, grain: str) -> Prompt:
+        """Return the prompt of a grain."""
+        return self.prompts["noun_list" if grain == "noun" and self.nouns == LIST else grain]
+
     @property
     def tags(self) -> dict[str, str]:
         """Per grain, the tags of all prompts that its first request is made of."""
         frame = [self.prompts[name].tag for name in ("system", "post") if name in self.prompts]
-        return {grain: " ".join([*frame, self.prompts[grain].tag]) for grain in self.grains}
+        return {grain: " ".join([*frame, self.prompt(grain).tag]) for grain in self.grains}
+
+    @property
+    def shown(self) -> str:
+        """What the model sees of a picture: `"picture"` or `"caption"`."""
+        return "picture" if self.image_folder is not None else "caption"
 
     def provenance(self) -> dict:
-        """Teacher, mode and prompt versions, for `DatasetInfo.provenance`."""
-        return {
-            "teacher": self.settings.model,
-            "mode": self.mode,
-            "shown": "picture" if self.image_folder is not None else "caption",
-            "prompts": self.tags,
-        }
+        """Return model, mode and prompt versions, for `DatasetInfo.provenance`."""
+        return {"teacher": self.settings.model, "mode": self.mode, "shown": self.shown, "prompts": self.tags}
 
     def describe(self) -> str:
-        """One line about the teacher, the mode and the prompts, for `DatasetInfo.knowledge`."""
-        seen = "picture" if self.image_folder is not None else "caption"
-        prompts = ", ".join(self.prompts[grain].tag for grain in self.grains)
-        return f"{self.settings.model} at {self.settings.endpoint}, {self.mode} mode, {seen} shown, prompts {prompts}"
+        """Return one line about the model, the mode and the prompts, for `DatasetInfo.knowledge`."""
+        prompts = ", ".join(self.prompt(grain).tag for grain in self.grains)
+        return f"{self.settings.model} at {self.settings.endpoint}, {self.mode} mode, {self.shown} shown, prompts {prompts}"
 
 
-def explanation_jobs(posts: Iterable[Post], plan: Plan) -> Iterator[Job]:
-    """One job per post; its result is a `dict[str, Answer]`, grain to answer."""
+@dataclass(frozen=True)
+class Explanation:
+    """What a model says about a post.
+
+    Args:
+        post (`Post`): The post.
+        answers (`dict[str, Answer]`): An answer for each grain of the plan.
+        glosses (`list[dict[str, str]]`, *optional*): Mentions and glosses, when the nouns were asked for as a list.
+    """
+
+    post: Post
+    answers: dict[str, Answer] = field(default_factory=dict)
+    glosses: list[dict[str, str]] = field(default_factory=list)
+
+    def columns(self, keep_cut: bool = False) -> dict[str, str]:
+        """Return knowledge column to text; empty where there is no usable answer.
+
+        Args:
+            keep_cut (`bool`, *optional*, defaults to `False`): Use answers that stopped at the token limit.
+        """
+        return {f"cot_{grain}": answer.usable_text(keep_cut) for grain, answer in self.answers.items()}
+
+    def problems(self, keep_cut: bool = False) -> dict[str, Answer]:
+        """Return the answers that cannot be used, by grain; skipped grains are none."""
+        usable = (ANSWERED, SKIPPED, CUT) if keep_cut else (ANSWERED, SKIPPED)
+        return {grain: answer for grain, answer in self.answers.items() if answer.status not in usable}
+
+
+def elicit_posts(
+    posts: Iterable[Post], plan: ElicitationPlan, store: str | os.PathLike, asking: Asking | None = None
+) -> Iterator[Explanation]:
+    """Explain posts: ask for what the store lacks, and yield the explanations in the order of the posts.
+
+    Every answer is stored when it arrives, so the same call after an interruption asks only for the rest.
+
+    Args:
+        posts (`Iterable[Post]`): Any number of posts; each needs `id`, `text` and, when known, `caption`.
+        plan (`ElicitationPlan`): Which model is asked, and what.
+        store (`str` or `os.PathLike`): The response store's file; it is made when missing.
+        asking (`Asking`, *optional*): Concurrency, statuses to ask again, progress bar. `asking.progress` counts
+            requests and tokens; `Asking(ask=False)` yields what is stored and sends nothing.
+
+    Raises:
+        KnowledgeError: The endpoint declines everything, or the store cannot be used.
+
+    Example:
+        >>> posts = [Post("1", "Varro Quill signs until 2034", "a goalkeeper with a pen")]
+        >>> for explanation in elicit_posts(posts, plan, "answers.sqlite"):  # doctest: +SKIP
+        ...     print(explanation.columns()["cot_noun"])
+    """
+    with ResponseStore(store) as opened:
+        for _, explanation in run_jobs(elicitation_jobs(posts, plan), plan.settings, opened, asking):
+            yield explanation
+
+
+def estimate_posts(
+    posts: Iterable[Post], plan: ElicitationPlan, store: str | os.PathLike, again: Iterable[str] = ()
+) -> Estimate:
+    """Count the requests that `elicit_posts` would send, and estimate their tokens; nothing is sent.
+
+    Args:
+        posts (`Iterable[Post]`), plan (`ElicitationPlan`), store (`str` or `os.PathLike`): Those of `elicit_posts`.
+        again (`Iterable[str]`, *optional*): Statuses of stored answers that would be asked again.
+
+    Example:
+        >>> found = estimate_posts(posts, plan, "answers.sqlite")  # doctest: +SKIP
+        >>> find_price("gpt-5-nano").cost(found.prompt_tokens, found.completion_tokens)  # doctest: +SKIP
+        0.37
+    """
+    return estimate(elicitation_jobs(posts, plan), store, plan.settings, again)
+
+
+def elicitation_jobs(posts: Iterable[Post], plan: ElicitationPlan) -> Iterator[Job]:
+    """Yield one job per post; its result is an `Explanation`."""
     for post in posts:
         yield Job(post.id, partial(explain, post, plan))
 
 
-def explain(post: Post, plan: Plan) -> Talk:
-    """The conversation about one post; the result holds an `Answer` for each of the plan's grains.
+def explain(post: Post, plan: ElicitationPlan) -> Conversation:
+    """Ask about one post; the result is an `Explanation` with an `Answer` for each of the plan's grains.
 
-    The multimodality question is skipped for a post without caption (or picture, where pictures are shown): there is
-    no image to relate the text to. In dialogue mode a question whose predecessor was not answered at all is not
-    asked; after an empty, refused or cut answer the conversation goes on with what the teacher said.
+    The multimodality question is skipped for a post without caption (or picture, where pictures are shown), and a
+    post without text is skipped. In dialogue mode a question whose predecessor has no answer is not asked; after an
+    empty, refused or cut answer the conversation goes on with what the model said.
     """
+    result = Explanation(post)
+    answers = result.answers
+    if not post.text.strip():
+        return replace(result, answers=dict.fromkeys(plan.grains, Answer(SKIPPED, reason="the post has no text")))
     try:
         picture = find_picture(plan.image_folder, post.image) if plan.image_folder is not None and post.image else None
-    except (ImageProblem, OSError) as error:
-        return dict.fromkeys(plan.grains, Answer(FAILED, reason=f"the picture can not be read: {error}"))
-    caption = post.caption if plan.image_folder is None else ""
-    has_image = bool(caption) or picture is not None
-    fields = {"text": post.text, "caption": caption}
-    opening = plan.prompts["post"].fill(**fields)
-    system = [{"role": "system", "content": plan.prompts["system"].fill(**fields)}] if "system" in plan.prompts else []
-    result: dict[str, Answer] = {}
-    history: list[dict] = []
-    for grain in plan.grains:
-        prompt = plan.prompts[grain]
-        if grain == "multimodality" and not has_image:
-            result[grain] = Answer(SKIPPED, reason="the post has no caption or picture")
-            continue
-        question = prompt.fill(**fields)
-        # A prompt that shows the post itself, in whatever form, does not get it shown a second time.
-        if not history and "text" not in prompt.fields:
-            question = f"{opening}\n\n{question}"
-        turn = {"role": "user", "content": question if history else with_picture(question, picture)}
-        request = Request(
-            endpoint=plan.settings.endpoint,
-            purpose=grain,
-            prompt=plan.tags[grain],
-            body=plan.settings.body([*system, *history, turn]),
-            pictures=(picture,) if picture is not None else (),
+        caption = post.caption if plan.image_folder is None else ""
+        fields = {"text": post.text, "caption": caption}
+        opening = plan.prompts["post"].fill(**fields)
+        history: list[dict] = []
+        start = (
+            [{"role": "system", "content": plan.prompts["system"].fill(**fields)}] if "system" in plan.prompts else []
         )
-        answer = result[grain] = yield request
-        if plan.mode == "independent":
-            continue
-        if answer.status not in FINAL:
-            reason = f"the dialogue stops at {grain}, which is {answer.status}"
-            for later in plan.grains[len(result) :]:
-                result[later] = Answer(answer.status, reason=reason)
-            break
-        history += [turn, {"role": "assistant", "content": answer.text}]
+        for grain in plan.grains:
+            prompt = plan.prompt(grain)
+            if grain == "multimodality" and not (caption or picture):
+                answers[grain] = Answer(SKIPPED, reason="the post has no caption or picture")
+                continue
+            question = prompt.fill(**fields)
+            # A prompt that shows the post itself, in whatever form, does not get it shown a second time.
+            if not history and "text" not in prompt.fields:
+                question = f"{opening}\n\n{question}"
+            turn = {"role": "user", "content": question if history else with_picture(question, picture)}
+            answer = answers[grain] = yield Request(
+                endpoint=plan.settings.endpoint,
+                purpose=grain,
+                prompt=plan.tags[grain],
+                body=plan.settings.body([*start, *history, turn]),
+                pictures=(picture,) if picture is not None else (),
+            )
+            if grain == "noun" and plan.nouns == LIST:
+                answers[grain] = _parsed(answer, result.glosses)
+            if plan.mode == "independent":
+                continue
+            # What the endpoint refuses to read, it refuses in the next question too.
+            if answer.status not in FINAL or (answer.status == REFUSED and not answer.response and not answer.text):
+                reason = f"the dialogue stops at {grain}, which is {answer.status}"
+                for later in plan.grains[len(answers) :]:
+                    answers[later] = Answer(answer.status, reason=reason)
+                break
+            history += [turn, {"role": "assistant", "content": answer.text}]
+    except (ImageProblem, OSError) as error:
+        failed = Answer(FAILED, reason=f"the picture cannot be read: {error}")
+        return replace(result, answers=dict.fromkeys(plan.grains, failed))
     return result
 
 
-def with_picture(question: str, picture: Picture | None) -> str | list[dict]:
-    """A message's content: the question alone, or the picture and the question."""
-    if picture is None:
-        return question
-    return [
-        {"type": "image_url", "image_url": {"url": picture.reference}},
-        {"type": "text", "text": question},
-    ]
-
-
-def find_picture(folder: Path, name: str) -> Picture:
-    """The picture file `name` within `folder`.
-
-    Raises:
-        ImageProblem: It is missing, leads out of the folder, or is no JPEG, PNG, GIF or WebP picture.
-    """
-    path = resolve_image(folder, name)
-    content = path.read_bytes()
-    media_type = next((kind for start, kind in _MEDIA_TYPES if content.startswith(start)), "")
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        media_type = "image/webp"
-    if not media_type:
-        raise ImageProblem("corrupt", f"{name!r} is no JPEG, PNG, GIF or WebP picture")
-    return Picture(path, media_type, hashlib.sha256(content).hexdigest())
+def _parsed(answer: Answer, glosses: list[dict[str, str]]) -> Answer:
+    """A noun list as text; its glosses join `glosses`."""
+    if answer.status not in (ANSWERED, CUT):
+        return answer
+    found = read_glosses(answer.text)
+    if found is None:
+        return replace(answer, status=UNPARSABLE, reason=f"no JSON list of mentions: {answer.text[:200]}")
+    glosses += found
+    return replace(answer, text=list_of(found))

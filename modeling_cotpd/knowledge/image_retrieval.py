@@ -1,6 +1,5 @@
 """Texts of the training posts whose pictures look alike: image-to-image retrieval with CLIP."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoImageProcessor, CLIPModel
 
 from modeling_cotpd.errors import DataError, KnowledgeError
+from modeling_cotpd.files import sha256_of
 from modeling_cotpd.knowledge.embedding import (
     build_index,
     fingerprint,
@@ -22,7 +22,7 @@ from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, load_image
 from modeling_cotpd.knowledge.retrieval import Retrieved, collect, normalized, row_texts, train_passages
 
 DEFAULT_IMAGE_MODEL = "openai/clip-vit-base-patch32"
-"""Ours: the smallest CLIP; the paper names none."""
+"""The smallest CLIP; the paper names none."""
 
 
 class ImageEmbedder:
@@ -31,11 +31,11 @@ class ImageEmbedder:
     Args:
         model (`str`, defaults to the smallest CLIP): A folder or Hub name with safetensors weights.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
-        batch_size (`int`, defaults to 16): Pictures in one forward pass; ours.
+        batch_size (`int`, defaults to 16): Pictures in one forward pass.
         device (`str`, *optional*): A GPU if there is one, else the CPU.
 
     Raises:
-        KnowledgeError: The model can not be loaded or is no CLIP.
+        KnowledgeError: The model cannot be loaded or is no CLIP.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ImageEmbedder:
             self._model = CLIPModel.from_pretrained(model, revision=revision, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise KnowledgeError(
-                f"The CLIP model can not be loaded: {str(error).strip().splitlines()[0]}",
+                f"The CLIP model cannot be loaded: {str(error).strip().splitlines()[0]}",
                 place=model,
                 fix=f"Name a CLIP model with safetensors weights, such as {DEFAULT_IMAGE_MODEL}.",
             ) from error
@@ -74,7 +74,7 @@ class ImageEmbedder:
 def embed_pictures(
     folder: Path, names: list[str], embedder: ImageEmbedder, max_pixels: int = MAX_PIXELS, cache: Path | None = None
 ) -> tuple[np.ndarray, list[str], dict[str, ImageProblem]]:
-    """Vectors of pictures; zeros for those that can not be used.
+    """Vectors of pictures; zeros for those that cannot be used.
 
     Returns:
         `tuple`: The vectors (len(names), d); a hash of each file's bytes, "" for none; the problems by name.
@@ -83,7 +83,7 @@ def embed_pictures(
     hashes = []
     for name in names:
         try:
-            hashes.append(hashlib.sha256(resolve_image(folder, name).read_bytes()).hexdigest())
+            hashes.append(sha256_of(resolve_image(folder, name)))
         except ImageProblem as problem:
             problems[name] = problem
             hashes.append("")
@@ -98,7 +98,7 @@ def embed_pictures(
                 images.append(load_image(resolve_image(folder, names[number]), max_pixels))
                 places.append(number - start)
             except ImageProblem:
-                continue  # its row of zeros is told below, also when the vectors come from an earlier run
+                continue  # its row of zeros is reported below, also when the vectors come from an earlier run
         if images:
             vectors[places] = embedder(images)
         return vectors

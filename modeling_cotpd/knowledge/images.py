@@ -6,7 +6,7 @@ Pillow is needed only when a picture is opened (`pip install modeling_cotpd[capt
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 
@@ -23,7 +23,7 @@ MAX_ASPECT = 100
 
 
 class ImageProblem(KnowledgeError):
-    """One picture that can not be used; the run goes on without it.
+    """One picture that cannot be used; the run goes on without it.
 
     Args:
         reason (`str`): One of `outside`, `missing`, `not a file`, `empty file`, `corrupt`, `too large`, `too long`,
@@ -73,8 +73,9 @@ def resolve_image(folder: Path, name: str) -> Path:
 
     Args:
         folder (`Path`): The image folder as `image_folder` returns it, so already free of links.
-        name (`str`): A relative name such as `2017/17_06_1.jpg`. Absolute names, `..`, backslashes, drive letters,
-            NUL bytes and links that lead outside are refused before anything is opened.
+        name (`str`): A relative name such as `2017/17_06_1.jpg`, or without its suffix, as the published Twitter
+            data names its pictures. Absolute names, `..`, backslashes, drive letters, NUL bytes and links that lead
+            outside are refused before anything is opened.
 
     Raises:
         ImageProblem: With the reason `outside`, `missing`, `not a file` or `empty file`.
@@ -83,12 +84,12 @@ def resolve_image(folder: Path, name: str) -> Path:
     if not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts or name[1:2] == ":":
         raise ImageProblem("outside", f"{name!r} is not a plain name relative to the image folder")
     try:
-        path = (folder / name).resolve()
+        path = _with_suffix(folder / name).resolve()
         status = path.stat() if path.is_relative_to(folder) else None
     except FileNotFoundError:
         raise ImageProblem("missing", f"there is no file {name!r}") from None
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, no permission, surrogates
-        raise ImageProblem("missing", f"{name!r} can not be read ({type(error).__name__})") from None
+        raise ImageProblem("missing", f"{name!r} cannot be read ({type(error).__name__})") from None
     if status is None:
         raise ImageProblem("outside", f"{name!r} is a link that leads out of the image folder")
     if not stat.S_ISREG(status.st_mode):
@@ -98,14 +99,23 @@ def resolve_image(folder: Path, name: str) -> Path:
     return path
 
 
-def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> "Image.Image":
+def _with_suffix(path: Path) -> Path:
+    """The path itself when there is such a file, else the first that exists with a picture suffix behind it."""
+    if not os.path.lexists(path) and not path.name.lower().endswith(SUFFIXES):
+        for suffix in (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)):
+            if (named := path.with_name(path.name + suffix)).is_file():
+                return named
+    return path
+
+
+def load_image(path: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> "Image.Image":
     """Open a picture as upright 8-bit RGB; of an animated one the first frame.
 
     Transparency is laid on white, 16-bit and floating-point pixels are scaled to 8 bits, CMYK and palettes are
     converted, the EXIF orientation is applied.
 
     Args:
-        path (`Path`): A file from `resolve_image`.
+        path (`Path` or file object): A file from `resolve_image`, or an open file.
         max_pixels (`int`, defaults to 89,478,485): Larger pictures are refused before they are decoded.
 
     Raises:
@@ -131,7 +141,9 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> "Image.Image":
         raise ImageProblem("too large", str(error)) from None
     except Exception as error:
         # Pillow's decoders raise almost anything on broken bytes: OSError, SyntaxError, struct.error, KeyError, ...
-        raise ImageProblem("corrupt", f"{type(error).__name__}: {error}".replace(str(path), path.name)) from None
+        raise ImageProblem(
+            "corrupt", f"{type(error).__name__}: {error}".replace(str(path), Path(str(path)).name)
+        ) from None
 
 
 def _upright(image: "Image.Image") -> "Image.Image":

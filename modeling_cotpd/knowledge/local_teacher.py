@@ -49,7 +49,7 @@ def local_teacher(
         The base URL, such as `http://127.0.0.1:8080/v1`.
 
     Raises:
-        SettingError: The packages are not installed or the server can not start.
+        SettingError: The packages are not installed or the server cannot start.
 
     Example:
         >>> with local_teacher() as base_url:  # doctest: +SKIP

@@ -1,5 +1,6 @@
-"""Posts as the teacher sees them, read one after the other from prepared folders, Parquet shards or JSON Lines."""
+"""Posts as the language model sees them, read one after another from prepared folders, Parquet shards or JSON Lines."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from modeling_cotpd.data.parquet import open_parquet, parquet_rows
 from modeling_cotpd.data.prepared import METADATA_FILE
 from modeling_cotpd.data.schema import COT_COLUMNS
 from modeling_cotpd.errors import DataError
+from modeling_cotpd.knowledge.estimate import SeenKeys
+from modeling_cotpd.text_safety import storable
 
 ENDINGS = (".jsonl", ".parquet")
 
@@ -86,34 +89,73 @@ class PostFile:
 
 
 def read_post(row: dict, place: str) -> Post:
-    """A post from a row with `id` and either `text` or `tokens`; `caption`, `image` and `cot_*` may be there.
+    """Read a post from a row with `id` and either `text` or `tokens`; `caption`, `image` and `cot_*` may be there.
+
+    Half a surrogate pair, of an emoji that was cut, is read as U+FFFD.
 
     Raises:
         DataError: A column is missing or not of its kind.
     """
     id = row.get("id")
+    if isinstance(id, float) and id.is_integer():
+        id = int(id)  # a column of integers with a gap, as pandas writes it
     if isinstance(id, int) and not isinstance(id, bool):
         id = str(id)
-    if not isinstance(id, str) or not id:
-        raise DataError("The post has no id.", place=place, fix='Every post needs a unique "id".')
+    if not isinstance(id, str) or not id or storable(id) != id:
+        raise DataError(
+            "The post has no id.", place=place, fix='Every post needs a unique "id", a text or an integer.'
+        )
     text, tokens = row.get("text"), row.get("tokens")
-    if text is None and isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
+    if text is None and isinstance(tokens, list) and tokens and all(isinstance(token, str) for token in tokens):
         text = " ".join(tokens)
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str):
         raise DataError("The post has no text.", place=place, fix='Give it "text" or a list of "tokens".')
     others = {name: row.get(name) or "" for name in ("caption", "image", *COT_COLUMNS)}
     for name, value in others.items():
         if not isinstance(value, str):
             raise DataError(f"The column {name!r} is not a text.", place=place)
+    others = {name: storable(value) for name, value in others.items()}
     knowledge = {name.removeprefix("cot_"): others[name] for name in COT_COLUMNS}
-    return Post(id, text, others["caption"], others["image"], knowledge)
+    return Post(id, storable(text), others["caption"], others["image"], knowledge)
+
+
+def all_posts(files: Iterable[PostFile], limit: int | None = None) -> Iterator[Post]:
+    """Yield the posts of all files, the first `limit` of each."""
+    return itertools.chain.from_iterable(file.posts(limit) for file in files)
+
+
+def count_posts(files: Iterable[PostFile], limit: int | None = None) -> int:
+    """Return how many posts `all_posts` yields."""
+    return sum(len(file) if limit is None else min(limit, len(file)) for file in files)
+
+
+def check_ids(files: Iterable[PostFile], limit: int | None = None) -> None:
+    """Refuse files in which an id stands for two posts, before anything is asked that could not be joined.
+
+    Raises:
+        DataError: Two posts of a file have the same id and differ, or a file has no posts.
+    """
+    for file in files:
+        seen, number = SeenKeys(), 0
+        for number, (row, place) in enumerate(file.rows(), 1):
+            if limit is not None and number > limit:
+                break
+            post = read_post(row, place)
+            content = repr((post.text, post.caption, post.image))
+            if not seen.add(post.id, content) and seen.value(post.id) != content:
+                raise DataError(
+                    f"The id {post.id!r} is used for two posts.", place=place, fix="Give every post an id of its own."
+                )
+        seen.close()
+        if not number and file.path.suffix != ".parquet":
+            raise DataError("The file has no posts.", place=str(file.path), fix="Export it again.")
 
 
 def find_post_files(source: str | os.PathLike, splits: Iterable[str] = ()) -> list[PostFile]:
-    """The files of posts at a place.
+    """Return the files of posts at a place.
 
     Args:
-        source: A prepared folder, a folder of `.parquet` or `.jsonl` shards, or one such file.
+        source (`str` or `os.PathLike`): A prepared folder, a folder of `.parquet` or `.jsonl` shards, or one such file.
         splits (`Iterable[str]`): Names to keep (splits or shards); all by default.
 
     Raises:

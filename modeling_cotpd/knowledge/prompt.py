@@ -98,7 +98,7 @@ def load_prompts(folder: str | os.PathLike | None = None) -> dict[str, Prompt]:
             counterpart: when given, it opens every conversation as a system message.
 
     Raises:
-        KnowledgeError: The folder or a prompt in it can not be read, a name is unknown, or a prompt has a field that
+        KnowledgeError: The folder or a prompt in it cannot be read, a name is unknown, or a prompt has a field that
             nothing fills in.
     """
     prompts = {path.stem: read_prompt(path) for path in sorted(PROMPT_FOLDER.glob("*.txt"))}

@@ -4,7 +4,6 @@ Rules that hold for every source: a query never gets its own text or an exact du
 rows are only ever queries, never what is found; labels are not part of what is found.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +17,10 @@ from datasets.exceptions import DatasetGenerationError
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.files import atomic_write, json_line, sha256_of
 from modeling_cotpd.knowledge.embedding import (
     TextEmbedder,
     build_index,
-    file_hash,
     fingerprint,
     search,
     stored_vectors,
@@ -30,7 +29,7 @@ from modeling_cotpd.knowledge.embedding import (
 
 RETURNS = ("text", *KNOWLEDGE_COLUMNS)
 SEPARATOR = " | "
-"""Ours: between two retrieved texts."""
+"""Between two retrieved texts."""
 
 
 @dataclass
@@ -130,15 +129,17 @@ def corpus_passages(path: str | os.PathLike, field: str = "text", cache: Path | 
         rows = readers[path.suffix](str(path), cache_dir=None if cache is None else str(cache))
     except (DatasetGenerationError, ValueError, OSError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise DataError(f"The corpus can not be read: {reason}", place=str(path)) from error
+        raise DataError(f"The corpus cannot be read: {reason}", place=str(path)) from error
     field = "text" if path.suffix == ".txt" else field
     if field not in rows.column_names:
         raise DataError(
             f"The corpus has no field {field!r}.", place=str(path), fix=f"It has {', '.join(rows.column_names)}."
         )
+    if not len(rows):
+        raise DataError("The corpus holds no passages.", place=str(path), fix="Export it again.")
     if rows.features[field].dtype not in ("string", "large_string"):
         raise DataError(f"The field {field!r} holds no texts.", place=str(path), fix="Name another --field.")
-    texts, digest = _Column(rows, field), file_hash(path)
+    texts, digest = _Column(rows, field), sha256_of(path)
     source = path.name if path.suffix == ".txt" else f"{field} of {path.name}"
     return Passages(
         texts, texts, lambda number: str(number + 1), source, fingerprint([digest, field]), {path.name: digest}
@@ -203,8 +204,8 @@ def retrieve_texts(
         splits (`Mapping[str, Dataset]`): The rows that ask.
         passages (`Passages`): From `train_passages` or `corpus_passages`.
         embedder (`TextEmbedder`): Makes the vectors.
-        k (`int`, defaults to 3): Passages for each row; ours: three posts fit beside a post in 512 word pieces.
-        max_words (`int`, defaults to 60): Longer passages are cut; ours, for the same budget.
+        k (`int`, defaults to 3): Passages for each row: three posts fit beside a post in 512 subword tokens.
+        max_words (`int`, defaults to 60): Longer passages are cut, for the same budget.
         index (`str`, defaults to `Flat`): A FAISS factory string, see `build_index`.
         cache (`Path`, *optional*): Where vectors are kept; below the user's cache folder by default.
 
@@ -296,15 +297,12 @@ def write_retrieved(
 
     An object has the row's `id`, its text under the column's key (`sentence` for `cot_sentence`), and the `hits`.
     """
-    out.mkdir(parents=True, exist_ok=True)
     written = []
     for name, retrieved in found.items():
         path = out / f"retrieved.{name}.jsonl"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
+        with atomic_write(path) as file:
             for row_id, text, hits in zip(splits[name]["id"], retrieved.texts, retrieved.hits, strict=True):
                 row = {"id": row_id, column.removeprefix("cot_"): text, "hits": [list(hit) for hit in hits]}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        os.replace(temporary, path)
+                file.write(json_line(row))
         written.append(path)
     return written

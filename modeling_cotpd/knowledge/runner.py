@@ -1,25 +1,35 @@
-"""The runner: a fixed number of workers pulls jobs, asks what is missing, and stores every answer at once."""
+"""The runner: asks what the store lacks, stores every answer at once, and yields the results in order."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
+import queue
 import signal
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, Answer
-from modeling_cotpd.knowledge.job import Job, Talk
+from modeling_cotpd.knowledge.conversation import Dialogue, Job, replay
+from modeling_cotpd.knowledge.endpoint import ChatClient, EndpointSettings
+from modeling_cotpd.knowledge.estimate import Price
+from modeling_cotpd.knowledge.images import ImageProblem
 from modeling_cotpd.knowledge.request import Request
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.store_thread import StoreThread
-from modeling_cotpd.knowledge.teacher import Teacher, TeacherSettings
+from modeling_cotpd.knowledge.store_writer import StoreWriter
 
 POLL_SECONDS = 0.2
 MOST_WORKERS = 1000
+WINDOW = 10_000
+"""Jobs that may be finished while an earlier one is not. It bounds the memory of a run."""
 
 
 @dataclass
@@ -27,11 +37,12 @@ class Progress:
     """Where a run stands.
 
     Args:
-        jobs (`int`): Jobs that came to their end.
+        jobs (`int`): Finished jobs.
         asked (`Counter`): Requests sent in this run, by status of their answer.
-        stored (`int`): Requests whose answer was there already.
+        stored (`int`): Requests whose answer was stored before.
         prompt_tokens (`int`), completion_tokens (`int`): Usage of this run.
-        stopped (`bool`): Whether the run was asked to stop before its end.
+        stopped (`bool`): Whether the run was interrupted before its end.
+        seconds (`float`): How long the run took.
     """
 
     jobs: int = 0
@@ -40,6 +51,7 @@ class Progress:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     stopped: bool = False
+    seconds: float = 0.0
 
     def count(self, answer: Answer) -> None:
         """Count an answer that was just asked for."""
@@ -48,152 +60,267 @@ class Progress:
         self.completion_tokens += answer.completion_tokens
 
 
-class Runner:
-    """Drives jobs against a teacher and a store.
-
-    Memory does not grow with the number of jobs: each worker holds one, and those that wait for another process's
-    answer are bounded too.
+@dataclass
+class Asking:
+    """How a run asks, for all commands alike.
 
     Args:
-        teacher (`Teacher`): Whom to ask.
-        store (`StoreThread`): Where answers are.
-        concurrency (`int`): Requests under way at once.
-        on_change (`Callable[[Progress], None]`): Called after every finished job, for progress bars.
+        concurrency (`int`, *optional*, defaults to 16): Requests under way at once.
+        again (`Iterable[str]`, *optional*): Statuses of stored answers to ask again, beside `failed`, which always is.
+        ask (`bool`, *optional*, defaults to `True`): `False` yields what is stored and sends nothing.
+        price (`Price`, *optional*): Shows the cost in the progress bar.
+        bar (`bool`, *optional*, defaults to `False`): Show a progress bar.
+        progress (`Progress`, *optional*): Counts; several runs may share one.
+
+    Raises:
+        SettingError: The concurrency is not between 1 and 1,000.
     """
 
-    def __init__(self, teacher: Teacher, store: StoreThread, concurrency: int, on_change: Callable[[Progress], None]):
-        if not 1 <= concurrency <= MOST_WORKERS:
-            raise SettingError(f"{concurrency} is not between 1 and {MOST_WORKERS}.", place="concurrency")
-        self.teacher, self.store, self.concurrency, self.on_change = teacher, store, concurrency, on_change
-        self.progress = Progress()
-        self._waiting: list[tuple[float, int, Talk, Request]] = []
+    concurrency: int = 16
+    again: Iterable[str] = ()
+    ask: bool = True
+    price: Price | None = None
+    bar: bool = False
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self):
+        if not 1 <= self.concurrency <= MOST_WORKERS:
+            raise SettingError(f"{self.concurrency} is not between 1 and {MOST_WORKERS}.", place="concurrency")
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    settings: EndpointSettings,
+    store: ResponseStore,
+    asking: Asking | None = None,
+    *,
+    total: int | None = None,
+    unit: str = "posts",
+) -> Iterator[tuple[str, Any]]:
+    """Ask for everything in `jobs` that the store lacks, and yield ids and results in the order of the jobs.
+
+    At the first interrupt (Ctrl-C) or SIGTERM the requests under way are finished and stored, and the remaining jobs
+    are answered from the store alone; a second one ends the process at once. Memory does not grow with the number of
+    jobs.
+
+    Args:
+        jobs (`Iterable[Job]`): What to ask; may be a generator over any number of jobs.
+        settings (`EndpointSettings`): Which model is asked.
+        store (`ResponseStore`): Where answers are stored. Do not use it before the last result.
+        asking (`Asking`, *optional*): How to ask; its `progress` counts.
+        total (`int`, *optional*), unit (`str`, *optional*): Number and name of the jobs, for the progress bar.
+
+    Raises:
+        KnowledgeError: The endpoint declines everything, or the store cannot be written.
+
+    Example:
+        >>> for id, answers in run_jobs(elicitation_jobs(posts, plan), plan.settings, store):  # doctest: +SKIP
+        ...     print(id, answers["noun"].text)
+    """
+    asking = asking or Asking()
+    begin = time.monotonic()
+    if not asking.ask:
+        for job in jobs:
+            yield job.id, replay(job, lambda request: store.get(request.key))
+        return
+    results: queue.SimpleQueue = queue.SimpleQueue()
+    run = _Run(jobs, settings, store, asking, results.put)
+    thread = threading.Thread(target=run.start, name="requests", daemon=True)
+    restore = _stop_on_signals(run.stop)
+    done = False
+    try:
+        thread.start()
+        with _progress_bar(asking, total, unit) as show:
+            while True:
+                try:
+                    item = results.get(timeout=0.5)  # on Windows, a wait without end cannot be interrupted
+                except queue.Empty:
+                    show()
+                    continue
+                show()
+                if not isinstance(item, tuple):
+                    break
+                run.taken += 1
+                yield item
+        done = True
+        if item is not None:
+            raise item
+    except KeyboardInterrupt:
+        done = True  # the second interrupt: do not wait for the requests under way
+        raise
+    finally:
+        restore()
+        if not done:
+            run.stop(abandoned=True)
+            thread.join()
+        asking.progress.seconds += time.monotonic() - begin
+
+
+class _Run:
+    """One run of jobs in a thread with an event loop of its own, so that notebooks and servers can call it."""
+
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        settings: EndpointSettings,
+        store: ResponseStore,
+        asking: Asking,
+        put: Callable[[Any], None],
+    ):
+        self.settings, self.store, self.asking, self.put = settings, store, asking, put
+        self.progress = asking.progress
+        self.taken = 0
+        self._source = enumerate(jobs)
+        self._started: dict[int, Job] = {}
+        self._results: dict[int, tuple[str, Any]] = {}
+        self._next = 0
+        self._waiting: list[tuple[float, int, int, Dialogue]] = []
         self._numbers = itertools.count()
         self._failures_in_a_row = 0
-        self._stop = False
+        self._answered = False
+        self._stop = self._abandoned = False
 
-    def stop(self) -> None:
-        """Begin nothing new; requests under way still come to their end."""
-        self._stop = self.progress.stopped = True
+    def stop(self, abandoned: bool = False) -> None:
+        """Begin nothing new; requests under way still finish. An abandoned run yields nothing more."""
+        self._stop, self._abandoned = True, abandoned
+        self.progress.stopped |= not abandoned
 
-    async def run(self, jobs: Iterable[Job]) -> Progress:
-        """Drive all jobs.
+    def start(self) -> None:
+        """Run all jobs; the last thing that is put is `None` or the exception."""
+        try:
+            asyncio.run(self._main())
+            if self._stop and not self._abandoned:
+                self._answer_from_store()
+            self.put(None)
+        except BaseException as error:
+            self.put(error)
 
-        Raises:
-            KnowledgeError: The endpoint declines everything. Answers that came before are stored.
-        """
-        source = iter(jobs)
-        workers = [asyncio.create_task(self._work(source)) for _ in range(self.concurrency)]
-        _, pending = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-        if pending:
-            # One worker failed. The others may still bring home answers that were paid for.
-            self._stop = True
-            await asyncio.wait(pending)
-        # Every failure is looked at, or asyncio logs those that are not, with tracebacks.
-        failures = [failure for worker in workers if (failure := worker.exception())]
-        if failures:
-            raise failures[0]
-        return self.progress
+    async def _main(self) -> None:
+        client = ChatClient(self.settings)
+        writer = None
+        try:
+            writer = StoreWriter(self.store, {FAILED, *self.asking.again})
+            workers = [asyncio.create_task(self._work(client, writer)) for _ in range(self.asking.concurrency)]
+            _, pending = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            if pending:
+                # One worker failed. The others may still receive answers that are paid for.
+                self._stop = True
+                await asyncio.wait(pending)
+            # Every failure is looked at, or asyncio logs those that are not, with tracebacks.
+            failures = [failure for worker in workers if (failure := worker.exception())]
+            if failures:
+                raise failures[0] from None
+        finally:
+            failing = sys.exc_info()[1] is not None
+            # The first error says what is wrong; a full disk would only say it again.
+            with contextlib.suppress(KnowledgeError) if failing else contextlib.nullcontext():
+                if writer is not None:
+                    await writer.close()
+            await client.close()
 
-    async def _work(self, source: Iterator[Job]) -> None:
-        request: Request | None
+    async def _work(self, client: ChatClient, writer: StoreWriter) -> None:
         while not self._stop:
-            if self._waiting and (
-                self._waiting[0][0] <= time.monotonic() or len(self._waiting) > 2 * self.concurrency
-            ):
-                due, _, talk, request = heapq.heappop(self._waiting)
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-            elif (job := next(source, None)) is not None:
-                talk = job.start()
-                request = advance(talk, None)
+            due = self._waiting and self._waiting[0][0] <= time.monotonic()
+            if due or len(self._waiting) > 2 * self.asking.concurrency:
+                when, _, number, dialogue = heapq.heappop(self._waiting)
+                await asyncio.sleep(max(0.0, when - time.monotonic()))
+            elif len(self._results) > WINDOW or self._next - self.taken > WINDOW:
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            elif (started := next(self._source, None)) is not None:
+                number, job = started
+                self._started[number] = job
+                dialogue = Dialogue(job)
             elif self._waiting:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             else:
                 return
-            await self._converse(talk, request)
+            await self._converse(number, dialogue, client, writer)
 
-    async def _converse(self, talk: Talk, request: Request | None) -> None:
-        while request is not None:
-            answer = await self.store.claim(request.key)
+    async def _converse(self, number: int, dialogue: Dialogue, client: ChatClient, writer: StoreWriter) -> None:
+        while dialogue.request is not None:
+            request, answer = dialogue.request, await writer.claim(dialogue.request.key)
             if answer is not None and answer.status == MISSING:
-                heapq.heappush(self._waiting, (time.monotonic() + POLL_SECONDS, next(self._numbers), talk, request))
+                entry = (time.monotonic() + POLL_SECONDS, next(self._numbers), number, dialogue)
+                heapq.heappush(self._waiting, entry)
                 return
             if answer is None:
-                answer = await self.teacher.ask(request)
-                self.store.save_soon(request, answer)
+                try:
+                    answer = await client.ask(request)
+                except ImageProblem as problem:
+                    writer.release(request.key)
+                    dialogue.send(problem)
+                    continue
+                writer.save(request, answer)
                 self.progress.count(answer)
                 self._give_up_when_all_fails(answer)
             else:
                 self.progress.stored += 1
+                self._answered |= answer.status != FAILED
             if self._stop:
                 return
-            request = advance(talk, answer)
+            dialogue.send(answer)
         self.progress.jobs += 1
-        self.on_change(self.progress)
+        self._finish(number, dialogue.result)
+
+    def _finish(self, number: int, result: Any) -> None:
+        self._results[number] = (self._started.pop(number).id, result)
+        while self._next in self._results:
+            self.put(self._results.pop(self._next))
+            self._next += 1
+
+    def _answer_from_store(self) -> None:
+        def stored(request: Request) -> Answer:
+            return self.store.get(request.key)
+
+        for number in sorted({*self._started, *self._results}):
+            if number in self._started:
+                self._finish(number, replay(self._started[number], stored))
+        for _, job in self._source:
+            self.put((job.id, replay(job, stored)))
 
     def _give_up_when_all_fails(self, answer: Answer) -> None:
-        self._failures_in_a_row = self._failures_in_a_row + 1 if answer.status == FAILED else 0
-        if self._failures_in_a_row >= max(20, 2 * self.concurrency):
+        if answer.status != FAILED:
+            self._failures_in_a_row, self._answered = 0, True
+        elif not (self._answered and answer.reason.startswith("status 4")):
+            # A request that is rejected while others are answered says nothing about the endpoint.
+            self._failures_in_a_row += 1
+        if self._failures_in_a_row >= max(20, 2 * self.asking.concurrency):
             raise KnowledgeError(
                 f"The last {self._failures_in_a_row} requests all failed, the last one with: {answer.reason}.",
-                place=self.teacher.settings.endpoint,
+                place=self.settings.endpoint,
                 fix="Answers so far are stored; run the same command again when the endpoint works.",
             )
 
 
-def advance(talk: Talk, answer: Answer | None) -> Request | None:
-    """The next request of a conversation, `None` at its end; `answer` is `None` at its beginning."""
-    try:
-        return next(talk) if answer is None else talk.send(answer)
-    except StopIteration:
-        return None
+@contextlib.contextmanager
+def _progress_bar(asking: Asking, total: int | None, unit: str) -> Iterator[Callable[[], None]]:
+    """A bar over jobs with rate, time left, tokens, cost and failures; yields the function that updates it."""
+    progress, first = asking.progress, asking.progress.jobs
+    with tqdm(
+        total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, mininterval=0.5, disable=not asking.bar
+    ) as bar:
+
+        def show() -> None:
+            elapsed = max(bar.format_dict["elapsed"], 1e-9) if asking.bar else 1.0
+            shown = {
+                "asked": f"{progress.asked.total():,}",
+                "req/s": f"{progress.asked.total() / elapsed:.1f}",
+                "tokens": f"{progress.prompt_tokens:,}+{progress.completion_tokens:,}",
+            }
+            if asking.price is not None:
+                shown["cost"] = f"${asking.price.cost(progress.prompt_tokens, progress.completion_tokens):.2f}"
+            if progress.asked[FAILED]:
+                shown["failed"] = f"{progress.asked[FAILED]:,}"
+            bar.set_postfix(shown, refresh=False)
+            bar.update(progress.jobs - first - bar.n)
+
+        yield show if asking.bar else lambda: None
 
 
-def run_jobs(
-    jobs: Iterable[Job],
-    settings: TeacherSettings,
-    store: ResponseStore,
-    *,
-    concurrency: int = 16,
-    again: Iterable[str] = (),
-    on_change: Callable[[Progress], None] = lambda progress: None,
-) -> Progress:
-    """Ask the teacher for everything in `jobs` that the store does not have.
-
-    Stops in an orderly way at the first interrupt (Ctrl-C) or SIGTERM: requests under way are waited for and stored.
-    A second one ends the process at once.
-
-    Args:
-        jobs (`Iterable[Job]`): What to ask; may be a generator over any number of jobs.
-        settings (`TeacherSettings`): Whom to ask.
-        store (`ResponseStore`): Where answers are.
-        concurrency (`int`): Requests under way at once. 16 is ours: gentle enough for hosted services' lowest tiers.
-        again (`Iterable[str]`): Statuses of stored answers to ask again, beside `failed`, which always is.
-        on_change (`Callable[[Progress], None]`): Called after every finished job.
-
-    Raises:
-        KnowledgeError: The endpoint declines everything, or the store can not be written.
-    """
-
-    async def run() -> Progress:
-        teacher = Teacher(settings)
-        thread = StoreThread(store, {FAILED, *again}, since=time.time())
-        try:
-            runner = Runner(teacher, thread, concurrency, on_change)
-            restore = stop_on_signals(runner.stop)
-            try:
-                return await runner.run(jobs)
-            finally:
-                restore()
-        finally:
-            await thread.close()
-            await teacher.close()
-
-    return asyncio.run(run())
-
-
-def stop_on_signals(stop: Callable[[], None]) -> Callable[[], None]:
-    """Call `stop` at the first SIGINT or SIGTERM; gives back a function that restores what was before."""
+def _stop_on_signals(stop: Callable[[], None]) -> Callable[[], None]:
+    """Call `stop` at the first SIGINT or SIGTERM; returns a function that restores the earlier handlers."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

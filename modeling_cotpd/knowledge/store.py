@@ -13,6 +13,7 @@ from pathlib import Path
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
 from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.text_safety import storable
 
 BUSY_SECONDS = 120.0
 LEASE_SECONDS = 60.0
@@ -36,18 +37,15 @@ ROW_COLUMNS = (
     *("prompt_tokens", "completion_tokens", "response", "attempts", "created"),
 )
 _ANSWER_COLUMNS = "status, text, reason, finish_reason, prompt_tokens, completion_tokens, response, attempts"
-_UPSERT = (
-    f"INSERT INTO answers ({', '.join(ROW_COLUMNS)}) VALUES ({', '.join('?' * len(ROW_COLUMNS))}) "
-    f"ON CONFLICT(key) DO UPDATE SET {', '.join(f'{name}=excluded.{name}' for name in ROW_COLUMNS[6:])} WHERE "
-)
-_NO_ANSWER = f"('{FAILED}', '{WAITING}')"
-# A failure never replaces an answer: the process that failed may have been suspended while another one asked.
-_SAVE = f"{_UPSERT} excluded.status NOT IN {_NO_ANSWER} OR answers.status IN {_NO_ANSWER}"
-_ADD = f"{_UPSERT} excluded.status NOT IN {_NO_ANSWER} AND answers.status IN {_NO_ANSWER}"
+# REPLACE gives the row a new rowid, by which a run knows what was stored after it began, whatever the clock says.
+_WRITE = f"INSERT OR REPLACE INTO answers ({', '.join(ROW_COLUMNS)}) VALUES ({', '.join('?' * len(ROW_COLUMNS))})"
+_NO_ANSWER = (FAILED, WAITING)
+BATCH_OWNER = "batch:"
+"""How the owner of a claim begins that a batch file holds; it ends when the batch is read."""
 
 
 def machine_name() -> str:
-    """Names the set of process ids that this process shares: host, boot and process-id namespace."""
+    """Return a name for the set of process ids that this process shares: host, boot and process-id namespace."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{platform.node()}/{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -55,7 +53,7 @@ def machine_name() -> str:
 
 
 def process_is_gone(pid: int) -> bool:
-    """Whether no process of this machine has this id; `False` where that can not be told without harm (Windows)."""
+    """Whether no process of this machine has this id; `False` where asking would end the process (Windows)."""
     if os.name != "posix":
         return False
     try:
@@ -71,18 +69,18 @@ class ResponseStore:
     """Answers by request key, and claims, which keep two processes from sending the same request.
 
     A claim belongs to its owner, one per open store. It ends when the answer is saved, when the store is closed, when
-    the owner's process is gone, or, for what can not be seen from here (another container, Windows), when the owner
-    has given no sign of life for `LEASE_SECONDS`. So `kill -9` leaves nothing stuck.
+    the owner's process is gone, or, for processes that cannot be seen from here (another container, Windows), when
+    the owner has not renewed it for `LEASE_SECONDS`. So `kill -9` leaves nothing stuck.
 
-    The file is in WAL mode with `synchronous=FULL`: a saved answer was paid for and survives a power cut, not just a
-    dead process. `store_thread.StoreThread` gathers the answers that arrive while one commit runs into the next, which
-    makes that cheap. WAL needs a local disk; a network file system will not do.
+    The file is in WAL mode with `synchronous=FULL`: a saved answer survives a power cut. `StoreWriter` gathers the
+    answers that arrive during one commit into the next. WAL needs a local disk; a network file system will not do. A
+    file that cannot be written can still be read.
 
     Args:
-        path: The file; it is made when missing.
+        path (`str` or `os.PathLike`): The file; it is made when missing.
 
     Raises:
-        KnowledgeError: The file is something else, or was written by a newer version.
+        KnowledgeError: The file is something else, damaged, or was written by a newer version.
 
     Example:
         >>> with ResponseStore("answers.sqlite") as store:  # doctest: +SKIP
@@ -94,42 +92,85 @@ class ResponseStore:
         self.owner = uuid.uuid4().hex
         self.machine = machine_name()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # One connection may be used by StoreThread's thread; its callers never use it at the same time.
-        self._database = sqlite3.connect(
+        with self._explained("opened"):
+            try:
+                self._database = self._connect()
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    raise
+                self._database = self._connect_for_reading()
+
+    def _connect(self) -> sqlite3.Connection:
+        # One connection may be used by the writer's thread; its callers never use it at the same time.
+        database = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
-            self._open()
-        except (sqlite3.Error, KnowledgeError) as error:
-            self._database.close()
-            if isinstance(error, KnowledgeError):
-                raise
-            raise KnowledgeError(f"The response store can not be opened: {error}.", place=str(self.path)) from None
-
-    def _open(self) -> None:
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self._database.execute("PRAGMA journal_mode=WAL")
-                break
-            except sqlite3.OperationalError as error:
-                # Switching to WAL does not wait for a process that is switching at the same moment.
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-        self._database.execute("PRAGMA synchronous=FULL")
-        with self.transaction():
-            version = self._database.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise KnowledgeError(
-                    f"The store has format {version}, this version knows {SCHEMA_VERSION}.",
-                    place=str(self.path),
-                    fix="Update modeling_cotpd.",
-                )
-            if version == 0:
+            deadline = time.monotonic() + BUSY_SECONDS
+            while True:
+                try:
+                    database.execute("PRAGMA journal_mode=WAL")
+                    break
+                except sqlite3.OperationalError as error:
+                    # Switching to WAL does not wait for a process that is switching at the same moment.
+                    if "locked" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
+            database.execute("PRAGMA synchronous=FULL")
+            database.execute("BEGIN IMMEDIATE")
+            if self._version(database) == 0:
                 for statement in SCHEMA.split(";"):
-                    self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            database.execute("COMMIT")
+            return database
+        except BaseException:
+            database.close()
+            raise
+
+    def _connect_for_reading(self) -> sqlite3.Connection:
+        """Open a file that cannot be written: on a read-only or full disk, or of another user."""
+        if not self.path.is_file():
+            raise sqlite3.OperationalError("there is no such file and none can be made")
+        log = self.path.with_name(f"{self.path.name}-wal")
+        # Without its log, a file in WAL mode can be read as if nothing ever changed it.
+        how = "mode=ro" if log.is_file() and log.stat().st_size else "mode=ro&immutable=1"
+        database = sqlite3.connect(
+            f"{self.path.resolve().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._version(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _version(self, database: sqlite3.Connection) -> int:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise KnowledgeError(
+                f"The store has format {version}, this version knows {SCHEMA_VERSION}.",
+                place=str(self.path),
+                fix="Update modeling_cotpd.",
+            )
+        return version
+
+    @contextlib.contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        """Turn errors of SQLite into one line with a fix."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if isinstance(error, sqlite3.OperationalError):
+                fix = "Answers stored so far are safe; free space or give write permission, then run again."
+            else:
+                fix = (
+                    "Is it a response store? If it is damaged, recover a copy with: "
+                    f"sqlite3 {self.path.name} .recover | sqlite3 recovered.sqlite"
+                )
+            raise KnowledgeError(
+                f"The response store cannot be {done}: {error}.", place=str(self.path), fix=fix
+            ) from None
 
     def __enter__(self) -> "ResponseStore":
         return self
@@ -139,94 +180,137 @@ class ResponseStore:
 
     def close(self) -> None:
         """Give up all claims and close the file."""
-        with self.transaction():
+        # On a full or read-only disk the claims stay behind; they end with this process.
+        with contextlib.suppress(KnowledgeError), self.transaction():
             self._database.execute("DELETE FROM claims WHERE owner=?", (self.owner,))
             self._database.execute("DELETE FROM owners WHERE owner=?", (self.owner,))
-        self._database.close()
+        with contextlib.suppress(sqlite3.Error):
+            self._database.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes within happen together or not at all; other processes wait meanwhile."""
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+        """Run all writes within together or not at all; other processes wait meanwhile.
+
+        Raises:
+            KnowledgeError: The store cannot be written.
+        """
+        with self._explained("written"):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._database.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, values: Iterable = ()) -> list[tuple]:
+        with self._explained("read"):
+            return self._database.execute(query, tuple(values)).fetchall()
 
     def get(self, key: str) -> Answer:
-        """The stored answer; one with status `missing` when there is none."""
-        row = self._database.execute(f"SELECT {_ANSWER_COLUMNS} FROM answers WHERE key=?", (key,)).fetchone()
-        return Answer(MISSING, reason="not asked yet") if row is None else Answer(*row)
+        """Return the stored answer; one with status `missing` when there is none."""
+        rows = self._rows(f"SELECT {_ANSWER_COLUMNS} FROM answers WHERE key=?", (key,))
+        return Answer(*rows[0]).reread() if rows else Answer(MISSING, reason="not asked yet")
 
     def request(self, key: str) -> Request | None:
-        """The request that a row holds, without its pictures; `None` when there is no such row."""
-        row = self._database.execute(
-            "SELECT endpoint, purpose, prompt, request FROM answers WHERE key=?", (key,)
-        ).fetchone()
-        return None if row is None else Request(row[0], row[1], row[2], json.loads(row[3]))
+        """Return the request that a row holds, without its pictures; `None` when there is no such row."""
+        rows = self._rows("SELECT endpoint, purpose, prompt, request FROM answers WHERE key=?", (key,))
+        if not rows:
+            return None
+        endpoint, purpose, prompt, body = rows[0]
+        return Request(endpoint, purpose, prompt, json.loads(body))
 
     def save(self, request: Request, answer: Answer) -> None:
-        """Store an answer and end the claim on it; call it within a `transaction`."""
-        self._database.execute(
-            _SAVE,
-            (
-                *(request.key, request.endpoint, request.model, request.purpose, request.prompt),
-                json.dumps(request.body, ensure_ascii=False),
-                *(answer.status, answer.text, answer.reason, answer.finish_reason),
-                *(answer.prompt_tokens, answer.completion_tokens, answer.response, answer.attempts, time.time()),
-            ),
-        )
+        """Store an answer and end the claim on it; call it within a `transaction`.
+
+        A failure replaces no answer: the process that failed may have been suspended while another one asked.
+        """
+        if answer.status not in _NO_ANSWER or self._status(request.key) in (None, *_NO_ANSWER):
+            texts = (answer.status, answer.text, answer.reason, answer.finish_reason)
+            self._database.execute(
+                _WRITE,
+                (
+                    *(request.key, request.endpoint, request.model, request.purpose, request.prompt),
+                    storable(json.dumps(request.body, ensure_ascii=False)),
+                    *map(storable, texts),
+                    *(answer.prompt_tokens, answer.completion_tokens, storable(answer.response)),
+                    *(answer.attempts, time.time()),
+                ),
+            )
         self.release(request.key)
+
+    def _status(self, key: str) -> str | None:
+        rows = self._rows("SELECT status FROM answers WHERE key=?", (key,))
+        return rows[0][0] if rows else None
+
+    def newest(self) -> int:
+        """Return a number that grows with every saved answer, for `known` and `claim`."""
+        return self._rows("SELECT COALESCE(MAX(rowid), 0) FROM answers")[0][0]
+
+    def put_in_batch(self, request: Request, name: str) -> None:
+        """Note that a batch file holds a request; an answer that is asked again stays until the new one is read."""
+        self.save(request, Answer(WAITING, reason=f"in the batch file {name}"))
+        self._database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (request.key, f"{BATCH_OWNER}{name}"))
+
+    def batch_of(self, key: str) -> str | None:
+        """Return the name of the batch file that holds a request and was not read yet."""
+        rows = self._rows("SELECT owner FROM claims WHERE key=?", (key,))
+        return rows[0][0].removeprefix(BATCH_OWNER) if rows and rows[0][0].startswith(BATCH_OWNER) else None
+
+    def end_batch(self, key: str) -> None:
+        """End the note of `put_in_batch`; call it within a `transaction`."""
+        self._database.execute("DELETE FROM claims WHERE key=? AND owner LIKE ?", (key, f"{BATCH_OWNER}%"))
 
     def release(self, key: str) -> None:
         """End this store's claim on a request; call it within a `transaction`."""
         self._database.execute("DELETE FROM claims WHERE key=? AND owner=?", (key, self.owner))
 
     def heartbeat(self) -> None:
-        """Tell other processes that this one lives; call it within a `transaction`, more often than the lease."""
+        """Tell other processes that this one is alive; call it within a `transaction`, more often than the lease."""
         self._database.execute(
             "INSERT INTO owners VALUES (?, ?, ?, ?) ON CONFLICT(owner) DO UPDATE SET seen=excluded.seen",
             (self.owner, self.machine, os.getpid(), time.time()),
         )
 
-    def known(self, key: str, again: Iterable[str] = (FAILED,), since: float = 0.0) -> Answer | None:
-        """The stored answer unless it is to be asked again, which the arguments say as for `claim`."""
-        row = self._database.execute(f"SELECT {_ANSWER_COLUMNS}, created FROM answers WHERE key=?", (key,)).fetchone()
-        if row is not None and (row[0] not in again or row[-1] >= since):
-            return Answer(*row[:-1])
-        return None
+    def known(self, key: str, again: Iterable[str] = (FAILED,), since: int | None = None) -> Answer | None:
+        """Return the stored answer unless it is to be asked again; the arguments are those of `claim`."""
+        rows = self._rows(f"SELECT {_ANSWER_COLUMNS}, rowid FROM answers WHERE key=?", (key,))
+        if not rows:
+            return None
+        answer = Answer(*rows[0][:-1]).reread()
+        return answer if answer.status not in again or (since is not None and rows[0][-1] > since) else None
 
-    def claim(self, key: str, again: Iterable[str] = (FAILED,), since: float = 0.0) -> Answer | None:
+    def claim(self, key: str, again: Iterable[str] = (FAILED,), since: int | None = None) -> Answer | None:
         """Ask for the right to send a request; call it within a `transaction`.
 
         Args:
             key (`str`): The request's key.
             again (`Iterable[str]`): Statuses of stored answers to ask again.
-            since (`float`): Seconds of `time.time()`; what was stored later than this is not asked again.
+            since (`int`, *optional*): From `newest`; what was stored after it is not asked again.
 
         Returns:
             `None` when the request is now this store's to send, else the stored answer. An answer with status
-            `missing` says that somebody else is asking right now.
+            `missing` says that another process is asking right now.
         """
         if (answer := self.known(key, again, since)) is not None:
             return answer
-        holder = self._database.execute("SELECT owner FROM claims WHERE key=?", (key,)).fetchone()
-        if holder is not None and self._lives(holder[0]):
+        holder = self._rows("SELECT owner FROM claims WHERE key=?", (key,))
+        if holder and self._lives(holder[0][0]):
             return Answer(MISSING, reason="another process is asking")
         self._database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (key, self.owner))
         return None
 
     def _lives(self, owner: str) -> bool:
-        row = self._database.execute("SELECT machine, pid, seen FROM owners WHERE owner=?", (owner,)).fetchone()
-        if row is None or row[2] < time.time() - LEASE_SECONDS:
+        rows = self._rows("SELECT machine, pid, seen FROM owners WHERE owner=?", (owner,))
+        # A sign of life from the future is as old as one from the past: the clock was set back.
+        if not rows or abs(time.time() - rows[0][2]) > LEASE_SECONDS:
             return False
-        return not (row[0] == self.machine and process_is_gone(row[1]))
+        return not (rows[0][0] == self.machine and process_is_gone(rows[0][1]))
 
     def rows(self, **equal: str) -> Iterator[dict]:
-        """All rows in the order of their keys, those with the given column values only; as they are when read.
+        """Yield all rows in the order of their keys, those with the given column values only.
 
         Example:
             >>> list(store.rows(status="failed"))  # doctest: +SKIP
@@ -234,22 +318,26 @@ class ResponseStore:
         columns, last = ", ".join(ROW_COLUMNS), ""
         where = " AND ".join(["key>?", *(f"{name}=?" for name in equal)])
         # Page by page, so that neither memory nor a read transaction grows with the store.
-        while page := self._database.execute(
+        while page := self._rows(
             f"SELECT {columns} FROM answers WHERE {where} ORDER BY key LIMIT 500", (last, *equal.values())
-        ).fetchall():
+        ):
             yield from (dict(zip(ROW_COLUMNS, row, strict=True)) for row in page)
             last = page[-1][0]
 
     def add_row(self, row: dict) -> bool:
-        """Insert a row as `rows` gives it unless an answer is there; call it within a `transaction`.
+        """Insert a row as `rows` yields it unless an answer is there; call it within a `transaction`.
 
         Returns:
             Whether the row was taken.
         """
-        return self._database.execute(_ADD, [row[name] for name in ROW_COLUMNS]).rowcount > 0
+        known = self._status(row["key"])
+        if known is not None and (row["status"] in _NO_ANSWER or known not in _NO_ANSWER):
+            return False
+        self._database.execute(_WRITE, [row[name] for name in ROW_COLUMNS])
+        return True
 
     def usage(self, endpoint: str, model: str) -> dict[str, dict[str, float]]:
-        """Per purpose: number of paid answers and mean tokens, for estimates.
+        """Return per purpose the number of paid answers and mean tokens, for estimates.
 
         Returns:
             `{purpose: {"answers": n, "prompt_tokens": mean, "completion_tokens": mean}}`
@@ -260,12 +348,12 @@ class ResponseStore:
         )
         return {
             purpose: {"answers": count, "prompt_tokens": asked, "completion_tokens": got}
-            for purpose, count, asked, got in self._database.execute(query, (endpoint, model))
+            for purpose, count, asked, got in self._rows(query, (endpoint, model))
         }
 
     def counts(self) -> list[tuple[str, str, str, str, int, int, int]]:
-        """Endpoint, model, purpose, status, number of rows, prompt tokens and completion tokens, summed."""
-        return self._database.execute(
+        """Return endpoint, model, purpose, status, number of rows, prompt tokens and completion tokens, summed."""
+        return self._rows(
             "SELECT endpoint, model, purpose, status, COUNT(*), SUM(prompt_tokens), SUM(completion_tokens) "
             "FROM answers GROUP BY endpoint, model, purpose, status ORDER BY endpoint, model, purpose, status"
-        ).fetchall()
+        )

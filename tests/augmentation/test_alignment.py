@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_cotpd.augmentation.alignment import align
-from modeling_cotpd.augmentation.manner import Manner, detokenize, tokenize
-from modeling_cotpd.augmentation.name import key_of
-from modeling_cotpd.augmentation.outcome import Rejected
+from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
+from modeling_cotpd.knowledge.mentions import key_of
+from modeling_cotpd.augmentation.candidate import Rejected
 from modeling_cotpd.augmentation.posts import TrainingPosts
 from modeling_cotpd.data.prepare import prepare
 
-APART, GLUED = Manner(), Manner(frozenset(), hyphens_apart=False)
+APART, GLUED = Tokenization(), Tokenization(frozenset(), hyphens_apart=False)
 POST = mner(
     "Go # NewTarn and @ MiraHolt , says Dario Fenn", ("ORG", "NewTarn"), ("PER", "MiraHolt"), ("PER", "Dario Fenn")
 )

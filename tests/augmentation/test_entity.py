@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_cotpd.augmentation.entity import draw, replace_entities, replaced_row
-from modeling_cotpd.augmentation.manner import detokenize
-from modeling_cotpd.augmentation.name import fold
-from modeling_cotpd.augmentation.outcome import ACCEPTED, REJECTED, UNASKED, Rejected
+from modeling_cotpd.augmentation.tokenization import detokenize
+from modeling_cotpd.knowledge.mentions import fold
+from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED, Rejected
 from modeling_cotpd.augmentation.sample import read_sample
 from modeling_cotpd.augmentation.source import EntitySource, Name, training_names
 from modeling_cotpd.data.bio import entities, orphans

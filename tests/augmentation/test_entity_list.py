@@ -2,7 +2,7 @@ import pytest
 from fictional import drive, plan
 
 from modeling_cotpd.augmentation.entity_list import list_jobs, read_names, teacher_names, write_list
-from modeling_cotpd.augmentation.manner import Manner
+from modeling_cotpd.augmentation.tokenization import Tokenization
 from modeling_cotpd.knowledge.answer import CUT, FAILED, Answer
 
 
@@ -56,5 +56,5 @@ def test_the_size_is_shared_among_the_types():
 
 
 def test_names_are_cut_into_tokens_in_the_posts_manner():
-    source = teacher_names({"PER": ["J. Aske-Brand"]}, Manner())
+    source = teacher_names({"PER": ["J. Aske-Brand"]}, Tokenization())
     assert source.names["PER", ""][0].tokens == ("J", ".", "Aske", "-", "Brand")

@@ -1,6 +1,6 @@
 import pytest
 
-from modeling_cotpd.augmentation.fact_check import read_verdict
+from modeling_cotpd.augmentation.entity import read_verdict
 
 
 @pytest.mark.parametrize("text", ["yes", "Yes.", "**Yes**, it is possible.", "The answer is yes.", "YES\nNo doubt."])
@@ -8,7 +8,7 @@ def test_yes(text):
     assert read_verdict(text) is True
 
 
-@pytest.mark.parametrize("text", ["no", "No, a river can not sing.", "- No", "I would say no."])
+@pytest.mark.parametrize("text", ["no", "No, a river cannot sing.", "- No", "I would say no."])
 def test_no(text):
     assert read_verdict(text) is False
 

@@ -3,7 +3,7 @@ from fictional import mner
 
 from modeling_cotpd.augmentation.alignment import align
 from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.outcome import Rejected
+from modeling_cotpd.augmentation.candidate import Rejected
 
 POST = mner("so proud of Holt", ("PER", "Holt"))
 LEXICON = Lexicon(

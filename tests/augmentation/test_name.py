@@ -1,6 +1,6 @@
 import pytest
 
-from modeling_cotpd.augmentation.name import fold, name_key, occurrences, shapes
+from modeling_cotpd.knowledge.mentions import fold, name_key, occurrences, shapes
 
 
 @pytest.mark.parametrize(

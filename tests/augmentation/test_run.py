@@ -16,7 +16,7 @@ from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 PEOPLE = ["Mira Holt", "Dario Fenn", "Lena Aske", "Otto Brand", "Ines Quarry", "Juno Marsh"]
 
@@ -59,7 +59,7 @@ def server():
 
 
 def plan_for(server, **settings):
-    teacher = TeacherSettings("stub", base_url=server.base_url, endpoint="stub", retries=0)
+    teacher = EndpointSettings("stub", base_url=server.base_url, endpoint="stub", retries=0)
     return AugmentPlan(load_prompts(), teacher, **settings)
 
 

@@ -2,8 +2,8 @@ import pytest
 from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, spans_of
 
 from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.manner import Manner
-from modeling_cotpd.augmentation.outcome import ACCEPTED, REJECTED, UNASKED
+from modeling_cotpd.augmentation.tokenization import Tokenization
+from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED
 from modeling_cotpd.augmentation.sample import read_sample
 from modeling_cotpd.augmentation.style import restyle, rewrite_in
 from modeling_cotpd.knowledge.answer import CUT, FAILED, REFUSED, Answer
@@ -15,7 +15,7 @@ RELATION = mre("Mira joins Otters today", "Otters", "Mira", "/per/org/member_of"
 def outcomes_of(answers, sample=POST, **settings):
     wanted = plan(kinds=("style",), **settings)
     replies = iter(answers)
-    return drive(restyle(sample, wanted, Manner(), Lexicon([POST])), lambda request: next(replies))
+    return drive(restyle(sample, wanted, Tokenization(), Lexicon([POST])), lambda request: next(replies))
 
 
 def test_a_rewrite_is_labelled_and_keeps_picture_and_knowledge():

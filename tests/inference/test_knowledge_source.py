@@ -12,16 +12,16 @@ from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource, one_by_one
 from modeling_cotpd.inference.predictor import EntityPredictor
 from modeling_cotpd.inference.view_predictor import ViewPredictor
-from modeling_cotpd.knowledge.explanation import Plan
+from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 TEXT = "Mira Holt sings at Quarry Lane"
 
 
 def source(server: StubServer, folder: Path, **changes) -> KnowledgeSource:
-    settings = TeacherSettings("stub", server.base_url, "stub", retries=1, first_delay=0.01)
-    return KnowledgeSource(plan=Plan(settings, load_prompts(), **changes), store=folder / "answers.sqlite")
+    settings = EndpointSettings("stub", server.base_url, "stub", retries=1, first_delay=0.01)
+    return KnowledgeSource(plan=ElicitationPlan(settings, load_prompts(), **changes), store=folder / "answers.sqlite")
 
 
 def predictor(knowledge: KnowledgeSource) -> ViewPredictor:
@@ -75,7 +75,7 @@ def test_within_a_running_event_loop_as_notebooks_have_it(tmp_path: Path):
 
 
 def test_a_plan_that_shows_pictures_is_refused(tmp_path: Path):
-    plan = Plan(TeacherSettings("stub", "http://127.0.0.1:1/v1"), load_prompts(), image_folder=tmp_path)
+    plan = ElicitationPlan(EndpointSettings("stub", "http://127.0.0.1:1/v1"), load_prompts(), image_folder=tmp_path)
     with pytest.raises(SettingError, match="reads captions"):
         KnowledgeSource(plan=plan)
 

@@ -97,7 +97,7 @@ class StubServer:
             data = {
                 "empty": json.dumps(completion("")),
                 "length": json.dumps(completion("This goes on and", "length")),
-                "refusal": json.dumps(completion(None, refusal="I can not talk about this.")),
+                "refusal": json.dumps(completion(None, refusal="I cannot talk about this.")),
                 "filter": json.dumps(completion("", "content_filter")),
             }[kind].encode()
         if not data:

@@ -7,20 +7,20 @@ from stub_server import completion, default_answer
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge import files as files_module
 from modeling_cotpd.knowledge.batch import BatchWriter, read_batch
-from modeling_cotpd.knowledge.explanation import Plan, explanation_jobs
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.images import image_folder
-from modeling_cotpd.knowledge.job import results
+from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
-SETTINGS = TeacherSettings(model="m", base_url="http://a/v1")
+SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 POSTS = [Post(str(number), f"Post {number}", "a pier") for number in range(10)]
 
 
 def jobs(mode="independent", posts=POSTS, **plan):
-    return explanation_jobs(posts, Plan(SETTINGS, load_prompts(), mode=mode, **plan))
+    return elicitation_jobs(posts, ElicitationPlan(SETTINGS, load_prompts(), mode=mode, **plan))
 
 
 @pytest.fixture

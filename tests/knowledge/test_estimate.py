@@ -3,19 +3,19 @@ import pytest
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.estimate import Price, estimate, estimate_from_store, find_price, message_tokens
-from modeling_cotpd.knowledge.explanation import Plan, explanation_jobs
-from modeling_cotpd.knowledge.job import results
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
+from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
-SETTINGS = TeacherSettings(model="m", base_url="http://a/v1")
+SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 POSTS = [Post(str(number), f"Post {number % 25}", "a pier" if number % 2 else "") for number in range(30)]
 
 
 def jobs(mode="dialogue"):
-    return explanation_jobs(POSTS, Plan(SETTINGS, load_prompts(), mode=mode))
+    return elicitation_jobs(POSTS, ElicitationPlan(SETTINGS, load_prompts(), mode=mode))
 
 
 @pytest.mark.parametrize("mode", ["dialogue", "independent"])
@@ -23,7 +23,7 @@ def test_all_questions_of_a_dialogue_are_counted_and_equal_posts_once(mode):
     found = estimate(jobs(mode), lambda key: Answer("missing"), {})
     # Of 30 posts 5 repeat the text of another one, with another caption: 30 different posts, 15 with a caption.
     assert found.requests == {"noun": 30, "sentence": 30, "multimodality": 15}
-    doubled = explanation_jobs(POSTS + POSTS, Plan(SETTINGS, load_prompts(), mode=mode))
+    doubled = elicitation_jobs(POSTS + POSTS, ElicitationPlan(SETTINGS, load_prompts(), mode=mode))
     assert estimate(doubled, lambda key: Answer("missing"), {}).requests == found.requests
     assert found.completion_tokens == pytest.approx((30 * 90 + 30 * 300 + 15 * 200) / 4)
     assert found.most_completion_tokens == 75 * 512
@@ -40,7 +40,7 @@ def test_what_is_stored_is_not_counted_and_measured_lengths_are_used(tmp_path):
                 store.save(request, Answer("answered", "x", prompt_tokens=10, completion_tokens=70))
             return store.get(request.key)
 
-        for _ in results(explanation_jobs(POSTS[:24], Plan(SETTINGS, load_prompts())), answer):
+        for _ in results(elicitation_jobs(POSTS[:24], ElicitationPlan(SETTINGS, load_prompts())), answer):
             pass
     found = estimate_from_store(jobs(), path, SETTINGS)
     assert (found.requests, found.stored) == ({"noun": 6, "sentence": 6, "multimodality": 3}, 60)

@@ -2,15 +2,15 @@ import pytest
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.explanation import Plan, explain
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, explain
 from modeling_cotpd.knowledge.images import image_folder
-from modeling_cotpd.knowledge.job import walk
+from modeling_cotpd.knowledge.conversation import replay
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 POST = Post("1", "Varro Quill is back {caption}", "a man on a pier", "1.png")
-SETTINGS = TeacherSettings(model="m", base_url="http://a/v1")
+SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 
 
 def talk(post=POST, answer=lambda request: Answer("answered", f"about {request.purpose}"), **plan):
@@ -21,7 +21,7 @@ def talk(post=POST, answer=lambda request: Answer("answered", f"about {request.p
         requests.append(request)
         return answer(request)
 
-    return requests, walk(explain(post, Plan(SETTINGS, **plan)), answer_to)
+    return requests, walk(explain(post, ElicitationPlan(SETTINGS, **plan)), answer_to)
 
 
 def contents(request):
@@ -132,15 +132,15 @@ def test_a_picture_that_can_not_be_used_fails_the_post_with_its_reason(tmp_path,
     requests, result = talk(Post("1", "Hello", "", name), image_folder=image_folder(folder))
     assert not requests
     assert {answer.status for answer in result.values()} == {"failed"}
-    assert result["noun"].reason.startswith("the picture can not be read")
+    assert result["noun"].reason.startswith("the picture cannot be read")
 
 
 def test_faulty_plans_are_refused():
     for wrong in ({"mode": "chat"}, {"grains": ("nouns",)}, {"grains": ()}, {"grains": ("noun", "noun")}):
         with pytest.raises(SettingError):
-            Plan(SETTINGS, load_prompts(), **wrong)
+            ElicitationPlan(SETTINGS, load_prompts(), **wrong)
 
 
 def test_the_plan_describes_its_origin():
-    text = Plan(SETTINGS, load_prompts()).describe()
+    text = ElicitationPlan(SETTINGS, load_prompts()).describe()
     assert text.startswith("m at http://a/v1, dialogue mode, caption shown, prompts noun@1#")

@@ -7,9 +7,9 @@ from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.baseline import Question, choose_examples
 from modeling_cotpd.knowledge.prediction import find_json, read_prediction
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
-SETTINGS = TeacherSettings(model="m", base_url="http://a/v1")
+SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 ROW = {
     "id": "1",

@@ -131,7 +131,7 @@ def test_corpora_that_can_not_be_used_are_told(tmp_path):
     with pytest.raises(DataError, match="title"):
         corpus_passages(path, cache=tmp_path)
     path.write_text('{"text": "x"}\n{"text": \n')
-    with pytest.raises(DataError, match="can not be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         corpus_passages(path, cache=tmp_path)
     path.write_text('{"text": 5}\n')
     with pytest.raises(DataError, match="holds no texts"):

@@ -16,13 +16,13 @@ from stub_server import StubServer
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.explanation import Plan, explanation_jobs
-from modeling_cotpd.knowledge.job import results
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
+from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.runner import run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 HERE = Path(__file__).parent
 ELICIT = "import typer; from modeling_cotpd.cli.elicit import elicit; typer.run(elicit)"
@@ -34,8 +34,8 @@ def posts(count, start=0):
 
 def plan_for(server, mode="dialogue", grains=("noun", "sentence", "multimodality"), **settings):
     settings = {"timeout": 60.0, "retries": 2, "first_delay": 0.01, **settings}
-    return Plan(
-        TeacherSettings(model="stub", base_url=server.base_url, endpoint="stub", **settings),
+    return ElicitationPlan(
+        EndpointSettings(model="stub", base_url=server.base_url, endpoint="stub", **settings),
         load_prompts(),
         grains,
         mode,
@@ -44,7 +44,7 @@ def plan_for(server, mode="dialogue", grains=("noun", "sentence", "multimodality
 
 def run(server, store, what, plan=None, **how):
     plan = plan or plan_for(server)
-    return run_jobs(explanation_jobs(what, plan), plan.settings, store, **{"concurrency": 8, **how})
+    return run_jobs(elicitation_jobs(what, plan), plan.settings, store, **{"concurrency": 8, **how})
 
 
 def test_everything_is_asked_once_and_never_again(tmp_path):
@@ -87,7 +87,7 @@ def test_every_row_ends_answered_or_with_its_reason(tmp_path):
         plan = plan_for(server, "independent", ("noun", "sentence"), timeout=1.5)
         progress = run(server, store, posts(count), plan)
         assert progress.jobs == count and progress.asked.total() == 2 * count
-        ended = dict(results(explanation_jobs(posts(count), plan), lambda request: store.get(request.key)))
+        ended = dict(results(elicitation_jobs(posts(count), plan), lambda request: store.get(request.key)))
         for number in range(count):
             fault, lasting = FAULTS[number % len(FAULTS)], number // len(FAULTS)
             kinds = {"empty": "empty", "length": "cut", "refusal": "refused", "filter": "refused"}
@@ -150,7 +150,7 @@ def test_a_store_that_can_not_be_written_ends_the_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ResponseStore, "save", full)
     with StubServer() as server, ResponseStore(tmp_path / "s.sqlite") as store:
-        with pytest.raises(KnowledgeError, match="can not be written: database or disk is full"):
+        with pytest.raises(KnowledgeError, match="cannot be written: database or disk is full"):
             run(server, store, posts(50))
         assert server.asked.total() < 50
 
@@ -177,7 +177,7 @@ def test_claims_of_another_process_are_waited_for(tmp_path):
         plan = plan_for(server, grains=("noun",))
         requests = []
         for _ in results(
-            explanation_jobs(posts(30), plan), lambda request: requests.append(request) or Answer("failed")
+            elicitation_jobs(posts(30), plan), lambda request: requests.append(request) or Answer("failed")
         ):
             pass
         with other.transaction():

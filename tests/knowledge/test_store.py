@@ -160,7 +160,7 @@ def test_a_changed_row_is_not_imported_and_nothing_is(path, tmp_path):
 
 def test_other_files_and_newer_formats_are_refused(path):
     path.write_text("not a database, but long enough to look like something to SQLite" * 20)
-    with pytest.raises(KnowledgeError, match=r"can not be opened"):
+    with pytest.raises(KnowledgeError, match=r"cannot be opened"):
         ResponseStore(path)
     path.unlink()
     with ResponseStore(path) as store:

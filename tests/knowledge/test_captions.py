@@ -11,7 +11,7 @@ from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import bio_label_names, make_split
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.knowledge.caption_run import endpoint_answers, local_answers, open_images, run_captioner
-from modeling_cotpd.knowledge.caption_store import PartFile, plan_for_folder, plan_for_prepared, read_parts
+from modeling_cotpd.knowledge.captions import PartFile, plan_for_folder, plan_for_prepared, read_parts
 from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, image_folder
 
 SETTINGS = {"model": "painter", "prompt": ""}

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cotpd.augmentation.manner import Manner, detokenize, find_manner, tokenize
+from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, find_tokenization, tokenize
 
-APART = Manner()
-GLUED = Manner(frozenset(), hyphens_apart=False)
-CLITICS = Manner(frozenset({"#"}), clitics=True, ellipsis_whole=True)
+APART = Tokenization()
+GLUED = Tokenization(frozenset(), hyphens_apart=False)
+CLITICS = Tokenization(frozenset({"#"}), clitics=True, ellipsis_whole=True)
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def test_tokens_in_each_manner(manner, text, tokens):
 
 
 def test_the_manner_is_found_in_the_tokens():
-    assert find_manner([["RT", "@", "a", "#", "b", "X", "-", "Ray", "it", "'", "s"]]) == APART
-    assert find_manner([["RT", "@a", "#b", "X-Ray"], ["#"], ["#c"]]) == GLUED
-    assert find_manner([["@a", "#", "b", "it", "'s", "..."]]) == CLITICS
-    assert find_manner([]) == APART
+    assert find_tokenization([["RT", "@", "a", "#", "b", "X", "-", "Ray", "it", "'", "s"]]) == APART
+    assert find_tokenization([["RT", "@a", "#b", "X-Ray"], ["#"], ["#c"]]) == GLUED
+    assert find_tokenization([["@a", "#", "b", "it", "'s", "..."]]) == CLITICS
+    assert find_tokenization([]) == APART
 
 
 def test_detokenized_text_reads_as_written():

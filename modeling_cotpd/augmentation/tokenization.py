@@ -1,4 +1,4 @@
-"""How a benchmark cuts posts into tokens, told from its own tokens, and texts cut in the same manner."""
+"""How a benchmark cuts posts into tokens, told from its own tokens, and texts cut in the same style."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.name import SIGNS
+from modeling_cotpd.knowledge.mentions import SIGNS
 
 _CLITICS = ("s", "m", "re", "ve", "ll", "d", "t")
 _CLITIC_TOKENS = {"n't", "n’t", *(f"{mark}{end}" for mark in "'’" for end in _CLITICS)}
@@ -18,7 +18,7 @@ _MARKS = {"\ufe0f", "\ufe0e", "\u20e3"}
 
 
 @dataclass(frozen=True)
-class Manner:
+class Tokenization:
     """What the published benchmarks do differently. All keep web addresses and numbers such as 10,000 whole, and all
     cut other punctuation off the words.
 
@@ -35,11 +35,11 @@ class Manner:
     ellipsis_whole: bool = False
 
 
-def find_manner(posts: Iterable[Sequence[str]]) -> Manner:
-    """The manner of tokenized posts, by what occurs more often; where nothing occurs, that of Twitter-2017.
+def find_tokenization(posts: Iterable[Sequence[str]]) -> Tokenization:
+    """The style of tokenized posts, by what occurs more often; where nothing occurs, that of Twitter-2017.
 
     Example:
-        >>> find_manner([["@mira", "loves", "#", "Otters"]]).apart == {"#"}
+        >>> find_tokenization([["@mira", "loves", "#", "Otters"]]).apart == {"#"}
         True
     """
     seen: Counter = Counter()
@@ -59,7 +59,7 @@ def find_manner(posts: Iterable[Sequence[str]]) -> Manner:
                 seen["hyphen"] += 1
             elif token in ("'", "’") and "".join(tokens[index + 1 : index + 2]).lower() in _CLITICS:
                 seen["apostrophe"] += 1
-    return Manner(
+    return Tokenization(
         apart=frozenset(sign for sign in SIGNS if seen["apart", sign] >= seen["glued", sign]),
         hyphens_apart=seen["hyphen"] >= seen["inner hyphen"],
         clitics=seen["clitic"] > seen["apostrophe"],
@@ -67,28 +67,28 @@ def find_manner(posts: Iterable[Sequence[str]]) -> Manner:
     )
 
 
-def tokenize(text: str, manner: Manner) -> list[str]:
+def tokenize(text: str, style: Tokenization) -> list[str]:
     """Cut a text into tokens.
 
     Example:
-        >>> tokenize("Mira's #OttersWin, 2-0!", Manner())
+        >>> tokenize("Mira's #OttersWin, 2-0!", Tokenization())
         ['Mira', "'", 's', '#', 'OttersWin', ',', '2', '-', '0', '!']
-        >>> tokenize("Mira's #OttersWin, 2-0!", Manner(frozenset(), hyphens_apart=False, clitics=True))
+        >>> tokenize("Mira's #OttersWin, 2-0!", Tokenization(frozenset(), hyphens_apart=False, clitics=True))
         ['Mira', "'s", '#OttersWin', ',', '2-0', '!']
     """
     # Python's \w leaves out the vowel signs of Indic scripts and other marks within words; "a" stands in for them.
     shape = "".join("a" if unicodedata.category(c)[0] == "M" and c not in _MARKS else c for c in text)
-    return [text[match.start() : match.end()] for match in _pattern(manner).finditer(shape)]
+    return [text[match.start() : match.end()] for match in _pattern(style).finditer(shape)]
 
 
-def _pattern(manner: Manner) -> re.Pattern[str]:
-    glued = "".join(sign for sign in SIGNS if sign not in manner.apart)
-    word = r"\w+" if manner.hyphens_apart else r"\w+(?:-\w+)*"
+def _pattern(style: Tokenization) -> re.Pattern[str]:
+    glued = "".join(sign for sign in SIGNS if sign not in style.apart)
+    word = r"\w+" if style.hyphens_apart else r"\w+(?:-\w+)*"
     parts = [_URL, rf"[{glued}]\w+"] if glued else [_URL]
     parts.append(_NUMBER)
-    if manner.clitics:
+    if style.clitics:
         parts += [r"n['’]t\b", rf"(?<=\w)['’](?:{'|'.join(_CLITICS)})\b", r"\w+?(?=n['’]t\b)"]
-    if manner.ellipsis_whole:
+    if style.ellipsis_whole:
         parts.append(r"\.{2,}")
     return re.compile("|".join([*parts, word, r"\S"]), re.IGNORECASE)
 

@@ -8,13 +8,13 @@ from stub_server import StubServer
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.teacher import Teacher, TeacherSettings, retry_after
+from modeling_cotpd.knowledge.endpoint import Teacher, EndpointSettings, retry_after
 
 SECRET = "sk-very-secret-0123456789"
 
 
 def ask(server, number=1, **settings):
-    settings = TeacherSettings(**{"model": "m", "base_url": server.base_url, "first_delay": 0.01, **settings})
+    settings = EndpointSettings(**{"model": "m", "base_url": server.base_url, "first_delay": 0.01, **settings})
 
     async def run():
         teacher = Teacher(settings)
@@ -118,9 +118,9 @@ def test_retry_after_holds_back_all_requests():
             return ("status", 429, {"retry-after": "1"})
         return None
 
-    settings = TeacherSettings(model="m", first_delay=0.01)
+    settings = EndpointSettings(model="m", first_delay=0.01)
     with Timed(fault=fault) as server:
-        settings = TeacherSettings(model="m", base_url=server.base_url, first_delay=0.01)
+        settings = EndpointSettings(model="m", base_url=server.base_url, first_delay=0.01)
 
         async def run():
             teacher = Teacher(settings)
@@ -165,13 +165,13 @@ def test_the_key_is_sent_and_never_told(monkeypatch):
     with StubServer(answer=lambda body: f"your key is {SECRET}") as server:
         answer = ask(server, api_key_variable="MY_KEY")
         assert SECRET not in repr(answer) and "your key is [key]" in answer.text
-    assert SECRET not in repr(TeacherSettings(model="m", api_key_variable="MY_KEY"))
+    assert SECRET not in repr(EndpointSettings(model="m", api_key_variable="MY_KEY"))
 
 
 def test_temperature_is_zero_and_everything_can_be_set():
-    body = TeacherSettings(model="m").body([])
+    body = EndpointSettings(model="m").body([])
     assert (body["temperature"], body["max_tokens"]) == (0, 512)
-    settings = TeacherSettings(
+    settings = EndpointSettings(
         model="m", sampling={"temperature": None, "max_tokens": None, "max_completion_tokens": 9, "top_k": 1}
     )
     assert settings.body([]) == {"model": "m", "messages": [], "max_completion_tokens": 9, "top_k": 1}
@@ -193,6 +193,6 @@ def test_settings_are_checked(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for wrong in ({"model": ""}, {"timeout": 0}, {"retries": -1}, {"sampling": {"stream": True}}, {"base_url": "x"}):
         with pytest.raises(SettingError):
-            TeacherSettings(**{"model": "m", **wrong})
+            EndpointSettings(**{"model": "m", **wrong})
     with pytest.raises(SettingError, match="OPENAI_API_KEY"):
-        Teacher(TeacherSettings(model="m"))
+        Teacher(EndpointSettings(model="m"))

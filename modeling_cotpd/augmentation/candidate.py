@@ -1,4 +1,4 @@
-"""What became of one wanted sample."""
+"""One wanted sample, accepted or not."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ class Rejected(Exception):
 
 
 class Unasked(Exception):
-    """A sample that lacks an answer, so that it is open what becomes of it; running again can help.
+    """A sample that lacks an answer; running again can help.
 
     Args:
         reason (`str`): The answer's status and reason.
@@ -31,7 +31,7 @@ class Unasked(Exception):
 
 
 @dataclass
-class Outcome:
+class Candidate:
     """One wanted sample.
 
     Args:

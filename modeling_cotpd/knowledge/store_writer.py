@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable
 
-from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.request import Request
 from modeling_cotpd.knowledge.store import ResponseStore
@@ -17,20 +15,19 @@ HEARTBEAT_SECONDS = 10.0
 MOST_PER_COMMIT = 256
 
 
-class StoreThread:
+class StoreWriter:
     """Claims and saves for an event loop, without blocking it.
 
-    An answer is written the moment it arrives unless a commit is running; then it goes with the next one. A request is
-    sent only after its claim is committed.
+    An answer is written when it arrives unless a commit is running; then it goes with the next one. A request is sent
+    only after its claim is committed.
 
     Args:
         store (`ResponseStore`): The open store; nothing else may use it until `close`.
-        again (`Iterable[str]`): Statuses of stored answers to ask again.
-        since (`float`): What was stored later than this (`time.time()`) is not asked again.
+        again (`Iterable[str]`): Statuses of stored answers to ask again. What is stored from now on is not.
     """
 
-    def __init__(self, store: ResponseStore, again: Iterable[str], since: float):
-        self.store, self.again, self.since = store, frozenset(again), since
+    def __init__(self, store: ResponseStore, again: Iterable[str]):
+        self.store, self.again, self.since = store, frozenset(again), store.newest()
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._error: Exception | None = None
@@ -42,22 +39,19 @@ class StoreThread:
 
     async def claim(self, key: str) -> Answer | None:
         """`ResponseStore.claim`."""
-        return await self._put(key, None)
+        self._raise_error()
+        future = self._loop.create_future()
+        self._queue.put((key, None, future))
+        return await future
 
-    async def save(self, request: Request, answer: Answer) -> None:
-        """`ResponseStore.save`; returns when the answer is on disk."""
-        await self._put(request, answer)
-
-    def save_soon(self, request: Request, answer: Answer) -> None:
+    def save(self, request: Request, answer: Answer) -> None:
         """`ResponseStore.save` without waiting; an error shows at the next call or at `close`."""
         self._raise_error()
         self._queue.put((request, answer, None))
 
-    def _put(self, first: str | Request, second: Answer | None) -> asyncio.Future:
-        self._raise_error()
-        future = self._loop.create_future()
-        self._queue.put((first, second, future))
-        return future
+    def release(self, key: str) -> None:
+        """`ResponseStore.release` without waiting."""
+        self._queue.put((key, None, None))
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -83,26 +77,17 @@ class StoreThread:
             try:
                 self._raise_error()
                 results = self._write(batch)
-            except Exception as error:  # handed to whoever waits: a thread has nobody to raise to
-                self._error = self._error or self._explain(error)
+            except Exception as error:  # given to the tasks that wait: a thread has no caller to raise to
+                self._error = self._error or error
                 results = [(future, self._error) for *_, future in batch if future is not None]
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed and no task waits any more
                 self._loop.call_soon_threadsafe(_resolve, results)
-
-    def _explain(self, error: Exception) -> Exception:
-        if not isinstance(error, sqlite3.Error):
-            return error
-        return KnowledgeError(
-            f"The response store can not be written: {error}.",
-            place=str(self.store.path),
-            fix="Answers stored so far are safe; run the same command again when this is repaired.",
-        )
 
     def _write(self, batch: list[tuple]) -> list[tuple[asyncio.Future, object]]:
         results: list[tuple[asyncio.Future, object]] = []
         writes: list[tuple] = []
         for first, answer, future in batch:
-            known = self.store.known(first, self.again, self.since) if answer is None else None
+            known = self.store.known(first, self.again, self.since) if future is not None else None
             if known is None:
                 writes.append((first, answer, future))
             else:
@@ -114,13 +99,12 @@ class StoreThread:
             if due:
                 self.store.heartbeat()
             for first, answer, future in writes:
-                claimed = None
-                if answer is None:
-                    claimed = self.store.claim(first, self.again, self.since)
+                if future is not None:
+                    results.append((future, self.store.claim(first, self.again, self.since)))
+                elif answer is None:
+                    self.store.release(first)
                 else:
                     self.store.save(first, answer)
-                if future is not None:
-                    results.append((future, claimed))
         if due:
             self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
         return results

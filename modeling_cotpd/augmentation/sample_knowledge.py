@@ -2,21 +2,21 @@
 
 from collections.abc import Generator, Sequence
 
-from modeling_cotpd.augmentation.manner import detokenize
-from modeling_cotpd.augmentation.naming import Renaming, rename, with_full_name
-from modeling_cotpd.augmentation.outcome import IMAGE, Outcome
+from modeling_cotpd.augmentation.tokenization import detokenize
+from modeling_cotpd.augmentation.renaming import Renaming, rename, with_full_name
+from modeling_cotpd.augmentation.candidate import IMAGE, Candidate
 from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, AugmentPlan, opening
 from modeling_cotpd.data.schema import COT_COLUMNS
-from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.answer import SKIPPED, Answer
 from modeling_cotpd.knowledge.explanation import explain
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.request import Request
 
 
-def dress(
-    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], outcome: Outcome
+def with_knowledge(
+    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
 ) -> Generator[Request, Answer, dict]:
-    """Give a new record its picture, caption and knowledge; the result is the record.
+    """Return a new record with its picture, caption and knowledge.
 
     A post with other entities loses its picture, which shows the old ones; so does a post with an imagined caption.
 
@@ -24,7 +24,7 @@ def dress(
         plan (`AugmentPlan`): Whether to imagine, and where knowledge is from.
         row (`dict`): The record with its new tokens, and with the parent's caption and knowledge.
         renamings (`Sequence[Renaming]`): The entities that were replaced; none for another style.
-        outcome (`Outcome`): Gets notes such as `cot_noun emptied`.
+        candidate (`Candidate`): Gets notes such as `cot_noun emptied`.
 
     Raises:
         Unasked: A request has no answer.
@@ -36,44 +36,43 @@ def dress(
     if plan.imagines:
         messages = opening(plan, detokenize(row["tokens"]), plan.prompts["image"])
         answer = yield plan.request(IMAGE, messages, plan.prompts["post"], plan.prompts["image"])
-        row["caption"] = " ".join(answer.text.split()) if plan.usable(answer) else ""
+        row["caption"] = " ".join(plan.usable_text(answer).split())
         if not row["caption"]:
-            outcome.notes.append(f"caption {answer.status}")
+            candidate.notes.append(f"caption {answer.status}")
         elif any(renaming.names(row["caption"]) for renaming in renamings):
             row["caption"] = ""
-            outcome.notes.append("caption emptied")
+            candidate.notes.append("caption emptied")
     else:
-        _rename(row, "caption", renamings, outcome)
+        _rename(row, "caption", renamings, candidate)
     if plan.knowledge == EMPTY:
         row |= dict.fromkeys(COT_COLUMNS, "")
     elif plan.knowledge == ELICIT:
-        row |= yield from _elicited(plan, row, renamings, outcome)
+        row |= yield from _elicited(plan, row, renamings, candidate)
     else:
         for column in COT_COLUMNS:
-            _rename(row, column, renamings, outcome)
+            _rename(row, column, renamings, candidate)
     return row
 
 
-def _rename(row: dict, column: str, renamings: Sequence[Renaming], outcome: Outcome) -> None:
+def _rename(row: dict, column: str, renamings: Sequence[Renaming], candidate: Candidate) -> None:
     before = row.get(column) or ""
     row[column] = rename(before, renamings)
     if before and not row[column]:
-        outcome.notes.append(f"{column} emptied")
+        candidate.notes.append(f"{column} emptied")
 
 
 def _elicited(
-    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], outcome: Outcome
+    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
 ) -> Generator[Request, Answer, dict]:
     post = Post(row["id"], " ".join(row["tokens"]), row["caption"] or "")
-    answers = yield from explain(post, plan.explanation)
+    explanation = yield from explain(post, plan.explanation)
     columns = {}
-    for grain, answer in answers.items():
+    for grain, answer in explanation.answers.items():
         column = f"cot_{grain}"
-        skipped = answer.status == "skipped"
-        columns[column] = answer.text.strip() if not skipped and plan.usable(answer) else ""
+        columns[column] = plan.usable_text(answer) if answer.status != SKIPPED else ""
         if any(renaming.names(columns[column]) for renaming in renamings):
             columns[column] = ""
-            outcome.notes.append(f"{column} emptied")
+            candidate.notes.append(f"{column} emptied")
         elif not columns[column]:
-            outcome.notes.append(f"{column} {answer.status}")
+            candidate.notes.append(f"{column} {answer.status}")
     return columns

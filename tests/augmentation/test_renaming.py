@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cotpd.augmentation.naming import Renaming, rename, with_full_name
+from modeling_cotpd.augmentation.renaming import Renaming, rename, with_full_name
 
 HOLT = Renaming(("Mira", "Holt"), ("Dario", "Fenn"))
 

@@ -1,0 +1,444 @@
+"""Captions: which pictures need one, the requests for them, and the files that hold them.
+
+A caption is a request with a picture. An endpoint is asked by the runner that also asks for knowledge; a local model
+answers the same requests in batches. Both store every answer in a response store.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from modeling_cotpd.data.prepared import read_prepared
+from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.files import atomic_write, json_line, write_json
+from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, REFUSED, Answer
+from modeling_cotpd.knowledge.conversation import Conversation, Dialogue, Job
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, list_images
+from modeling_cotpd.knowledge.prompt import Prompt
+from modeling_cotpd.knowledge.request import Picture, Request, find_picture, with_picture
+from modeling_cotpd.knowledge.runner import Asking, run_jobs
+from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.text_safety import public_url
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from modeling_cotpd.knowledge.captioner import TransformersCaptioner
+
+Caption = str | ImageProblem
+"""A caption, or why there is none."""
+
+
+@dataclass
+class CaptionFiles:
+    """Which rows of which file need the caption of which picture.
+
+    Args:
+        name (`str`): The captioner's name: the field that its captions get, such as `blip2`.
+        outputs (`dict[Path, list[tuple[str, str]]]`): Per caption file the (row id, image name) pairs.
+        base (`Path`): What the names of the report, the provenance and the lock begin with.
+        without_image (`int`, *optional*, defaults to 0): Rows of the prepared folder that name no picture.
+
+    Raises:
+        SettingError: The name cannot be a field name.
+    """
+
+    name: str
+    outputs: dict[Path, list[tuple[str, str]]]
+    base: Path
+    without_image: int = 0
+    report: Path = field(init=False)
+    provenance: Path = field(init=False)
+    lock: Path = field(init=False)
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[\w.+-]+", self.name) or self.name in ("id", "image"):
+            raise SettingError(f"{self.name!r} cannot name a captioner.", place="--name", fix="Try --name blip2.")
+        self.report = self.base.with_name(f"{self.base.name}.{self.name}.report.jsonl")
+        self.provenance = self.base.with_name(f"{self.base.name}.provenance.json")
+        self.lock = self.base.with_name(f".{self.base.name}.{self.name}.lock")
+
+    def images(self) -> list[str]:
+        """Return every picture once, in the order of the rows."""
+        return list(dict.fromkeys(image for rows in self.outputs.values() for _, image in rows))
+
+    def captions(self) -> dict[str, str]:
+        """Return image name to caption from the files of earlier runs."""
+        done: dict[str, str] = {}
+        for path, rows in self.outputs.items():
+            stored = read_caption_file(path)
+            texts = ((image, stored.get(id, {}).get(self.name)) for id, image in rows)
+            done |= {image: text for image, text in texts if isinstance(text, str) and text}
+        return done | self._earlier_parts()
+
+    def _earlier_parts(self) -> dict[str, str]:
+        """Captions of a run that an earlier version of this package began and did not finish."""
+        found: dict[str, str] = {}
+        for path in sorted(self.base.with_name(f"{self.base.name}.{self.name}.parts").glob("part-*.jsonl")):
+            for line in path.read_bytes().split(b"\n")[:-1]:
+                with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                    row = json.loads(line)
+                    found[row["image"]] = row["text"]
+        return found
+
+    def write(self, captions: dict[str, Caption]) -> Counter:
+        """Write captions into their files and the report; rows and fields that a file already has stay.
+
+        Args:
+            captions (`dict[str, str | ImageProblem]`): Image name to caption or problem.
+
+        Returns:
+            `Counter`: Reason to number of rows without a caption.
+        """
+        reasons: Counter = Counter()
+        with atomic_write(self.report) as report:
+            for path, rows in self.outputs.items():
+                stored = read_caption_file(path)
+                for id, image in rows:
+                    caption = captions.get(image)
+                    if isinstance(caption, str):
+                        stored.setdefault(id, {"id": id})[self.name] = caption
+                    elif caption is not None:
+                        row = {"id": id, "image": image, "reason": caption.reason, "detail": caption.detail}
+                        report.write(json_line(row))
+                        reasons[caption.reason] += 1
+                with atomic_write(path) as lines:
+                    lines.writelines(map(json_line, stored.values()))
+        return reasons
+
+    def check_settings(self, settings: dict) -> None:
+        """Refuse to mix captions of two settings under one captioner's name.
+
+        Raises:
+            SettingError: The provenance file holds other settings for this name.
+        """
+        entry = self._provenance().get(self.name)
+        before = entry.get("settings", settings) if isinstance(entry, dict) else settings
+        if before.get("base_url"):
+            before = {**before, "base_url": _clean(before["base_url"])}
+        if changed := sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key)):
+            key = changed[0]
+            raise SettingError(
+                f"The captions {self.name!r} were made with {key} = {before.get(key)!r}, not {settings.get(key)!r}.",
+                place=str(self.provenance),
+                fix="Give the other setting, or another --name or --out.",
+            )
+
+    def write_provenance(self, entry: dict) -> None:
+        """Write one captioner's settings, versions and counts beside the captions, keeping those of others."""
+        write_json(self.provenance, self._provenance() | {self.name: entry})
+
+    def _provenance(self) -> dict:
+        try:
+            value = json.loads(self.provenance.read_text("utf-8")) if self.provenance.is_file() else {}
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise KnowledgeError("The file holds no JSON object.", place=str(self.provenance), fix="Move it away.")
+        for name, entry in value.items():  # earlier versions kept base URLs as they were given
+            if isinstance(entry, dict) and (entry.get("settings") or {}).get("base_url"):
+                url = _clean(entry["settings"]["base_url"])
+                value[name] = {**entry, "settings": {**entry["settings"], "base_url": url}}
+        return value
+
+
+def _clean(url: str) -> str:
+    try:
+        return public_url(url)
+    except ValueError:
+        return ""
+
+
+def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> CaptionFiles:
+    """Caption every picture file of a folder into one JSON Lines file.
+
+    Args:
+        folder (`Path`): From `image_folder`.
+        out (`Path`): The caption file, ending in `.jsonl`.
+        name (`str`): The captioner's name.
+        ids (`str`, *optional*, defaults to `name`): Whether a row's id is the file's `name` (as in MNRE) or its
+            `stem`, the name without its suffix (as in Twitter-2015 and Twitter-2017).
+
+    Raises:
+        DataError: The folder holds no pictures, or two stems are equal.
+        SettingError: `ids` is unknown, or `out` does not end in `.jsonl`.
+    """
+    if ids not in ("name", "stem"):
+        raise SettingError(f"Unknown kind of ids {ids!r}.", place="--ids", fix="Use name or stem.")
+    if out.suffix != ".jsonl":
+        raise SettingError(f"{out.name!r} does not end in .jsonl.", place="--out", fix="Try --out captions.jsonl.")
+    images = list_images(folder)
+    if not images:
+        raise DataError(
+            "The folder holds no picture files.", place=str(folder), fix="Name the folder of the pictures."
+        )
+    rows = [(image if ids == "name" else os.path.splitext(image)[0], image) for image in images]
+    taken: dict[str, str] = {}
+    for id, image in rows:
+        if taken.setdefault(id, image) != image:
+            raise DataError(
+                f"{image!r} and {taken[id]!r} have the same stem.", place=str(folder), fix="Use --ids name."
+            )
+    return CaptionFiles(name, {out: rows}, out.with_suffix(""))
+
+
+def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
+    """Caption the `image` column of a prepared folder into `captions.<split>.jsonl` files, ids being the rows' ids.
+
+    Raises:
+        DataError: No row names a picture.
+    """
+    splits, _ = read_prepared(data)
+    outputs, without = {}, 0
+    for split, rows in splits.items():
+        pairs = list(zip(rows["id"], rows["image"], strict=True))
+        outputs[out / f"captions.{split}.jsonl"] = [(id, image) for id, image in pairs if image]
+        without += sum(1 for _, image in pairs if not image)
+    if not any(outputs.values()):
+        raise DataError(
+            "No row names a picture.", place=str(data), fix="Fill the image column, or use --images alone."
+        )
+    return CaptionFiles(name, outputs, out / "captions", without)
+
+
+def read_caption_file(path: Path) -> dict[str, dict]:
+    """Return the rows of a caption file by id, with the fields of all captioners; empty when there is no file yet.
+
+    Raises:
+        KnowledgeError: A line is no JSON object with an id.
+    """
+    rows: dict[str, dict] = {}
+    if not path.exists():
+        return rows
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                rows[row["id"]] = row
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise KnowledgeError(
+                    "This line is no JSON object with an id.",
+                    place=f"{path}, line {number}",
+                    fix="Repair or move the file.",
+                ) from None
+    return rows
+
+
+def picture_request(picture: Picture, settings: EndpointSettings, prompt: Prompt) -> Request:
+    """Return the request for the caption of one picture."""
+    return Request(
+        endpoint=settings.endpoint,
+        purpose="caption",
+        prompt=prompt.tag,
+        body=settings.body([{"role": "user", "content": with_picture(prompt.text, picture)}]),
+        pictures=(picture,),
+    )
+
+
+def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Prompt) -> Conversation:
+    """Ask for the caption of one picture; the result is the caption, or the `ImageProblem`.
+
+    Args:
+        find (`Callable[[], Picture]`): Returns the picture or raises an `ImageProblem`.
+        settings (`EndpointSettings`): Which vision model is asked.
+        prompt (`Prompt`): The instruction beside the picture.
+    """
+    try:
+        answer = yield picture_request(find(), settings, prompt)
+    except ImageProblem as problem:
+        return problem
+    return caption_of(answer)
+
+
+def caption_of(answer: Answer) -> Caption:
+    """Return an answer as a caption on one line, or why it is none; a sentence cut at the token limit is a caption."""
+    text = " ".join(answer.text.split())
+    if answer.status in (ANSWERED, CUT) and text:
+        return text
+    reasons = {EMPTY: "empty caption", REFUSED: "refused"}
+    # A local model's failure names its reason where an endpoint names how the answer ended.
+    return ImageProblem(reasons.get(answer.status) or answer.finish_reason or "endpoint", answer.reason[:300])
+
+
+def caption_image(
+    image: "Image.Image", settings: EndpointSettings, prompt: Prompt, store: str | os.PathLike
+) -> Caption:
+    """Ask for the caption of one opened picture.
+
+    Args:
+        image (`PIL.Image.Image`): An RGB picture.
+        settings (`EndpointSettings`): Which vision model is asked.
+        prompt (`Prompt`): The instruction beside the picture, such as `load_prompts()["caption"]`.
+        store (`str` or `os.PathLike`): The response store's file.
+
+    Returns:
+        `str | ImageProblem`: The caption, or why there is none.
+
+    Raises:
+        KnowledgeError: The endpoint declines everything, or the store cannot be used.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    picture = Picture(buffer.getvalue(), hashlib.sha256(buffer.getvalue()).hexdigest())
+    with ResponseStore(store) as opened:
+        job = Job("picture", partial(describe, lambda: picture, settings, prompt))
+        ((_, caption),) = run_jobs([job], settings, opened, Asking(concurrency=1))
+    return caption
+
+
+def caption_jobs(
+    names: Iterable[str], folder: Path, settings: EndpointSettings, prompt: Prompt, max_pixels: int = MAX_PIXELS
+) -> Iterator[Job]:
+    """Yield one job per picture; its result is a `Caption`."""
+    for name in names:
+        yield Job(name, partial(describe, partial(find_picture, folder, name, max_pixels), settings, prompt))
+
+
+@dataclass
+class CaptionSummary:
+    """What a run did.
+
+    Args:
+        before (`int`): Pictures that had their caption before.
+        captions (`int`): Pictures that have one now.
+        failed (`Counter`): Reason to number of rows without a caption.
+    """
+
+    before: int = 0
+    captions: int = 0
+    failed: Counter = field(default_factory=Counter)
+
+
+def write_captions(
+    files: CaptionFiles,
+    folder: Path,
+    settings: EndpointSettings,
+    prompt: Prompt,
+    store: str | os.PathLike,
+    record: dict,
+    *,
+    asking: Asking | None = None,
+    captioner: Callable[[], "TransformersCaptioner"] | None = None,
+    batch_size: int = 8,
+    max_pixels: int = MAX_PIXELS,
+    limit: int | None = None,
+    rank: int = 0,
+    processes: int = 1,
+    barrier: Callable[[], None] = lambda: None,
+) -> CaptionSummary:
+    """Caption what has no caption yet, and write the caption files.
+
+    Every answer is stored when it arrives, so the same call after an interruption asks only for the rest. Several
+    processes with a local model take every `processes`-th missing picture each; the first one writes the files.
+
+    Args:
+        files (`CaptionFiles`): Which rows need the caption of which picture.
+        folder (`Path`): From `image_folder`.
+        settings (`EndpointSettings`), prompt (`Prompt`): Which model is asked, and how.
+        store (`str` or `os.PathLike`): The response store's file.
+        record (`dict`): `settings` that the captions depend on, and `versions` of libraries, for the provenance.
+        asking (`Asking`, *optional*): How to ask an endpoint.
+        captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model, which then takes the place
+            of the endpoint; called only when something is missing.
+        batch_size (`int`, *optional*): Pictures in one forward pass of a local model.
+        max_pixels (`int`, *optional*): Larger pictures are reported and not decoded.
+        limit (`int`, *optional*): Caption no more than this many pictures now.
+        rank (`int`, *optional*), processes (`int`, *optional*), barrier (`Callable[[], None]`, *optional*): This
+            process among all; a function that returns when all processes have called it.
+
+    Raises:
+        KnowledgeError: The endpoint declines everything, or the store cannot be used.
+        SettingError: Earlier captions under this name have other settings, or the batch size is below 1.
+    """
+    if batch_size < 1:
+        raise SettingError(f"The batch size is {batch_size}.", place="--batch-size", fix="It is at least 1.")
+    files.check_settings(record["settings"])
+    done, asking = files.captions(), asking or Asking()
+    names = [image for image in files.images() if image not in done][:limit]
+    jobs = partial(caption_jobs, folder=folder, settings=settings, prompt=prompt, max_pixels=max_pixels)
+    barrier()  # no process writes before all have read the same state
+    if rank == 0:
+        files.write_provenance(record)
+    with ResponseStore(store) as opened:
+        if captioner is not None:
+            _caption_locally(captioner, jobs(names[rank::processes]), opened, batch_size, rank == 0)
+            asking.ask = False
+        barrier()  # all answers are stored
+        if rank > 0:
+            return CaptionSummary(len(done))
+        total, unit = len(names), "pictures"
+        captions = dict(run_jobs(jobs(names), settings, opened, asking, total=total, unit=unit))
+    failed = files.write({**captions, **done})
+    counts = {"pictures": len(files.images()), "rows_without_image": files.without_image, "rows_failed": dict(failed)}
+    files.write_provenance({**record, **counts})
+    return CaptionSummary(len(done), sum(isinstance(caption, str) for caption in captions.values()), failed)
+
+
+def _caption_locally(
+    captioner: Callable[[], "TransformersCaptioner"],
+    jobs: Iterable[Job],
+    store: ResponseStore,
+    batch_size: int,
+    bar: bool,
+) -> None:
+    """Answer the requests of jobs with a local model, and store the answers batch by batch.
+
+    The next batch is read from disk while the model works on this one.
+    """
+    requests = []
+    for job in jobs:
+        dialogue = Dialogue(job)
+        if dialogue.request is not None and store.get(dialogue.request.key).status not in (ANSWERED, EMPTY):
+            requests.append(dialogue.request)
+    if not requests:
+        return
+    chunks = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
+    model = captioner()
+    with ThreadPoolExecutor(1) as reader, tqdm(total=len(requests), unit=" pictures", disable=not bar) as progress:
+        coming = reader.submit(_opened, chunks[0])
+        for number, chunk in enumerate(chunks):
+            images = coming.result()
+            if number + 1 < len(chunks):
+                coming = reader.submit(_opened, chunks[number + 1])
+            good = [image for image in images if not isinstance(image, ImageProblem)]
+            captions = iter(model.caption(good) if good else [])
+            with store.transaction():
+                for request, image in zip(chunk, images, strict=True):
+                    caption = image if isinstance(image, ImageProblem) else next(captions)
+                    store.save(request, _answer(caption))
+            progress.update(len(chunk))
+
+
+def _opened(requests: Sequence[Request]) -> list["Image.Image | ImageProblem"]:
+    images: list[Image.Image | ImageProblem] = []
+    for request in requests:
+        try:
+            images.append(request.pictures[0].load())
+        except ImageProblem as problem:
+            images.append(problem)
+    return images
+
+
+def _answer(caption: Caption) -> Answer:
+    if isinstance(caption, str):
+        return Answer(ANSWERED, caption)
+    return Answer(EMPTY if caption.reason == "empty caption" else FAILED, "", caption.detail, caption.reason)
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Return installed versions, for the provenance."""
+    return {package: importlib.metadata.version(package) for package in packages}

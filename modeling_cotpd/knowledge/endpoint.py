@@ -1,0 +1,393 @@
+"""The client of an OpenAI-compatible endpoint: patient with faults, silent about secrets."""
+
+import asyncio
+import base64
+import email.utils
+import json
+import logging
+import os
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+import openai
+
+from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.knowledge.answer import FAILED, REFUSED, Answer, MalformedAnswer, read_answer
+from modeling_cotpd.knowledge.request import Request, endpoint_name
+from modeling_cotpd.text_safety import Redactor, storable
+
+logger = logging.getLogger(__name__)
+
+OPENAI_URL = "https://api.openai.com/v1"
+FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY_AFTER = 0.5, 30.0, 600.0
+LONGEST_REASON = 300
+RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""What a refused parameter is called at other models."""
+OPTIONAL = ("temperature", *RENAMED)
+"""The parameters that every request has by default, so that the client may leave them out where they are refused."""
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (?:be )?support|n't support|unrecognized|unknown|unexpected|not (?:be )?(?:permitted|allowed|accepted)"
+    r"|extra inputs?|additional propert|deprecated|only the default|only (?:\w+ )?supports?|no longer|use '?max_",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(
+    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|safety (?:system|polic|setting|reason)|flagged"
+    r"|data.?inspection|inappropriate|usage polic|sensitive (?:content|information|word)|prohibited.?content|violat|guardrail"
+    r"|risk.?control|invalid_prompt|high risk|unsafe",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|too (?:long|many (?:input |prompt )?tokens)"
+    r"|(?:prompt|input|request|context|image)s? (?:\w+ )?(?:is |are )?too large"
+    r"|(?:exceed|longer|larger|more)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)|string_above_max_length|token limit"
+    r"|input length|reduce (?:the|your) (?:length|prompt|input)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """Which model is asked, where and how.
+
+    Args:
+        model (`str`): The model's name at the endpoint.
+        base_url (`str`, *optional*): The endpoint, up to `/v1`. A query, such as Azure's `?api-version=...`, is sent
+            along with every request.
+        endpoint (`str`, *optional*): The name under which answers are stored; `base_url` without secrets by default.
+            Name one when the address of the same endpoint changes, such as another port after each start.
+        sampling (`dict`, *optional*): Everything in a request's body beside `model` and `messages`; part of every
+            answer's key. Defaults: `temperature` 0 as in the paper, `max_tokens` 512 (the longest of 22,000 published
+            explanations has about 210 tokens). `None` removes a setting.
+        api_key_variable (`str`, *optional*): The environment variable that holds the key. The key is stored nowhere.
+        timeout (`float`, *optional*, defaults to 120): Seconds until one attempt counts as stalled.
+        retries (`int`, *optional*, defaults to 6): Further attempts after a failed one.
+        first_delay (`float`, *optional*, defaults to 0.5): Seconds before the first retry; each further one waits
+            twice as long, up to 30 s.
+
+    Raises:
+        SettingError: A setting is out of range.
+
+    Example:
+        >>> EndpointSettings("my-model", "http://127.0.0.1:8000/v1").endpoint
+        'http://127.0.0.1:8000/v1'
+    """
+
+    model: str
+    base_url: str = field(default=OPENAI_URL, repr=False)
+    endpoint: str = ""
+    sampling: dict = field(default_factory=dict)
+    api_key_variable: str = "OPENAI_API_KEY"
+    timeout: float = 120.0
+    retries: int = 6
+    first_delay: float = FIRST_DELAY
+
+    def __post_init__(self):
+        if not self.model:
+            raise SettingError("The model has no name.", place="model", fix="For example --model gpt-5.4-nano")
+        for name, least in (("timeout", 0.001), ("retries", 0), ("first_delay", 0)):
+            if getattr(self, name) < least:
+                raise SettingError(f"{getattr(self, name)} is too small, the least is {least}.", place=name)
+        if clash := {"model", "messages", "stream", "n"} & set(self.sampling):
+            raise SettingError(f"{sorted(clash)[0]!r} cannot be set here.", place="sampling")
+        sampling = {"temperature": 0, "max_tokens": 512, **self.sampling}
+        object.__setattr__(self, "sampling", {name: value for name, value in sampling.items() if value is not None})
+        name = endpoint_name(self.base_url)
+        object.__setattr__(self, "endpoint", Redactor(self.secrets())(self.endpoint or name))
+
+    def body(self, messages: list[dict], **more: object) -> dict:
+        """Return a request's body: model, messages, sampling, and what else this one request needs."""
+        return {"model": self.model, "messages": messages, **self.sampling, **more}
+
+    def api_key(self) -> str:
+        """Return the key without white space and quotation marks around it; empty when there is none.
+
+        Raises:
+            SettingError: It cannot be sent in a header; the message does not show it.
+        """
+        key = os.environ.get(self.api_key_variable, "").strip().strip("\"'`“”„‘’‚«»").strip()
+        key = re.sub(r"^bearer\s+", "", key, flags=re.IGNORECASE)
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise SettingError(
+                "The API key has characters that no key has, such as spaces, line ends or quotation marks.",
+                place=f"environment variable {self.api_key_variable}",
+                fix=f"Set it again: export {self.api_key_variable}=...",
+            )
+        return key
+
+    def secrets(self) -> list[str]:
+        """Return everything that must not be stored or shown: the key in each form, and what the base URL hides."""
+        raw = os.environ.get(self.api_key_variable, "")
+        parts = urlsplit(self.base_url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else ""
+        query = [value for name, value in parse_qsl(parts.query) if name != "api-version"]
+        bare = raw.strip().strip("\"'`“”„‘’‚«»").strip()
+        return [
+            raw,
+            bare,
+            re.sub(r"^bearer\s+", "", bare, flags=re.IGNORECASE),
+            parts.password or "",
+            password,
+            basic,
+            *query,
+        ]
+
+
+class ChatClient:
+    """Sends requests until they are answered or the attempts are used up.
+
+    Retried with growing, randomly shortened delays: dropped connections, timeouts, 408, 409, 429, 5xx, and bodies
+    that are not a finished chat completion. The retries of `openai` are switched off, because they leave out the last
+    of these and do not count. A `Retry-After` holds back all requests of this client, since a rate limit is the
+    account's and not the request's. Parameters that the model refuses are renamed or left out, for all later requests
+    too.
+
+    Args:
+        settings (`EndpointSettings`): Which model is asked, where and how.
+
+    Raises:
+        SettingError: The key is missing or malformed, or the environment's proxy cannot be used.
+    """
+
+    def __init__(self, settings: EndpointSettings):
+        self.settings = settings
+        key = settings.api_key()
+        if not key and settings.base_url.startswith(OPENAI_URL):
+            raise SettingError(
+                "There is no API key.",
+                place=f"environment variable {settings.api_key_variable}",
+                fix=f"Run: export {settings.api_key_variable}=... (or give a server that needs none as --base-url)",
+            )
+        self.redact = Redactor(settings.secrets())
+        parts = urlsplit(settings.base_url.strip())
+        host = parts.hostname or ""
+        try:
+            self._client = openai.AsyncOpenAI(
+                api_key=key or "none",
+                base_url=urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")),
+                default_query=dict(parse_qsl(parts.query)),
+                default_headers={"api-key": key} if key and host.endswith(".azure.com") else None,
+                timeout=settings.timeout,
+                max_retries=0,
+                # A proxy is no way to a server on this machine.
+                http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(host) else None,
+            )
+        except (ImportError, ValueError, openai.OpenAIError) as error:
+            raise SettingError(
+                f"The connection cannot be set up: {self.redact(str(error).splitlines()[0])}.",
+                place="a proxy variable of the environment, such as ALL_PROXY or HTTPS_PROXY",
+                fix="Unset it or name an http:// proxy; socks5:// needs: pip install 'httpx[socks]'",
+            ) from None
+        self._not_before = 0.0
+        self._renamed: dict[str, str | None] = {}
+        _redact_logs(self.redact)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def ask(self, request: Request) -> Answer:
+        """Return the answer to a request; one with status `failed` or `refused` and the reason when there is none.
+
+        Raises:
+            ImageProblem: The request's picture cannot be decoded; nothing was sent.
+            KnowledgeError: No request can succeed: the key or the model is not accepted, or the account has no
+                credit.
+        """
+        try:
+            body = await asyncio.to_thread(request.body_to_send) if request.pictures else request.body
+        except OSError as error:
+            return Answer(FAILED, reason=f"the picture cannot be read: {error}")
+        attempt = failures = 0
+        while True:
+            attempt += 1
+            await self._hold_back()
+            delay = None
+            sent = self._adapted(body)
+            try:
+                # `post` with the raw body as result: its bytes are decoded and judged here, and the fifth of the
+                # client's time that goes into checking the types of our dicts is saved.
+                response = await asyncio.wait_for(
+                    self._client.post("/chat/completions", body=sent, cast_to=openai.HttpxBinaryResponseContent),
+                    self.settings.timeout,
+                )
+                answer = read_answer(self.redact(_decoded(response.response)), attempt)
+                return self._redacted(answer)
+            except MalformedAnswer as error:
+                reason = f"malformed response: {error}"
+            except (asyncio.TimeoutError, openai.APITimeoutError):
+                reason = f"no response within {self.settings.timeout:g} s"
+            except openai.APIConnectionError as error:
+                reason = f"connection failed: {error.__cause__ or error}"
+            except (openai.OpenAIError, ValueError) as error:
+                if not isinstance(error, openai.APIStatusError):
+                    reason = f"malformed response: {type(error).__name__}: {error}"
+                else:
+                    message = self.redact(_message_of(error))
+                    reason = f"status {error.status_code}: {message[:LONGEST_REASON]}"
+                    if self._learn(error, message, sent):
+                        continue
+                    said = f"{message} {json.dumps(error.body, default=str)}"
+                    if (status := status_of_rejection(error.status_code, said)) is not None:
+                        return Answer(status, reason=reason, attempts=attempt)
+                    self._raise_if_hopeless(error, reason)
+                    if error.status_code not in (408, 409, 429) and error.status_code < 500:
+                        return Answer(FAILED, reason=reason, attempts=attempt)
+                    delay = retry_after(error.response.headers)
+                    if delay is not None:
+                        self._not_before = max(self._not_before, time.monotonic() + min(delay, LONGEST_RETRY_AFTER))
+            failures += 1
+            if failures > self.settings.retries:
+                reason = self.redact(storable(f"{reason} (after {attempt} attempts)"))
+                return Answer(FAILED, reason=reason, attempts=attempt)
+            pause = self._delay(failures)
+            if delay is None or delay < pause:
+                await asyncio.sleep(pause)
+
+    def _redacted(self, answer: Answer) -> Answer:
+        """The answer with secrets replaced once more, where the endpoint escaped or split them."""
+        values = {name: self.redact(getattr(answer, name)) for name in ("text", "reason", "finish_reason")}
+        return Answer(**{**vars(answer), **values})
+
+    def _adapted(self, body: dict) -> dict:
+        """The body with the names of parameters that the model accepts."""
+        if not any(name in body for name in self._renamed):
+            return body
+        adapted = {name: value for name, value in body.items() if name not in self._renamed}
+        for name, other in self._renamed.items():
+            if name in body and other is not None and other not in body:
+                adapted[other] = body[name]
+        return {name: value for name, value in adapted.items() if self._renamed.get(name, name) is not None}
+
+    def _learn(self, error: openai.APIStatusError, message: str, sent: dict) -> bool:
+        """Whether the request can be sent again because a parameter is refused by name."""
+        if error.status_code not in (400, 422):
+            return False
+        body = error.body if isinstance(error.body, dict) else {}
+        named = [body.get("param"), *re.findall(r"[A-Za-z_]+", message)]
+        name = next((name for name in named if name in OPTIONAL and name in sent), None)
+        if name is None or not (_UNSUPPORTED.search(f"{body.get('code')} {message}")):
+            return False
+        # Another worker may have learned it while this request was under way; then nothing changes here. Of "use max_completion_tokens instead", the first name that was sent is the one refused.
+        original = next((key for key, value in self._renamed.items() if value == name), name)
+        other = RENAMED.get(name) if original == name else None
+        if self._renamed.get(original, original) == name:
+            self._renamed[original] = other
+            logger.warning(
+                "%s refuses %s; requests %s.",
+                self.settings.model,
+                name,
+                f"name it {other}" if other else "go without it",
+            )
+        return True
+
+    def _delay(self, attempt: int) -> float:
+        return min(self.settings.first_delay * 2 ** (attempt - 1), LONGEST_DELAY) * random.uniform(0.5, 1.0)
+
+    async def _hold_back(self) -> None:
+        while (wait := self._not_before - time.monotonic()) > 0:
+            # Spread over a little time, so that the requests do not all arrive in the same instant.
+            await asyncio.sleep(wait + random.uniform(0, min(0.25 * wait, 1.0)))
+
+    def _raise_if_hopeless(self, error: openai.APIStatusError, reason: str) -> None:
+        fixes = {
+            401: f"Check the key in the environment variable {self.settings.api_key_variable}.",
+            402: "Check the account's credit.",
+            404: f"Check the model's name, {self.settings.model!r}, and the base URL.",
+        }
+        code = error.code if isinstance(error.code, str) else ""
+        fix = fixes[402] if code == "insufficient_quota" else fixes.get(error.status_code)
+        if fix is not None:
+            raise KnowledgeError(f"The endpoint declines: {reason}.", place=self.settings.endpoint, fix=fix)
+
+
+def status_of_rejection(status: int, message: str) -> str | None:
+    """Return `refused` when an error is about this post: its content is filtered, or it is too long for the model.
+
+    Args:
+        status (`int`): The HTTP status.
+        message (`str`): What the endpoint says, with its error codes.
+    """
+    if status in (413, 451) or (status in (400, 403, 422) and _FILTERED.search(message)):
+        return REFUSED
+    # llama.cpp reports a prompt that is too long with 500.
+    return REFUSED if status in (400, 422, 500) and _TOO_LONG.search(message) else None
+
+
+def _decoded(response) -> str:
+    """The body of a response as text: UTF-8 as JSON is, else what it declares or begins with."""
+    content = response.content
+    for encoding in (json.detect_encoding(content), response.charset_encoding or "utf-8"):
+        try:
+            return content.decode(encoding)
+        except (UnicodeError, LookupError):
+            continue
+    return content.decode("utf-8", "replace")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait that a response asks for, `None` when it asks for none.
+
+    Args:
+        headers (`Mapping[str, str]`): The response's headers: `Retry-After` in seconds or as a date, or
+            `retry-after-ms`. Zero and the past say nothing about when to come back.
+
+    Example:
+        >>> retry_after({"retry-after": "3"}), retry_after({"retry-after": "0"})
+        (3.0, None)
+    """
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) / unit
+        except ValueError:
+            try:
+                seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, TypeError, OverflowError):
+                continue
+        if seconds > 0:  # false for what is no number
+            return seconds
+    return None
+
+
+def _message_of(error: openai.APIStatusError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    message = body.get("message") or body.get("detail") or error.response.text or error.message
+    return storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+class _RedactingFilter(logging.Filter):
+    """Redacts the log records of the HTTP libraries, whose debug output holds URLs and headers."""
+
+    def __init__(self, redact: Redactor):
+        super().__init__()
+        self.redact = redact
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if (redacted := self.redact(message)) != message:
+            record.msg, record.args = redacted, ()
+        return True
+
+
+def _redact_logs(redact: Redactor) -> None:
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("openai", "httpx", "httpcore"):
+            found = logging.getLogger(name)
+            for old in [each for each in found.filters if isinstance(each, _RedactingFilter)]:
+                found.removeFilter(old)
+            found.addFilter(_RedactingFilter(redact))
