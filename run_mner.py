@@ -5,27 +5,64 @@
 A YAML recipe gives the settings, flags after it win. `python run_mner.py --help` lists them all.
 """
 
-import sys
-
 from accelerate import PartialState
 
-from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
-from modeling_cotpd.errors import CoTPDError
-from modeling_cotpd.training import run
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.cli.main import exit_code
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_run
+from modeling_cotpd.training.pretrained import load_model, resolved
+from modeling_cotpd.training.run import (
+    check_settings,
+    claim,
+    evaluate,
+    finish,
+    make_trainer,
+    run_settings,
+    started,
+    train,
+)
+from modeling_cotpd.training.splits import load_splits
+from modeling_cotpd.training.tasks import TASKS
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+
+TASK = TASKS["mner"]
+
+
+def run(model_args: ModelArguments, data_args: DataArguments, training_args: CoTPDTrainingArguments) -> dict:
+    """Train and evaluate once; leave model, results, predictions and model card in `training_args.output_dir`.
+
+    Returns:
+        What `results.json` holds: scores per split and view, data, seed, versions.
+
+    Raises:
+        CoTPDError: Data, settings or output folder cannot be used; the message says why and what to do.
+    """
+    with started(training_args):
+        # 1. Arguments: a checkpoint brings its own prompt and head
+        model_args = resolved(model_args)
+        check_settings(model_args, data_args, training_args)
+
+        # 2. Data: records with tags, captions and explanations
+        splits, info = load_splits(data_args, TASK.name)
+        settings = run_settings(model_args, data_args, training_args)
+        claim(settings, info, data_args, training_args)
+
+        # 3. Model: an encoder with prompt and head, and its tokenizer
+        model, tokenizer = load_model(TASK, model_args, info.label_names)
+
+        # 4. Trainer: the two-view loss
+        trainer = make_trainer(TASK, model, tokenizer, splits, model_args, data_args, training_args)
+        if training_args.do_train:
+            train(trainer)
+
+        # 5. Results: predictions and scores of every view, the model card
+        evaluate(trainer, splits)
+        return finish(trainer, info, settings, splits)
 
 
 def main() -> None:
-    model_args, data_args, training_args = parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments))
-    run("mner", CoTPDForTokenClassification, model_args, data_args, training_args)
-    # gloo may abort a process whose partner leaves first
-    PartialState().wait_for_everyone()
+    run(*parse_run())
     PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (CoTPDError, OSError) as error:
-        sys.exit(f"run_mner.py: {error}")
+    raise SystemExit(exit_code(main, "run_mner.py"))

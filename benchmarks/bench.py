@@ -15,14 +15,15 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTr
 
 from modeling_cotpd import CoTPDConfig, CoTPDForTokenClassification
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared
-from modeling_cotpd.encoders import EMBEDDED_ENCODER, load_tokenizer, resolve_encoder
+from modeling_cotpd.encoder_cotpd import resolve_encoder
+from modeling_cotpd.training.pretrained import load_tokenizer
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """The options of every benchmark."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--dataset_dir", required=True, help="A prepared MNER folder.")
-    made.add_argument("--model_name_or_path", default=EMBEDDED_ENCODER, help="The encoder of both sides.")
+    made.add_argument("--model_name_or_path", default="embedded-minilm", help="The encoder of both sides.")
     made.add_argument("--prompt_type", default="conditional", help="Of the CoTPD model.")
     made.add_argument("--prompt_length", type=int, default=2, help="Of the CoTPD model.")
     made.add_argument("--alternations", type=int, default=7, help="How often both sides are timed in turn.")

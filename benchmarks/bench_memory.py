@@ -13,9 +13,9 @@ import sys
 import torch
 from bench import load_split, parser, plain, start, student, tokenizer_of
 
-from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.losses import distillation_kl
+from modeling_cotpd.training.collator import CoTPDCollator
+from modeling_cotpd.training.losses import distillation_kl
 
 
 def peak_megabytes() -> float:

@@ -15,10 +15,10 @@ from datasets import Dataset
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.encoders import is_cotpd_checkpoint
-from modeling_cotpd.evaluation import score
 from modeling_cotpd.inference.onnx_export import export_onnx
 from modeling_cotpd.inference.onnx_model import OnnxStudent
+from modeling_cotpd.training.evaluation import score
+from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
 
 
 def entity_f1(model, split: Dataset, features: Dataset, names: list[str]) -> float:

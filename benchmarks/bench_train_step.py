@@ -12,10 +12,10 @@ from bench import compare, load_split, parser, plain, start, student, tokenizer_
 from datasets import Dataset
 from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
 
-from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.trainer import CoTPDTrainer
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.collator import CoTPDCollator
+from modeling_cotpd.training.trainer import CoTPDTrainer
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 
 def settings(arguments, **further) -> dict:

@@ -1,7 +1,6 @@
 """Fills in the command line's reference when the site is built, from the commands themselves."""
 
 import re
-import sys
 
 MARKER = "<!-- every command -->"
 
@@ -13,9 +12,6 @@ def on_page_markdown(markdown: str, **context: object) -> str:
 
 def command_reference() -> str:
     """Usage, arguments and options of every command, as Markdown."""
-    import cotpd_command
-
-    sys.modules["cotpd_command"] = cotpd_command
     import typer
 
     from modeling_cotpd.cli.main import app

@@ -17,10 +17,10 @@ from transformers import pipeline
 from transformers.utils.logging import disable_progress_bar
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
-from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
 from modeling_cotpd.data.prepare import prepare
-from modeling_cotpd.training import run
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments
+from modeling_cotpd.training.run import run
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 RECIPES = Path(__file__).parent.parent / "configuration"
 POSTS = [

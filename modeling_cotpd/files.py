@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from modeling_cotpd.errors import SettingError
 
 STAGING = ".saving"
 """Name of the folder, within the target folder, that holds files while they are written."""
+
+MAX_YAML_BYTES = 1_000_000
 
 
 @contextmanager
@@ -54,6 +57,39 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write indented UTF-8 JSON with `atomic_write`."""
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """A loader without aliases, by which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
+    """Read a YAML file of settings, of at most 1 MB and without aliases.
+
+    Args:
+        path (`str` or `os.PathLike`): The file. An empty one has no settings.
+
+    Raises:
+        SettingError: There is no such file, it is not a mapping in YAML, or it is too large.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SettingError("There is no such file.", place=str(path), fix="Check the name.")
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise SettingError(f"The file has more than {MAX_YAML_BYTES:,} bytes.", place=str(path), fix="Shorten it.")
+    try:
+        settings = yaml.load(path.read_text("utf-8"), _PlainLoader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingError(f"This is not YAML: {reason:.200}.", place=str(path), fix="Correct the line.") from error
+    if settings is not None and not isinstance(settings, dict):
+        raise SettingError("The file does not hold 'key: value' lines.", place=str(path), fix="Write one per line.")
+    return settings or {}
 
 
 @contextmanager

@@ -17,15 +17,20 @@ from transformers.utils import ModelOutput
 from .configuration_cotpd import CoTPDConfig
 from .crf_cotpd import LinearChainCRF
 from .encoder_cotpd import (
+    EMBEDDED_ENCODERS,
+    check_weights,
     encode_and_read,
     encoder_layers,
     max_positions,
     prepare_encoder,
     prompt_view_layout,
-    refuse_pickle,
+    resolve_encoder,
 )
 from .outputs_cotpd import CoTPDModelOutput, CoTPDOutput
 from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt, init_prompt_weights
+
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+"""What says where a model is found."""
 
 
 class CoTPDPreTrainedModel(PreTrainedModel):
@@ -50,15 +55,50 @@ class CoTPDPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, use_safetensors: bool = True, **kwargs):
-        """As `PreTrainedModel.from_pretrained`, but from safetensors alone.
+        """As `PreTrainedModel.from_pretrained`, but from safetensors alone, and only a whole CoTPD model.
 
         Raises:
-            OSError: There are only other weights. A pickle can run code when it is loaded.
+            OSError: The folder or repository holds a plain encoder, another head, a pickle, or not all weights. With
+                `output_loading_info=True`, missing weights are returned and not refused.
         """
         if not use_safetensors:
             raise ValueError("Only safetensors are loaded: leave use_safetensors out.")
-        refuse_pickle(pretrained_model_name_or_path)
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, use_safetensors=True, **kwargs)
+        source = pretrained_model_name_or_path
+        check_weights(source)
+        returns_info = kwargs.pop("output_loading_info", False)
+        if not isinstance(kwargs.get("config"), PreTrainedConfig) and not returns_info:
+            cls._check_kind(source, {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
+        resizes = kwargs.pop("ignore_mismatched_sizes", False)
+        model, info = super().from_pretrained(
+            source,
+            *model_args,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **kwargs,
+        )
+        wrong = [] if resizes else sorted(each[0] for each in info["mismatched_keys"])
+        missing = [] if returns_info else sorted(info["missing_keys"])
+        if wrong or missing:
+            names = wrong or missing
+            raise OSError(
+                f"{source}: The weights do not fit the configuration: {len(names)} of them "
+                f"{'have another shape' if wrong else 'are missing'}, such as {names[0]}. Copy the model again."
+            )
+        return (model, info) if returns_info else model
+
+    @classmethod
+    def _check_kind(cls, source: str, hub: dict[str, Any]) -> None:
+        """Refuse a plain encoder, and a model with another head."""
+        config, _ = PreTrainedConfig.get_config_dict(source, **hub)
+        if config.get("model_type") != CoTPDConfig.model_type:
+            raise OSError(
+                f"{source}: This is a model of type {config.get('model_type')}, not a trained CoTPD model. "
+                f"To train one from it: {cls.__name__}.from_encoder({str(source)!r})"
+            )
+        heads = config.get("architectures") or [cls.__name__]
+        if cls is not CoTPDModel and cls.__name__ not in heads:
+            raise OSError(f"{source}: This is a {heads[0]}, not a {cls.__name__}. Load it with {heads[0]}.")
 
     @classmethod
     def from_encoder(
@@ -72,7 +112,7 @@ class CoTPDPreTrainedModel(PreTrainedModel):
         """Start from a pretrained encoder; prompt and head are new.
 
         Args:
-            name_or_path (`str`): An encoder on the Hub or in a folder.
+            name_or_path (`str`): An encoder on the Hub or in a folder, or `embedded-minilm`.
             config (`CoTPDConfig`, *optional*): Its settings are kept, its `encoder_config` becomes the checkpoint's.
             encoder_kwargs (`dict`, *optional*): Passed to `AutoModel.from_pretrained` (`revision`, `token`,
                 `attn_implementation`, `trust_remote_code`, ...). Only safetensors weights are loaded, and as float32,
@@ -81,6 +121,7 @@ class CoTPDPreTrainedModel(PreTrainedModel):
 
         Raises:
             OSError: There is no such checkpoint, or it has no safetensors weights.
+            ValueError: The model is not a bidirectional encoder, or a field of the configuration is out of range.
 
         Example:
 
@@ -91,12 +132,14 @@ class CoTPDPreTrainedModel(PreTrainedModel):
         ... )  # doctest: +SKIP
         ```
         """
-        refuse_pickle(name_or_path)
+        _, hub_name = EMBEDDED_ENCODERS.get(name_or_path, ("", ""))
+        name_or_path = resolve_encoder(name_or_path)
+        check_weights(name_or_path)
         loading = {"dtype": torch.float32, "trust_remote_code": False, **(encoder_kwargs or {})}
         encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **loading)
         attention = encoder.config._attn_implementation  # a composite configuration sets it back to the default
         if Path(name_or_path).is_dir():  # a path of this machine says nothing on another
-            encoder.config._name_or_path = Path(name_or_path).name
+            encoder.config._name_or_path = hub_name or Path(name_or_path).name
         if config is None:
             config = CoTPDConfig(encoder_config=encoder.config, **config_kwargs)
         else:
@@ -396,6 +439,8 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         logits = self.classifier(self.dropout(hidden))
         if self.crf is None:
             return logits, None if labels is None else row_nll(logits, labels)
+        if labels is not None:
+            check_labels(labels, logits.shape[-1])
         nll = None if labels is None else self.crf.nll(logits, labels, attention_mask)
         return self.crf(logits, attention_mask), nll
 
@@ -415,6 +460,10 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
         self.cotpd = CoTPDModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(2 * config.get_text_config().hidden_size, config.num_labels)
+        # saved with the model, so that pipeline("relation-extraction", FOLDER) works without this package
+        from .pipeline_cotpd import RELATION_PIPELINE
+
+        config.custom_pipelines = RELATION_PIPELINE
         self.post_init()
 
     def forward(
@@ -487,10 +536,23 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
 
 def row_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross entropy in float32, summed over each row's labelled positions, `(B,)`."""
+    check_labels(labels, logits.shape[-1])
     losses = nn.functional.cross_entropy(
         logits.float().flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="none"
     )
     return losses.view(labels.shape[0], -1).sum(1)
+
+
+def check_labels(labels: torch.Tensor, classes: int) -> None:
+    """Raise a `ValueError` for labels that are neither ids of a class nor -100."""
+    if torch.compiler.is_compiling():
+        return
+    wrong = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
+    if wrong.numel():
+        raise ValueError(
+            f"labels holds {wrong[0].item()}, but the model has {classes} labels: ids are 0 to {classes - 1}, and "
+            "-100 where there is none."
+        )
 
 
 def two_view_output(

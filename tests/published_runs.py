@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from saved_models import save_tiny_model
 
-from modeling_cotpd.model_card import write_model_card
+from modeling_cotpd.training.model_card import write_model_card
 
 SCORES = {"precision": 0.5, "recall": 0.25, "f1": 0.333333}
 

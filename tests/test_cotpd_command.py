@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "datasets", "evaluate", "peft", "accelerate", 
 
 def run(*arguments, **settings):
     return subprocess.run(
-        [sys.executable, "-m", "cotpd_command", *map(str, arguments)],
+        [sys.executable, "-m", "modeling_cotpd", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
         return "An answer."
 
     with StubServer(answer=slowly) as server:
-        command = [sys.executable, "-m", "cotpd_command", "elicit", str(posts), "--out", "out", "--model", "stub"]
+        command = [sys.executable, "-m", "modeling_cotpd", "elicit", str(posts), "--out", "out", "--model", "stub"]
         command += ["--base-url", server.base_url, "--concurrency", "2", "--grains", "noun"]
         first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 60

@@ -20,10 +20,10 @@ from document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, comman
 from stub_server import StubServer
 from transformers import HfArgumentParser
 
-from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
 from modeling_cotpd.cli.main import app
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 HUB, INSTALLS, GPUS = "needs a model on the Hub", "installs packages", "needs several GPUs"
 NOT_RUN = {

@@ -17,7 +17,7 @@ from tiny_models import (
 
 from modeling_cotpd import CoTPDConfig, CoTPDForRelationExtraction, CoTPDForTokenClassification, CoTPDModel
 from modeling_cotpd.encoder_cotpd import encoder_layers, prompt_view_layout
-from modeling_cotpd.losses import distillation_kl
+from modeling_cotpd.training.losses import distillation_kl
 
 EVERY_MODEL = pytest.mark.parametrize(
     ("family", "prompt_type"), [(family, kind) for family in ENCODER_FAMILIES for kind in PROMPT_TYPES]

@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.arguments import ModelArguments
 from modeling_cotpd.data.lengths import fast_tokenizer
 from modeling_cotpd.data.prepared import DatasetInfo
-from modeling_cotpd.encoders import load_tokenizer
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.posts import Post
-from modeling_cotpd.trainer import CoTPDTrainer
-from modeling_cotpd.training import load_model
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.arguments import ModelArguments
+from modeling_cotpd.training.pretrained import load_tokenizer
+from modeling_cotpd.training.run import load_model
+from modeling_cotpd.training.trainer import CoTPDTrainer
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 PACKAGE = Path(__file__).parents[1] / "modeling_cotpd"
 CALLS = [

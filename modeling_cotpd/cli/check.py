@@ -25,9 +25,6 @@ def check(
     """
     from modeling_cotpd.data.check import check as run
 
-    if tokenizer is not None:
-        import modeling_cotpd.registration  # noqa: F401  # it may be the folder of a trained model
-
     report = run(folder, tokenizer, max_length)
     typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else "\n".join(render(report)))
 

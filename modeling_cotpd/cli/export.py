@@ -22,9 +22,9 @@ def export(
 
         cotpd export outputs/twitter2017_minilm --out exported --int8
     """
-    from modeling_cotpd.encoders import load_tokenizer
     from modeling_cotpd.inference.load import load_model, task_of_model
     from modeling_cotpd.inference.onnx_export import export_onnx
+    from modeling_cotpd.training.pretrained import load_tokenizer
 
     hub: dict[str, Any] = {"revision": revision} if revision else {}
     task = task_of_model(model, **hub)

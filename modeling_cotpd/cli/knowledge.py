@@ -169,7 +169,6 @@ def summarize(
 
         cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
     """
-    import modeling_cotpd.registration  # noqa: F401  # the tokenizer may be that of a trained model
     from modeling_cotpd.knowledge.post import all_posts, find_post_files
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs

@@ -1,6 +1,7 @@
-"""The `cotpd` command: collects the subcommands and tells every error in one line."""
+"""The `cotpd` command: collects the subcommands and reports every error in one line."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -20,13 +21,16 @@ from modeling_cotpd.cli import (
     push,
     retrieve,
     teacher,
+    train,
     triples,
 )
 from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.version import __version__
 
 WRONG_INPUT = 2
-DATA, KNOWLEDGE, USE, RESEARCH = "Data", "Knowledge", "Trained models", "Experiments"
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+DATA, KNOWLEDGE, TRAINING, USE, RESEARCH = "Data", "Knowledge", "Training", "Trained models", "Experiments"
 
 app = typer.Typer(
     name="cotpd",
@@ -38,11 +42,14 @@ app = typer.Typer(
 for panel, commands in {
     DATA: (prepare.prepare, check.check, augment.augment),
     KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
+    TRAINING: (train.train,),
     USE: (predict.predict, triples.triples, explain.explain, demo.demo, export.export, push.push),
     RESEARCH: (experiment.experiment, experiment.cases, llm_baseline.llm_baseline),
 }.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        # the flags of a run are those of its dataclasses
+        extra = {"allow_extra_args": True, "ignore_unknown_options": True} if command is train.train else {}
+        app.command(rich_help_panel=panel, context_settings=extra)(command)
 app.add_typer(knowledge.app, name="knowledge", rich_help_panel=KNOWLEDGE)
 
 
@@ -60,7 +67,7 @@ def cotpd(
 ) -> None:
     """Chain-of-Thought Prompt Distillation: data, knowledge, and the use of trained models.
 
-    Models are trained with run_mner.py and run_mre.py. COMMAND --help explains a command, with examples.
+    COMMAND --help explains a command, with examples.
 
     Example:
 
@@ -77,25 +84,38 @@ def main(arguments: list[str] | None = None) -> int:
         arguments (`list[str]`, *optional*): What follows `cotpd`; the process's own by default.
 
     Returns:
-        `int`: The exit code; 2 after wrong input, which is told on the standard error in one line, with a fix.
+        `int`: The exit code; see `exit_code`.
+    """
+    return exit_code(lambda: app(args=arguments, prog_name="cotpd", standalone_mode=False), "cotpd")
 
-    Raises:
-        KeyboardInterrupt: Ctrl-C, in a part of a command that does not end by itself.
+
+def exit_code(run: Callable[[], object], program: str) -> int:
+    """Run a program, and turn its errors into one line on the standard error and an exit code.
+
+    Args:
+        run (`Callable`): The program; what it returns is its exit code where it is a number.
+        program (`str`): What the line begins with.
+
+    Returns:
+        `int`: 0, the program's own code, 2 after wrong input, 130 after Ctrl-C.
     """
     try:
-        return app(args=arguments, prog_name="cotpd", standalone_mode=False) or 0
+        code = run()
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        code, message = STOPPED, "Stopped. Finished work is kept; the same command goes on from there."
     except CoTPDError as error:
-        message = str(error)
+        code, message = WRONG_INPUT, str(error)
     except typer.TyperException as error:
-        message = _usage(error)
-        if not message:
-            return WRONG_INPUT
+        code, message = WRONG_INPUT, _usage(error)
     except OSError as error:
         # transformers raises one without a file name for a model that is not there; its first line says so
         message = f"{error.filename}: {error.strerror}." if error.filename else _first_line(error)
-    # what another library says may have several lines
-    print(f"cotpd: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)
-    return WRONG_INPUT
+        code = WRONG_INPUT
+    if message:
+        # what another library says may have several lines
+        print(f"{program}: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)
+    return code
 
 
 def _usage(error: typer.TyperException) -> str:

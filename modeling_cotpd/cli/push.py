@@ -24,8 +24,8 @@ def push(
 
         cotpd push output/twitter2017 me/cotpd-twitter2017 --private --dry-run
     """
-    from modeling_cotpd.hub import collect
-    from modeling_cotpd.hub import push as publish
+    from modeling_cotpd.training.hub import collect
+    from modeling_cotpd.training.hub import push as publish
 
     publication = collect(folder, repo)
     sizes = publication.sizes()

@@ -25,6 +25,10 @@ AUGMENTATION_COLUMNS = ("parent", "kind", "teacher")
 empty for an original post, and training does not read them."""
 
 
+LABEL_COLUMNS = {"mner": "ner_tags", "mre": "relation"}
+"""Per task the column of gold labels."""
+
+
 def features_for(task: str, label_names: Sequence[str]) -> Features:
     """The declared features of one split.
 
@@ -49,11 +53,10 @@ def features_for(task: str, label_names: Sequence[str]) -> Features:
 
 
 def task_of(features: Features) -> str:
-    """`"mner"` or `"mre"`, told by the columns that a split has."""
-    if "ner_tags" in features:
-        return "mner"
-    if "relation" in features:
-        return "mre"
+    """Return `"mner"` or `"mre"`, by the label column that a split has."""
+    for task, column in LABEL_COLUMNS.items():
+        if column in features:
+            return task
     raise DataError(
         f"The columns {sorted(features)} hold no labels.",
         fix="An MNER split has the columns tokens and ner_tags, an MRE split tokens, head, tail and relation.",
@@ -62,8 +65,17 @@ def task_of(features: Features) -> str:
 
 def label_names_of(features: Features) -> list[str]:
     """Tag or relation names of a split in id order."""
-    label = features["ner_tags"].feature if task_of(features) == "mner" else features["relation"]
-    return list(label.names)
+    label = features[LABEL_COLUMNS[task_of(features)]]
+    return list(getattr(label, "feature", label).names)
+
+
+def gold_labels(split: Dataset) -> list:
+    """Gold tags or relation names of every row; `None` for rows without labels."""
+    names, labels = label_names_of(split.features), split[LABEL_COLUMNS[task_of(split.features)]]
+    return [
+        None if label is None else [names[tag] for tag in label] if isinstance(label, list) else names[label]
+        for label in labels
+    ]
 
 
 def bio_label_names(types: Iterable[str]) -> list[str]:
@@ -116,7 +128,7 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
     """
     features = features_for(task, label_names)
     ids = {name: index for index, name in enumerate(label_names)}
-    column = "ner_tags" if task == "mner" else "relation"
+    column = LABEL_COLUMNS[task]
     columns: dict[str, list] = {name: [] for name in features}
     seen: dict[str, str] = {}
     for number, row in enumerate(rows):
@@ -137,7 +149,10 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
         seen[row["id"]] = place
         labels = row[column]
         try:
-            value = None if labels is None else ids[labels] if task == "mre" else [ids[label] for label in labels]
+            if isinstance(labels, list):
+                value = [ids[label] for label in labels]
+            else:
+                value = None if labels is None else ids[labels]
         except KeyError as error:
             raise DataError(
                 f"Unknown label {error.args[0]!r}.", place=place, fix=f"The labels are {', '.join(label_names)}."
@@ -159,13 +174,10 @@ def gold_hash(split: Dataset) -> str:
 
     Captions and knowledge do not enter; the hash does not depend on the file format or on library versions.
     """
-    task, names = task_of(split.features), label_names_of(split.features)
+    column = LABEL_COLUMNS[task_of(split.features)]
     digest = hashlib.sha256()
-    gold_columns = ["id", "tokens", "ner_tags"] if task == "mner" else ["id", "tokens", "head", "tail", "relation"]
-    for row in split.select_columns(gold_columns):
-        if task == "mner":
-            row["ner_tags"] = row["ner_tags"] and [names[tag] for tag in row["ner_tags"]]
-        else:
-            row["relation"] = None if row["relation"] is None else names[row["relation"]]
+    gold_columns = [name for name in ("id", "tokens", "head", "tail", column) if name in split.column_names]
+    for row, labels in zip(split.select_columns(gold_columns), gold_labels(split), strict=True):
+        row[column] = labels
         digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()

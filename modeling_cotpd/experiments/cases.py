@@ -8,19 +8,19 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from modeling_cotpd.collator import CoTPDCollator
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings, build_features, word_spans
-from modeling_cotpd.encoders import load_tokenizer
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.evaluation import decode, gold_labels
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 from modeling_cotpd.modeling_cotpd import (
     CoTPDForRelationExtraction,
     CoTPDForTokenClassification,
     CoTPDPreTrainedModel,
 )
+from modeling_cotpd.training.collator import CoTPDCollator
+from modeling_cotpd.training.evaluation import decode, gold_labels
+from modeling_cotpd.training.pretrained import load_tokenizer
 
 Span = tuple[str, int, int]
 

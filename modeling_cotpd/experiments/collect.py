@@ -19,7 +19,7 @@ from modeling_cotpd.experiments.launch import OUTPUT, is_finished, read_spec
 from modeling_cotpd.experiments.plan import Plan
 from modeling_cotpd.metrics.entity_score.entity_score import entity_row_counts
 from modeling_cotpd.metrics.relation_score.relation_score import relation_row_counts
-from modeling_cotpd.results import RESULTS_FILE
+from modeling_cotpd.training.results import RESULTS_FILE
 
 RUNS_FILE, COUNTS_FILE = "runs.parquet", "counts.parquet"
 SCORES = ("precision", "recall", "f1", "strict_precision", "strict_recall", "strict_f1", "accuracy", "macro_f1")

@@ -8,7 +8,7 @@ from typing import Any
 
 from modeling_cotpd.experiments.launch import OUTPUT, is_finished, read_spec
 from modeling_cotpd.experiments.plan import Run
-from modeling_cotpd.results import RESULTS_FILE
+from modeling_cotpd.training.results import RESULTS_FILE
 
 
 @dataclass(frozen=True)

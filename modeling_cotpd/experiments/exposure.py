@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from modeling_cotpd.arguments import DataArguments
-from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
+from modeling_cotpd.training.arguments import DataArguments
+from modeling_cotpd.training.splits import load_splits
 
 PLACES = {
     "labelled": "in a labelled post",

@@ -16,7 +16,7 @@ import yaml
 
 import modeling_cotpd
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.results import RESULTS_FILE, RUN_FILE, write_json
+from modeling_cotpd.training.results import RESULTS_FILE, RUN_FILE, write_json
 
 SPEC_FILE, RECIPE_FILE, LOG_FILE, OUTPUT = "run.json", "recipe.yaml", "log.txt", "output"
 

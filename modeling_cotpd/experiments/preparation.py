@@ -95,7 +95,7 @@ def prepare_all(
 
 def _make(preparation: Preparation, folder: Path, command: list[str]) -> None:
     print(f"cotpd {shlex.join(command)}", flush=True)
-    started = [sys.executable, "-m", "cotpd_command", *command]
+    started = [sys.executable, "-m", "modeling_cotpd", *command]
     done = subprocess.run(started, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DataError(

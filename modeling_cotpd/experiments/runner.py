@@ -25,7 +25,7 @@ from modeling_cotpd.experiments.launch import (
 )
 from modeling_cotpd.experiments.plan import Plan, Run
 from modeling_cotpd.experiments.search import best_learning_rates
-from modeling_cotpd.results import RESULTS_FILE, write_json
+from modeling_cotpd.training.results import RESULTS_FILE, write_json
 
 PATIENCE = 5.0
 """Seconds between looks at what another process runs."""

@@ -13,7 +13,7 @@ from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.experiments.identity import slug
 from modeling_cotpd.experiments.launch import LOG_FILE, call, last_lines, locked, write_recipe
 from modeling_cotpd.experiments.sweep import Search
-from modeling_cotpd.results import write_json
+from modeling_cotpd.training.results import write_json
 
 if TYPE_CHECKING:
     from modeling_cotpd.experiments.plan import Plan, Run
@@ -132,10 +132,10 @@ def _trainer(recipe: Path, task: str) -> tuple[Any, float, float | None]:
     from transformers import set_seed
 
     from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
-    from modeling_cotpd.arguments import DataArguments, ModelArguments, parse_arguments
-    from modeling_cotpd.data.splits import load_splits
-    from modeling_cotpd.training import load_model, make_features, make_trainer, with_lora
-    from modeling_cotpd.training_args import CoTPDTrainingArguments
+    from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments
+    from modeling_cotpd.training.run import load_model, make_features, make_trainer, with_lora
+    from modeling_cotpd.training.splits import load_splits
+    from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
     kinds = (ModelArguments, DataArguments, CoTPDTrainingArguments)
     model_args, data_args, args = parse_arguments(kinds, [str(recipe)])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from modeling_cotpd.collator import CoTPDCollator
+from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.errors import SettingError
 
 UNBOUNDED_LENGTH = 512

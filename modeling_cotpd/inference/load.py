@@ -14,12 +14,13 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.data.words import continuing_tokens
-from modeling_cotpd.encoders import load_tokenizer, resolve_encoder
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
 from modeling_cotpd.inference.predictor import EntityPredictor, Predictor, RelationPredictor
-from modeling_cotpd.results import RUN_FILE
+from modeling_cotpd.training.pretrained import load_tokenizer
+from modeling_cotpd.training.results import RUN_FILE
 
 TASKS = {"CoTPDForTokenClassification": "mner", "CoTPDForRelationExtraction": "mre"}
 MODEL_CLASSES = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}

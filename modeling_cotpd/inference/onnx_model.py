@@ -35,7 +35,7 @@ class OnnxStudent(PreTrainedModel):
 
     ```python
     >>> from transformers import pipeline
-    >>> from modeling_cotpd.encoders import load_tokenizer
+    >>> from modeling_cotpd.training.pretrained import load_tokenizer
     >>> from modeling_cotpd.inference.onnx_model import OnnxStudent
     >>> model, tokenizer = OnnxStudent.from_folder("exported"), load_tokenizer("exported")  # doctest: +SKIP
     >>> finder = pipeline("token-classification", model=model, tokenizer=tokenizer, device=-1)  # doctest: +SKIP

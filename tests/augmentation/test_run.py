@@ -6,17 +6,17 @@ import pytest
 from fictional import KNOWLEDGE, LABELS, RELATIONS
 from stub_server import StubServer
 
-from modeling_cotpd.arguments import DataArguments
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.posts import TrainingPosts
 from modeling_cotpd.augmentation.run import augment, estimates
 from modeling_cotpd.data.bio import orphans
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
 from modeling_cotpd.data.schema import make_split
-from modeling_cotpd.data.splits import load_splits
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.training.arguments import DataArguments
+from modeling_cotpd.training.splits import load_splits
 
 PEOPLE = ["Mira Holt", "Dario Fenn", "Lena Aske", "Otto Brand", "Ines Quarry", "Juno Marsh"]
 

@@ -19,7 +19,7 @@ from modeling_cotpd.errors import SettingError
 def test_it_serves_until_it_is_stopped(tmp_path: Path):
     pytest.importorskip("gradio")
     model = saved(tmp_path / "model")
-    command = [sys.executable, "-m", "cotpd_command", "demo", str(model), "--device", "cpu"]
+    command = [sys.executable, "-m", "modeling_cotpd", "demo", str(model), "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         line = process.stdout.readline()

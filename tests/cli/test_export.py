@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
 from modeling_cotpd.cli.export import export
 from modeling_cotpd.cli.predict import predict
-from modeling_cotpd.encoders import load_tokenizer
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import onnx_export
 from modeling_cotpd.inference.onnx_export import export_onnx
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.markers_cotpd import add_entity_markers
+from modeling_cotpd.training.pretrained import load_tokenizer
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")

@@ -163,7 +163,7 @@ class TestSpecialStrings:
 
     @pytest.mark.parametrize("token", SPECIAL)
     def test_characters_that_spell_a_special_token_stay_characters(self, tokenizer, token):
-        from modeling_cotpd.encoders import unspell_special_tokens
+        from modeling_cotpd.training.pretrained import unspell_special_tokens
 
         unspell_special_tokens(tokenizer)
         add_entity_markers(tokenizer)

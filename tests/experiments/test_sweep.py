@@ -14,8 +14,8 @@ FOLDER = Path(__file__).parents[2] / "configuration" / "experiments"
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_sweep_of_the_project_is_valid(path: Path):
-    from modeling_cotpd.arguments import DataArguments, ModelArguments
-    from modeling_cotpd.training_args import CoTPDTrainingArguments
+    from modeling_cotpd.training.arguments import DataArguments, ModelArguments
+    from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
     sweep = read_sweep(path)
     assert sweep.name == path.stem

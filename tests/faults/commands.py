@@ -13,7 +13,6 @@ from stub_server import StubServer
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.arguments import DataArguments, ModelArguments
 from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.data.prepare import prepare
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
@@ -23,8 +22,9 @@ from modeling_cotpd.knowledge.elicit import elicit
 from modeling_cotpd.knowledge.explanation import Plan
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.teacher import TeacherSettings
-from modeling_cotpd.training import run
-from modeling_cotpd.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments
+from modeling_cotpd.training.run import run
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as parquet
 
-from modeling_cotpd.arguments import read_recipe
 from modeling_cotpd.augmentation.entity_list import read_names
 from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.custom import read_custom
@@ -38,6 +37,7 @@ from modeling_cotpd.knowledge.post import find_post_files as find_teacher_files
 from modeling_cotpd.knowledge.prediction import find_json
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.training.arguments import read_recipe
 
 REFUSALS = (CoTPDError, MalformedAnswer)
 SCRATCH = Path(tempfile.mkdtemp(prefix="fuzz-"))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
-from modeling_cotpd.encoders import unspell_special_tokens
 from modeling_cotpd.markers_cotpd import add_entity_markers
+from modeling_cotpd.training.pretrained import unspell_special_tokens
 
 EXAMPLES = int(os.environ.get("COTPD_FUZZ_EXAMPLES", "40"))
 MANY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,0 +1,201 @@
+"""Arguments of the entry points, and recipes: YAML gives defaults, the command line wins, unknown keys are errors."""
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import HfArgumentParser
+
+from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.errors import SettingError, did_you_mean
+from modeling_cotpd.files import read_yaml
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+
+SHIPPED = Path(__file__).parents[1] / "recipes"
+"""Where an installed wheel has recipes and run scripts."""
+CLONE = Path(__file__).parents[2]
+"""Where a clone has them."""
+
+
+@dataclass
+class ModelArguments:
+    """Which encoder, which prompt, which head. Defaults of prompt and head are those of `CoTPDConfig`."""
+
+    model_name_or_path: str = field(
+        default="embedded-minilm",
+        metadata={"help": "Encoder or CoTPD checkpoint: Hub name, folder, or embedded-minilm."},
+    )
+    prompt_type: str = field(
+        default=CoTPDConfig.prompt_type, metadata={"help": "conditional, unconditional, prefix or none."}
+    )
+    prompt_length: int = field(default=CoTPDConfig.prompt_length, metadata={"help": "N."})
+    prompt_layers: int = field(default=CoTPDConfig.prompt_layers, metadata={"help": "Layers of a conditional prompt."})
+    prompt_attention_heads: int = field(
+        default=CoTPDConfig.prompt_attention_heads, metadata={"help": "Heads of a conditional prompt."}
+    )
+    use_crf: bool = field(default=CoTPDConfig.use_crf, metadata={"help": "Linear-chain CRF head (MNER)."})
+    classifier_dropout: float = field(
+        default=CoTPDConfig.classifier_dropout, metadata={"help": "Dropout before the classifier."}
+    )
+    encoder_config_overrides: str | None = field(
+        default=None,
+        metadata={"help": "Changes to a plain encoder's configuration, such as attention_probs_dropout_prob=0.0,..."},
+    )
+    attn_implementation: str | None = field(default=None, metadata={"help": "sdpa, eager, flash_attention_2, ..."})
+    model_revision: str = field(default="main", metadata={"help": "Revision on the Hub."})
+    cache_dir: str | None = field(default=None, metadata={"help": "Where downloaded models are kept."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a checkpoint brings."})
+    distill_from: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Finished models (folders or Hub names) whose mean distribution the prompt view learns instead of "
+            "its own knowledge view's. They are frozen; knowledge_columns are what they read."
+        },
+    )
+    distill_from_view: str = field(
+        default="knowledge", metadata={"help": "Which view of distill_from teaches: knowledge or prompt."}
+    )
+    lora_r: int = field(default=0, metadata={"help": "Rank of LoRA on the encoder; 0: full fine-tuning."})
+    lora_alpha: int = field(default=32, metadata={"help": "LoRA's alpha."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "LoRA's dropout."})
+    lora_target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Names of the encoder's modules that get LoRA; default: all linear layers."}
+    )
+
+
+@dataclass
+class DataArguments:
+    """Which prepared folder, which columns, how many rows."""
+
+    dataset_dir: str = field(metadata={"help": "A folder that `cotpd prepare` wrote."})
+    unlabelled_dataset_dir: list[str] | None = field(
+        default=None,
+        metadata={"help": "More prepared folders; their rows join training without their labels and teach by KL."},
+    )
+    unlabelled_splits: list[str] = field(
+        default_factory=lambda: ["train"],
+        metadata={"help": "The splits of those folders that join."},
+    )
+    knowledge_columns: list[str] = field(
+        default_factory=lambda: list(KNOWLEDGE_COLUMNS),
+        metadata={"help": "Columns of the knowledge view, in order; 'none' for text only."},
+    )
+    knowledge_placement: str = field(
+        default="appended",
+        metadata={
+            "help": "appended: knowledge behind the text, as in the paper; inline: each gloss of cot_noun behind its "
+            "mention in the text, other columns behind the text."
+        },
+    )
+    max_length: int = field(default=512, metadata={"help": "The most pieces of a knowledge view."})
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "Train on a random sample of this many rows, drawn with sample_seed."}
+    )
+    max_labelled_samples: int | None = field(
+        default=None, metadata={"help": "Of the training sample, only this many rows keep their labels."}
+    )
+    max_eval_samples: int | None = field(default=None, metadata={"help": "The first rows of the validation split."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "The first rows of the test split."})
+    sample_seed: int = field(default=0, metadata={"help": "Seed of the training sample; not the training seed."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes for tokenization."})
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace another run in output_dir."})
+
+    def __post_init__(self):
+        if self.knowledge_columns == ["none"]:
+            self.knowledge_columns = []
+        unknown = [name for name in self.knowledge_columns if name not in KNOWLEDGE_COLUMNS]
+        if unknown:
+            raise SettingError(
+                f"knowledge_columns names the unknown column {unknown[0]!r}.",
+                fix=f"Choose from {', '.join(KNOWLEDGE_COLUMNS)}, or 'none'.",
+            )
+        for name in ("max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+
+def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:
+    """Read a YAML recipe.
+
+    Args:
+        path (`str` or `Path`): The file.
+        allowed (`Sequence[str]`): The keys that it may have.
+
+    Raises:
+        SettingError: The file is missing or not a mapping, or a key is not allowed; the nearest key is suggested.
+    """
+    recipe = read_yaml(path)
+    for key in recipe:
+        if key not in allowed:
+            fix = did_you_mean(str(key), allowed, "Remove it.")
+            raise SettingError(f"Unknown key {key!r:.80}.", place=str(path), fix=fix)
+    return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe: a path, or the name of one that comes with the package.
+
+    Raises:
+        SettingError: There is no such recipe; the nearest name is suggested.
+    """
+    path = Path(name)
+    if path.is_file() or name.endswith((".yaml", ".yml")):
+        return path
+    known = {
+        path.stem: path for path in sorted((SHIPPED if SHIPPED.is_dir() else CLONE / "configuration").glob("*.yaml"))
+    }
+    if name not in known:
+        raise SettingError(
+            f"There is no recipe {name!r}.", fix=did_you_mean(name, known, f"The recipes are {', '.join(known)}.")
+        )
+    return known[name]
+
+
+def run_script(task: str) -> Path:
+    """The run script of a task."""
+    return (SHIPPED if SHIPPED.is_dir() else CLONE) / f"run_{task}.py"
+
+
+def parse_run(argv: Sequence[str] | None = None) -> tuple[ModelArguments, DataArguments, CoTPDTrainingArguments]:
+    """Parse `[RECIPE] [--flag value ...]` into the arguments of a run; see `parse_arguments`."""
+    return parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments), argv)
+
+
+def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None = None) -> tuple:
+    """Parse `[RECIPE] [--flag value ...]` into one instance of every dataclass.
+
+    Args:
+        dataclass_types (`Sequence[type]`): Such as `(ModelArguments, DataArguments, CoTPDTrainingArguments)`.
+        argv (`Sequence[str]`, *optional*): Defaults to the command line.
+
+    Raises:
+        SettingError: The recipe is missing or has an unknown key, a flag is unknown, or a value is out of range.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE] [--flag value ...]")
+    if argv and not argv[0].startswith("-"):
+        allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
+        recipe = read_recipe(find_recipe(argv.pop(0)), allowed)
+        for action in parser._actions:
+            if action.dest in recipe:
+                value = recipe[action.dest]
+                if action.nargs == "+" and isinstance(value, str):
+                    value = [value]  # a list of one
+                elif isinstance(value, int | float) and action.type not in (None, type(value)):
+                    value = str(value)  # argparse converts strings alone, and reports what it can not convert
+                action.default, action.required = value, False
+    *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0], flags, n=1)
+        raise SettingError(
+            f"Unknown argument {unknown[0]!r}.",
+            place="command line",
+            fix=f"Did you mean {near[0]}?" if near else "A recipe comes first, flags after it.",
+        )
+    return tuple(parsed)

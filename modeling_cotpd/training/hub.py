@@ -1,0 +1,286 @@
+"""Publishing a trained model on the Hub: what goes, what stays here, and one commit that holds all of it."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.model_card import model_card
+from modeling_cotpd.training.tasks import TASKS
+
+CONFIG_FILE, CARD_FILE, RESULTS_FILE = "config.json", "README.md", "results.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors")
+PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+    "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model",
+)  # fmt: skip
+TASK_OF_MODEL = {task.model_class.__name__: task.name for task in TASKS.values()}
+PUBLISHED_RESULTS = (
+    "task", "encoder", "label_names", "reading", "dataset", "knowledge_columns", "knowledge_placement", "train_rows",
+    "seed", "splits", "training", "log", "example", "settings", "versions", "python",
+)  # fmt: skip
+"""What of `results.json` is published; the rest tells of the machine, such as the command as it was typed."""
+LOCAL_SETTINGS = ("model_name_or_path", "dataset_dir", "unlabelled_dataset_dir", "cache_dir")
+"""Settings that name places on this machine; encoder and data set stand in the results by their names."""
+_ADDRESS = re.compile(r"https?://[^\s,;\"]+")
+_PUBLIC_ADDRESS = re.compile(r"https://(?!localhost\b)(?:[\w-]+\.)+[a-z]{2,}(?:/[^@]*)?")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is published of a folder.
+
+    Args:
+        folder (`Path`): The folder.
+        task (`str`): `"mner"` or `"mre"`.
+        files (`dict[str, Path | bytes]`): Name in the repository to the file, or to the bytes of one made for it.
+    """
+
+    folder: Path
+    task: str
+    files: dict[str, Path | bytes]
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file."""
+        return {
+            name: len(content) if isinstance(content, bytes) else content.stat().st_size
+            for name, content in self.files.items()
+        }
+
+
+def collect(folder: str | os.PathLike, name: str) -> Publication:
+    """Choose what is published: model, its code, tokenizer, card, and results without what tells of this machine.
+
+    Optimizer states, checkpoints, `training_args.bin`, `run.json`, adapters, logs, and predictions (which hold the
+    posts of the data set) stay here. The card is written anew for the repository's name, unless the one in the folder
+    was edited by hand, which then goes as it is.
+
+    Args:
+        folder (`str` or `os.PathLike`): A run's output folder, or one that `save_pretrained` wrote.
+        name (`str`): The repository, by which the card calls the model.
+
+    Raises:
+        SettingError: There is no such folder, it holds no CoTPD model with its code and tokenizer or only a pickle
+            checkpoint, or a file that would go names a place on this machine.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SettingError("There is no such folder.", place=str(folder), fix="Name a run's output folder.")
+    config = _config(folder)
+    task = TASK_OF_MODEL[config["architectures"][0]]
+    weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern))]
+    if not any(path.suffix == ".safetensors" for path in weights):
+        _refuse_without_weights(folder)
+    tokenizer = [folder / each for each in TOKENIZER_FILES if (folder / each).is_file()]
+    if not tokenizer:
+        raise SettingError(
+            "The folder holds no tokenizer.", place=str(folder), fix="Save it there: tokenizer.save_pretrained(DIR)."
+        )
+    files: dict[str, Path | bytes] = {
+        path.name: path for path in [folder / CONFIG_FILE, *weights, *tokenizer, *_code(folder, config)]
+    }
+    results = _results(folder, task)
+    published = published_results(results)
+    if (folder / RESULTS_FILE).is_file():
+        files[RESULTS_FILE] = (json.dumps(published, indent=2, ensure_ascii=False) + "\n").encode()
+    files[CARD_FILE] = _card(folder, results, published, name)
+    _refuse_local_places(folder, files)
+    return Publication(folder, task, files)
+
+
+def _config(folder: Path) -> dict:
+    path = folder / CONFIG_FILE
+    fix = "Name a folder that run_mner.py, run_mre.py or save_pretrained wrote."
+    if not path.is_file():
+        raise SettingError("The folder holds no model.", place=str(folder), fix=fix)
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        known = config["architectures"][0] in TASK_OF_MODEL
+    except (ValueError, KeyError, TypeError, IndexError):
+        known = False
+    if not known:
+        raise SettingError("This is not a trained CoTPD model.", place=str(path), fix=fix)
+    return config
+
+
+def _refuse_without_weights(folder: Path) -> None:
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise SettingError(
+            f"The weights are a pickle ({pickles[0]}), which can run code when it is loaded; only safetensors are "
+            "published.",
+            place=str(folder),
+            fix="Load it where you trust it, and save it again with model.save_pretrained(DIR).",
+        )
+    raise SettingError("The folder holds no model.safetensors.", place=str(folder), fix="Save the model there first.")
+
+
+def _code(folder: Path, config: dict) -> list[Path]:
+    """The Python files that the configuration names, and those that they import from beside them."""
+    named = [
+        *(config.get("auto_map") or {}).values(),
+        *(pipeline["impl"] for pipeline in (config.get("custom_pipelines") or {}).values()),
+    ]
+    starts = sorted({f"{each.partition('.')[0]}.py" for each in named})
+    fix = "Save the model with its code: import modeling_cotpd, then model.save_pretrained(DIR)."
+    if not starts:
+        raise SettingError("The configuration names no code.", place=str(folder / CONFIG_FILE), fix=fix)
+    found: dict[str, Path] = {}
+    for start in starts:
+        try:
+            paths = [folder / start, *map(Path, get_relative_import_files(folder / start))]
+        except FileNotFoundError as error:
+            missing = Path(error.filename).name
+            raise SettingError(f"The code file {missing} is missing.", place=str(folder), fix=fix) from None
+        found |= {path.name: path for path in paths}
+    return [found[name] for name in sorted(found)]
+
+
+def _results(folder: Path, task: str) -> dict:
+    path = folder / RESULTS_FILE
+    if not path.is_file():
+        return {"task": task}
+    try:
+        results = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise SettingError(f"The file is not JSON ({error}).", place=str(path), fix="Evaluate again.") from None
+    if not isinstance(results, dict) or results.get("task") != task:
+        raise SettingError(f"These are not results of {task}.", place=str(path), fix="Evaluate again, or remove it.")
+    return results
+
+
+def published_results(results: dict) -> dict:
+    """Results without places on this machine: no command, no machine, no paths, no addresses of a network at home."""
+    kept = {name: results[name] for name in PUBLISHED_RESULTS if name in results}
+    if "settings" in kept:
+        kept["settings"] = {key: value for key, value in kept["settings"].items() if key not in LOCAL_SETTINGS}
+    return _without_places(kept)
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_places(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_places(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if Path(value).is_absolute():
+        return Path(value).name
+    return _ADDRESS.sub(lambda match: match[0] if _PUBLIC_ADDRESS.fullmatch(match[0]) else "a private address", value)
+
+
+def _card(folder: Path, results: dict, published: dict, name: str) -> bytes:
+    path = folder / CARD_FILE
+    if path.is_file():
+        text = path.read_text("utf-8")
+        title = re.search(r"^# (.+)$", text, re.MULTILINE)
+        if title is None or text.strip() != model_card(results, title[1]).strip():
+            return text.encode()
+    return model_card(published, name).encode()
+
+
+def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
+    """Say so when a file would tell where things lie on this machine; code and vocabularies are not searched."""
+    places = {str(folder.resolve()), f"{Path.home()}{os.sep}"}
+    for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE):
+        content = files.get(name, b"")
+        text = content.decode() if isinstance(content, bytes) else content.read_text("utf-8")
+        if found := sorted(place for place in places if place in text):
+            raise SettingError(
+                f"The file names a place on this machine, {found[0]}.",
+                place=f"{folder}, {name}",
+                fix="Take it out of the file, then push again.",
+            )
+
+
+def push(
+    publication: Publication,
+    repo: str,
+    *,
+    message: str = "Model, tokenizer, code and card",
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | None = None,
+) -> CommitInfo:
+    """Publish in one commit, so that nobody ever finds half a model.
+
+    Args:
+        publication (`Publication`): From `collect`.
+        repo (`str`): `NAMESPACE/NAME` or `NAME`; made if it does not exist.
+        message (`str`, *optional*): The commit's.
+        private (`bool`, *optional*, defaults to `False`): Make a private repository; a public one that exists is
+            refused.
+        revision (`str`, *optional*): A branch, made if it does not exist; `main` by default.
+        create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead of writing.
+        token (`str`, *optional*): An access token; that of `hf auth login` or `HF_TOKEN` by default.
+
+    Raises:
+        SettingError: There is no token, the Hub can not be reached or declines, or two options conflict.
+
+    Example:
+        >>> push(collect("output/twitter2017", "me/cotpd-twitter2017"), "me/cotpd-twitter2017")  # doctest: +SKIP
+    """
+    if create_pr and revision not in (None, "main"):
+        raise SettingError("A pull request is made against main.", place="--revision", fix="Leave --revision out.")
+    token = token or get_token()
+    if not token:
+        raise SettingError(
+            "There is no access token for the Hub.", fix="Log in with: hf auth login (or set HF_TOKEN to a token)"
+        )
+    api = HfApi(token=token)
+    try:
+        name = api.create_repo(repo, private=private or None, exist_ok=True).repo_id
+        if private and not api.repo_info(name).private:
+            raise SettingError(
+                f"{name} exists and is public.", place="--private", fix="Name another, or change it in its settings."
+            )
+        if revision is not None and not create_pr:
+            api.create_branch(name, branch=revision, exist_ok=True)
+        return api.create_commit(
+            name,
+            [CommitOperationAdd(each, content) for each, content in publication.files.items()],
+            commit_message=message,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    except HFValidationError as error:
+        raise SettingError(f"This can not be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
+    except HfHubHTTPError as error:
+        raise _declined(error, repo) from error
+    except RuntimeError as error:  # the client wraps what happens while it uploads
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise _declined(error.__cause__, repo) from error
+        raise
+    except (HTTPError, OfflineModeIsEnabled) as error:
+        raise SettingError(
+            f"The Hub can not be reached: {type(error).__name__}: {error}",
+            place=api.endpoint,
+            fix="Run the same command again when the connection works; nothing half-done is visible.",
+        ) from error
+
+
+def _declined(error: HfHubHTTPError, repo: str) -> SettingError:
+    """The Hub's refusal in one sentence, with what to do."""
+    status = error.response.status_code
+    told = (error.server_message or "").strip().rstrip(".")
+    message, fix = {
+        401: ("The Hub does not accept the access token", "Log in again with: hf auth login"),
+        403: (
+            "The access token may not write there",
+            "Take a token with write access and a namespace that is yours, or open a pull request with --create-pr.",
+        ),
+        404: ("The Hub has no such repository or branch", "Check the name, and that the token may see it."),
+        409: ("The repository was changed at the same time", "Run the same command again."),
+        412: ("The repository was changed at the same time", "Run the same command again."),
+        429: ("The Hub asks for fewer requests", "Wait some minutes, then run the same command again."),
+    }.get(status, (f"The Hub answers {status}", "Run the same command again later."))
+    return SettingError(f"{message} ({status}{f': {told}' if told else ''}).", place=repo, fix=fix)

@@ -1,0 +1,193 @@
+"""Where pretrained encoders, finished models and their tokenizers come from."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tokenizers.models import Unigram
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+
+from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.words import continuing_tokens, split_at_words
+from modeling_cotpd.encoder_cotpd import resolve_encoder
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.markers_cotpd import add_entity_markers
+from modeling_cotpd.modeling_cotpd import CoTPDForTokenClassification, CoTPDPreTrainedModel
+from modeling_cotpd.training.arguments import ModelArguments
+from modeling_cotpd.training.results import MODEL_SETTINGS
+from modeling_cotpd.training.tasks import Task
+
+
+def load_tokenizer(
+    name_or_path: str, max_length: int | None = None, trust_remote_code: bool = False, **kwargs
+) -> PreTrainedTokenizerBase:
+    """A tokenizer that treats every text as text: characters that spell a special token stay characters.
+
+    Args:
+        name_or_path (`str`): An encoder on the Hub, a folder, or `embedded-minilm`.
+        max_length (`int`, *optional*): The most pieces of a text; pipelines truncate to it.
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Run tokenizer code that comes with it.
+        kwargs: Passed to `AutoTokenizer.from_pretrained` (`revision`, `token`, ...).
+    """
+    tokenizer = AutoTokenizer.from_pretrained(
+        resolve_encoder(name_or_path), split_special_tokens=True, trust_remote_code=trust_remote_code, **kwargs
+    )
+    # Segment ids are all 0, and the models do not read them
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    if tokenizer.is_fast:
+        unspell_special_tokens(tokenizer)
+    if max_length is not None:
+        tokenizer.model_max_length = max_length
+    return tokenizer
+
+
+def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Keep a Unigram model (XLM-R, DeBERTa-v3) from reading `</s>` in a text as the special token.
+
+    Such a model lists its special tokens as pieces with the best score, 0, and finds them in any text, even with
+    `split_special_tokens`. Here they get a score that no text prefers. The tokenizer is changed and saved so.
+    """
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    if model["type"] == "Unigram":
+        special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        special.discard(tokenizer.unk_token)
+        vocabulary = [(piece, -1.0e4 if piece in special else score) for piece, score in model["vocab"]]
+        tokenizer.backend_tokenizer.model = Unigram(vocabulary, model["unk_id"], model["byte_fallback"])
+    return tokenizer
+
+
+def is_cotpd_checkpoint(name_or_path: str, trust_remote_code: bool = False, **kwargs) -> bool:
+    """Whether a folder or Hub repository holds a CoTPD model rather than a plain encoder."""
+    source = resolve_encoder(name_or_path)
+    return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **kwargs).model_type == "cotpd"
+
+
+def load_finished_model(
+    name_or_path: str,
+    model_class: type[CoTPDPreTrainedModel],
+    label_names: Sequence[str],
+    hub: dict[str, Any],
+    attn_implementation: str | None = None,
+) -> CoTPDPreTrainedModel:
+    """A CoTPD model of a given task and given labels.
+
+    Args:
+        name_or_path (`str`): A folder or a name on the Hub.
+        model_class (`type`): The class that it must be of.
+        label_names (`Sequence[str]`): The labels that it must predict, in id order.
+        hub (`dict`): `revision`, `cache_dir`, `trust_remote_code`.
+        attn_implementation (`str`, *optional*): As in `from_pretrained`.
+
+    Raises:
+        OSError: It is of another class, or not whole.
+        SettingError: Its labels are others.
+    """
+    model = model_class.from_pretrained(name_or_path, attn_implementation=attn_implementation, **hub)
+    labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    if labels != list(label_names):
+        raise SettingError(
+            f"The checkpoint predicts {labels}, the data has {list(label_names)}.",
+            place=name_or_path,
+            fix="Use data with the same labels, or start from a plain encoder.",
+        )
+    return model
+
+
+def hub_arguments(arguments: ModelArguments) -> dict[str, Any]:
+    """What every loading from the Hub or a folder gets."""
+    return {
+        "revision": arguments.model_revision,
+        "cache_dir": arguments.cache_dir,
+        "trust_remote_code": arguments.trust_remote_code,
+    }
+
+
+def resolved(arguments: ModelArguments) -> ModelArguments:
+    """The arguments with the settings that a CoTPD checkpoint brings with it, so that a run records what it uses."""
+    source = resolve_encoder(arguments.model_name_or_path)
+    config = AutoConfig.from_pretrained(source, **hub_arguments(arguments))
+    if config.model_type != CoTPDConfig.model_type:
+        return arguments
+    return dataclasses.replace(arguments, **{name: getattr(config, name) for name in MODEL_SETTINGS})
+
+
+def load_model(
+    task: Task, arguments: ModelArguments, label_names: Sequence[str]
+) -> tuple[CoTPDPreTrainedModel, PreTrainedTokenizerBase]:
+    """A model and tokenizer from a plain encoder, or from a CoTPD checkpoint that is trained on or evaluated.
+
+    Args:
+        task (`Task`): The task.
+        arguments (`ModelArguments`): Which encoder, prompt and head.
+        label_names (`Sequence[str]`): The labels of the data, in id order.
+
+    Raises:
+        SettingError: The checkpoint's labels are not those of the data, or N leaves no room for text.
+        OSError: There is no whole model, or it has another head.
+    """
+    hub = hub_arguments(arguments)
+    source = resolve_encoder(arguments.model_name_or_path)
+    tokenizer = load_tokenizer(source, **hub)
+    if is_cotpd_checkpoint(source, **hub):
+        model = load_finished_model(source, task.model_class, label_names, hub, arguments.attn_implementation)
+    else:
+        loading = {**hub, "attn_implementation": arguments.attn_implementation}
+        if arguments.encoder_config_overrides:
+            loading["config"] = changed_encoder_config(source, arguments.encoder_config_overrides, hub)
+        try:
+            config = CoTPDConfig(
+                **{name: getattr(arguments, name) for name in MODEL_SETTINGS},
+                id2label=dict(enumerate(label_names)),
+                label2id={name: index for index, name in enumerate(label_names)},
+            )
+            model = task.model_class.from_encoder(source, config=config, encoder_kwargs=loading)
+        except ValueError as error:
+            raise SettingError(str(error)) from error
+        prepare_tokenizer(tokenizer, model, task)
+    limit = model.get_base_model().max_text_length
+    if limit is not None:
+        tokenizer.model_max_length = limit
+    return model, tokenizer
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrainedModel, task: Task) -> None:
+    """Make the tokenizer and a new model fit each other: words, padding, entity markers. Changes both.
+
+    Raises:
+        SettingError: The tokenizer cannot split at words, is a slow one, or has no token to pad with.
+    """
+    if not tokenizer.is_fast:
+        raise SettingError(
+            f"{type(tokenizer).__name__} is a slow tokenizer and knows no character offsets.",
+            fix="Use an encoder that has a fast one.",
+        )
+    try:
+        split_at_words(tokenizer)
+    except ValueError as error:
+        raise SettingError(str(error), place=model.config.encoder_config._name_or_path or None) from error
+    if tokenizer.pad_token_id is None:  # padding is not attended to, so any token serves
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+        if tokenizer.pad_token_id is None:
+            raise SettingError("The tokenizer has no token for padding.", fix="Set one: tokenizer.pad_token = '...'")
+    if task.adds_tokens and add_entity_markers(tokenizer):
+        model.resize_token_embeddings(len(tokenizer))
+    if isinstance(model, CoTPDForTokenClassification):
+        model.read_words(continuing_tokens(tokenizer))
+
+
+def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> PreTrainedConfig:
+    """A plain encoder's configuration with `name=value,...` over it.
+
+    Raises:
+        SettingError: A name or a value does not fit the configuration.
+    """
+    config = AutoConfig.from_pretrained(source, **hub)
+    try:
+        config.update_from_string(changes)
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"encoder_config_overrides={changes!r} does not fit a {type(config).__name__}: {error}",
+            fix="Give names of its configuration, as in attention_probs_dropout_prob=0.0,hidden_dropout_prob=0.1.",
+        ) from error
+    return config

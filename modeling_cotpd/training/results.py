@@ -1,0 +1,239 @@
+"""What a run leaves behind besides the model: settings, results, predictions."""
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.schema import gold_labels
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import STAGING, atomic_write, exclusive, write_json
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+RUN_FILE, RESULTS_FILE, LOCK_FILE = "run.json", "results.json", ".lock"
+LIBRARIES = ("modeling_cotpd", "torch", "transformers", "accelerate", "datasets", "peft", "tokenizers")
+TRAINING_SETTINGS = (
+    "seed", "data_seed", "learning_rate", "new_parameters_learning_rate", "num_train_epochs", "max_steps",
+    "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps", "weight_decay", "max_grad_norm",
+    "alpha", "alpha_schedule", "temperature", "detach_knowledge_view", "prompt_nll_weight", "prompt_view_masking",
+    "eval_views", "bf16", "fp16", "metric_for_best_model", "load_best_model_at_end",
+)  # fmt: skip
+"""Training arguments that change the outcome of a run."""
+MODEL_SETTINGS = (
+    "prompt_type", "prompt_length", "prompt_layers", "prompt_attention_heads", "use_crf", "classifier_dropout"
+)  # fmt: skip
+"""Settings of prompt and head, which a model's configuration holds."""
+_SECRET_FLAG = re.compile(r"token|key|secret|password", re.IGNORECASE)
+_SECRET = re.compile(r"\b(hf_|sk-|gh[pousr]_|xox[a-z]-|glpat-)[\w-]{8,}")
+_USER_IN_URL = re.compile(r"(\w+://)[^/\s@]+@")
+_KEY_IN_URL = re.compile(r"([?&][^=&\s]*(?:key|token|secret|password|sig)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+
+
+def recorded_settings(args: CoTPDTrainingArguments, config: CoTPDConfig) -> dict[str, Any]:
+    """The settings of training, prompt and head that change a run's outcome."""
+    return {
+        **{name: getattr(config, name) for name in MODEL_SETTINGS},
+        **{name: getattr(args, name) for name in TRAINING_SETTINGS},
+        "lr_scheduler_type": str(args.lr_scheduler_type),
+    }
+
+
+@contextmanager
+def output_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
+    """Hold the lock of a run's output folder, so that no other process writes there.
+
+    Args:
+        folder (`str` or `os.PathLike`): The folder; made if it does not exist.
+        writes (`bool`, *optional*, defaults to `True`): Whether this process writes; others do not lock.
+
+    Raises:
+        SettingError: Another process runs in the folder, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    if not writes:
+        yield folder
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"The output folder cannot be made ({error.strerror}).", place=str(folder), fix="Name another one."
+        ) from error
+    with exclusive(folder / LOCK_FILE, "writes this output folder"):
+        yield folder
+
+
+def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite: bool) -> None:
+    """Make the output folder this run's own.
+
+    Args:
+        folder (`str` or `Path`): The output folder.
+        settings (`dict`): What defines the run; written to `run.json`.
+        resume (`bool`): Continue the run that is there; its settings must be the same.
+        overwrite (`bool`): Remove the checkpoints and results of the run that is there.
+
+    Raises:
+        SettingError: The folder holds another run.
+    """
+    folder = Path(folder)
+    known = folder / RUN_FILE
+    settings = json.loads(json.dumps(settings))
+    if known.is_file():
+        if overwrite:
+            for path in folder.glob("checkpoint-*"):
+                shutil.rmtree(path)
+            (folder / RESULTS_FILE).unlink(missing_ok=True)
+        elif not resume:
+            raise SettingError(
+                "The output folder holds another run.",
+                place=str(folder),
+                fix="Name a new folder, or give --resume_from_checkpoint true or --overwrite_output_dir true.",
+            )
+        else:
+            before = read_settings(known)
+            changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+            if changed:
+                name = changed[0]
+                raise SettingError(
+                    f"The run in this folder has {name} = {before.get(name)!r}, this one {settings.get(name)!r}.",
+                    place=str(folder),
+                    fix="Resume with the same settings, or name a new folder.",
+                )
+    elif folder.is_dir() and not overwrite and any(not _is_ours(path.name) for path in folder.iterdir()):
+        raise SettingError("The output folder is not empty.", place=str(folder), fix="Name a new folder.")
+    write_json(known, settings)
+
+
+def read_settings(path: Path) -> dict:
+    """The settings in a `run.json`.
+
+    Raises:
+        SettingError: The file is not what a run writes.
+    """
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise SettingError(
+            "The file is not what a run writes.", place=str(path), fix="Start again with --overwrite_output_dir true."
+        )
+    return settings
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file is what a killed run may leave before it has claimed its folder."""
+    return name in (LOCK_FILE, STAGING) or name == f"{RUN_FILE}.tmp" or name.startswith(f".{RUN_FILE}-")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit that a result was obtained with; `None` where the machine cannot tell."""
+    return {
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "git_commit": _git_commit(),
+        "command": command_line(sys.argv),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def command_line(argv: list[str]) -> str:
+    """The command as it was typed, without secrets: values of flags that hold one, tokens, user and keys in URLs.
+
+    Example:
+        >>> command_line(["run_mner.py", "--hub-tok", "abc", "--seed", "3"])
+        'run_mner.py --hub-tok ... --seed 3'
+    """
+    shown = [Path(argv[0]).name]
+    hidden = False
+    for word in argv[1:]:
+        if hidden and not word.startswith("--"):
+            shown.append("...")
+            hidden = False
+            continue
+        flag, equals, _ = word.partition("=")
+        hidden = _holds_secret(flag) and not equals
+        shown.append(f"{flag}=..." if equals and _holds_secret(flag) else without_secrets(word))
+    return " ".join(shown)
+
+
+def _holds_secret(flag: str) -> bool:
+    """Whether a flag holds a secret, in any spelling and any prefix that argparse takes for it."""
+    name = flag.lstrip("-").replace("-", "_")
+    short = len(name) > 4 and any(full.startswith(name) for full in ("hub_token", "push_to_hub_token"))
+    return flag.startswith("--") and bool(short or _SECRET_FLAG.search(name))
+
+
+def without_secrets(text: str) -> str:
+    """A text without access tokens, and without user, password and keys in its URLs.
+
+    Example:
+        >>> without_secrets("http://me:pass@host/v1?api-key=abc")
+        'http://...@host/v1?api-key=...'
+    """
+    text = _SECRET.sub(r"\1...", text)
+    return _KEY_IN_URL.sub(r"\1...", _USER_IN_URL.sub(r"\1...@", text))
+
+
+def write_predictions(path: Path, split: Dataset, predictions: dict[str, list]) -> None:
+    """One JSON line per row: id, tokens, entity spans (MRE), gold, and the prediction of every view.
+
+    Args:
+        predictions (`dict[str, list]`): Per view the decoded predictions in the order of the split.
+    """
+    shown = [name for name in ("id", "tokens", "head", "tail") if name in split.column_names]
+    with atomic_write(path) as file:
+        for index, (row, gold) in enumerate(zip(split.select_columns(shown), gold_labels(split), strict=True)):
+            row = {**row, "gold": gold, **{view: rows[index] for view, rows in predictions.items()}}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def summary(results: dict, folder: Path) -> str:
+    """The end of a run in a few lines: precision, recall and F1 of every view, and what to do next."""
+    lines = [f"{'split':<12}{'view':<12}{'precision':>10}{'recall':>10}{'F1':>10}"]
+    for split, views in results["splits"].items():
+        for view, scores in views.items():
+            numbers = "".join(f"{100 * scores[name]:>10.1f}" for name in ("precision", "recall", "f1"))
+            lines.append(f"{split:<12}{view:<12}{numbers}")
+    if len(lines) == 1:
+        lines = ["No split was scored."]
+    return "\n".join(
+        [
+            *lines,
+            f"Model, results and card: {folder}",
+            f"Next: cotpd predict {folder} --input posts.txt --output o.jsonl",
+        ]
+    )

@@ -1,0 +1,273 @@
+"""The steps of a run that both run scripts share: what is checked, trained, evaluated and written."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import transformers
+from accelerate import PartialState
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedTokenizerBase, set_seed
+
+from modeling_cotpd.data.prepared import DatasetInfo
+from modeling_cotpd.data.views import ViewSettings, build_features
+from modeling_cotpd.encoder_cotpd import check_weights
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import write_json
+from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments
+from modeling_cotpd.training.callbacks import last_complete_checkpoint
+from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets
+from modeling_cotpd.training.lora import add_lora
+from modeling_cotpd.training.model_card import encoder_label, write_model_card
+from modeling_cotpd.training.pretrained import hub_arguments
+from modeling_cotpd.training.results import (
+    RESULTS_FILE,
+    TRAINING_SETTINGS,
+    claim_output_dir,
+    output_folder,
+    summary,
+    write_predictions,
+)
+from modeling_cotpd.training.splits import filled_columns
+from modeling_cotpd.training.tasks import Task
+from modeling_cotpd.training.trainer import CoTPDTrainer, record_views
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+RESUMABLE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
+"""What a checkpoint needs, beside the model, for training to go on as if it had not stopped."""
+
+
+@contextmanager
+def started(args: CoTPDTrainingArguments) -> Iterator[None]:
+    """Set up logging, and hold the output folder until all processes are done."""
+    level = args.get_process_log_level()
+    logging.basicConfig(level=level, format="%(message)s")
+    transformers.utils.logging.set_verbosity(max(level, logging.WARNING))
+    if not sys.stderr.isatty():  # bars that move fill a log file
+        args.disable_tqdm = True
+        datasets.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+    with output_folder(args.output_dir, writes=args.process_index == 0):
+        yield
+        # gloo may abort a process whose partner leaves first
+        PartialState().wait_for_everyone()
+
+
+def check_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> None:
+    """Refuse combinations that would train or read nothing.
+
+    Raises:
+        SettingError: Such a combination; the message says what to change.
+    """
+    if args.eval_views == "knowledge" and not data_args.knowledge_columns:
+        raise SettingError("eval_views=knowledge needs knowledge_columns.", fix="Use eval_views=prompt.")
+    if model_args.distill_from and args.eval_views == "knowledge":
+        raise SettingError("With distill_from the student has no knowledge view.", fix="Use eval_views=prompt.")
+    if args.do_train and model_args.distill_from and args.alpha == 0:
+        raise SettingError("alpha=0 leaves the teachers of distill_from without effect.", fix="Give a positive alpha.")
+    if args.prediction_loss_only and (args.do_eval or args.do_predict):
+        raise SettingError("prediction_loss_only leaves no predictions to score.", fix="Leave it out.")
+    untaught = (
+        not model_args.distill_from
+        and args.alpha == 0
+        and args.prompt_nll_weight == 0
+        and bool(data_args.knowledge_columns)
+    )
+    if args.do_train and untaught and model_args.prompt_type != "none":
+        raise SettingError(
+            "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained.",
+            fix="Give prompt_type=none, or a positive alpha.",
+        )
+
+
+def run_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> dict:
+    """What defines a run: the settings that change its outcome, not where or how verbosely it runs."""
+    data = {name: value for name, value in vars(data_args).items() if name != "overwrite_output_dir"}
+    training = {name: getattr(args, name) for name in TRAINING_SETTINGS}
+    return {**vars(model_args), **data, **training, "lr_scheduler_type": str(args.lr_scheduler_type)}
+
+
+def claim(settings: dict, info: DatasetInfo, data_args: DataArguments, args: CoTPDTrainingArguments) -> None:
+    """Make the output folder this run's own, and set the seed. See `claim_output_dir` for what is refused."""
+    if args.process_index == 0:
+        resume = bool(args.resume_from_checkpoint)
+        settings = settings | {"gold_hash": info.splits}
+        claim_output_dir(args.output_dir, settings, resume, data_args.overwrite_output_dir)
+    set_seed(args.seed)
+
+
+def view_settings(
+    model: CoTPDPreTrainedModel, model_args: ModelArguments, data_args: DataArguments, splits: DatasetDict
+) -> ViewSettings:
+    """The views of a run, within what the encoder can read.
+
+    Columns that no row fills are left out. With frozen teachers, knowledge is theirs to read.
+
+    Raises:
+        SettingError: See `ViewSettings`.
+    """
+    base = model.get_base_model()
+    longest = min(data_args.max_length, base.max_positions or data_args.max_length)
+    if longest < data_args.max_length:
+        logger.warning("The encoder reads %d subword tokens, so knowledge views end there: max_length.", longest)
+    asked = [] if model_args.distill_from else data_args.knowledge_columns
+    columns = filled_columns(splits.values(), asked)
+    if asked and not columns:
+        logger.warning(
+            "The data has no captions and no explanations, so the model trains on the text alone, in one view. "
+            "Add them with `cotpd caption`, `cotpd elicit` and `cotpd prepare`."
+        )
+    placement = data_args.knowledge_placement if columns else "appended"
+    return ViewSettings(tuple(columns), longest, base.max_text_length, placement)
+
+
+def make_trainer(
+    task: Task,
+    model: CoTPDPreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: DatasetDict,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: CoTPDTrainingArguments,
+) -> CoTPDTrainer:
+    """The Trainer of a run: LoRA and the targets of frozen teachers where asked.
+
+    Raises:
+        CoTPDError: Data or settings cannot be used; the message says why and what to do.
+    """
+    views = view_settings(model, model_args, data_args, splits)
+    if args.eval_views == "knowledge" and not views.knowledge_columns:
+        raise SettingError("eval_views=knowledge, but no row has knowledge.", fix="Use eval_views=prompt.")
+    train: Dataset | None = None
+    if args.do_train:
+        record_views(model, views)
+        train = training_features(task, splits, tokenizer, views, model_args, data_args, args)
+    return CoTPDTrainer(
+        model=add_lora(model, model_args, task.adds_tokens) if model_args.lora_r else model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=splits.get("validation"),
+        processing_class=tokenizer,
+        views=views,
+    )
+
+
+def training_features(
+    task: Task,
+    splits: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    views: ViewSettings,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: CoTPDTrainingArguments,
+) -> Dataset:
+    """Features of the training split, with the targets of frozen teachers where there are some."""
+    if "train" not in splits:
+        raise SettingError("There is no training split.", fix="Prepare one, or drop do_train.")
+    with args.main_process_first(desc="subword tokens"):
+        features = build_features(splits["train"], tokenizer, views, data_args.preprocessing_num_workers)
+        if model_args.distill_from:
+            reading = teacher_reading(model_args, data_args, args)
+            hub = hub_arguments(model_args)
+            teachers = model_args.distill_from
+            features = add_targets(features, splits["train"], teachers, task.model_class, reading, hub)
+    return features
+
+
+def teacher_reading(
+    model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments
+) -> TeacherReading:
+    """How this run's frozen teachers read."""
+    return TeacherReading(
+        view=model_args.distill_from_view,
+        knowledge_columns=tuple(data_args.knowledge_columns),
+        max_length=data_args.max_length,
+        batch_size=args.per_device_eval_batch_size,
+        device=str(args.device),
+        bf16=args.bf16,
+    )
+
+
+def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
+    """The checkpoint that `resume_from_checkpoint` means, checked; `None` to start at step 0.
+
+    Raises:
+        SettingError: A part that training needs to go on is missing.
+        OSError: The weights are a pickle, or cut.
+    """
+    resume = args.resume_from_checkpoint
+    if resume == "true":
+        resume, incomplete = last_complete_checkpoint(args.output_dir)
+        for each in incomplete:
+            logger.warning("%s is incomplete and is not resumed from.", each)
+        if resume is None:
+            logger.warning("There is no checkpoint in %s yet: training starts at step 0.", args.output_dir)
+    if resume is None:
+        return None
+    if not Path(resume).is_dir():
+        raise SettingError("There is no such checkpoint.", place=resume, fix="Use resume_from_checkpoint=true.")
+    check_weights(resume)
+    missing = [name for name in RESUMABLE if not (Path(resume) / name).is_file()]
+    if missing:
+        raise SettingError(
+            f"The checkpoint has no {missing[0]}, so training cannot resume from it.",
+            place=resume,
+            fix="Start a new run from its weights: --model_name_or_path.",
+        )
+    return resume
+
+
+def train(trainer: CoTPDTrainer) -> None:
+    """Train, resume if asked, and save the model."""
+    trainer.train(resume_from_checkpoint=checkpoint_to_resume(trainer.args))
+    trainer.save_model()
+
+
+def evaluate(trainer: CoTPDTrainer, splits: DatasetDict) -> None:
+    """Predict the splits that `do_eval` and `do_predict` ask for, and write `predictions.SPLIT.jsonl`."""
+    args = trainer.args
+    for name, asked in (("validation", args.do_eval), ("test", args.do_predict)):
+        if asked and name in splits:
+            trainer.predict(splits[name], metric_key_prefix=name)
+            if trainer.is_world_process_zero():
+                path = Path(args.output_dir) / f"predictions.{name}.jsonl"
+                write_predictions(path, splits[name], trainer.evaluations[name].predictions)
+
+
+def finish(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: DatasetDict) -> dict:
+    """Write `results.json` and the model card, publish where asked, and print the scores.
+
+    Returns:
+        What `results.json` holds: scores per split and view, data, seed, versions.
+    """
+    args = trainer.args
+    trainer.facts = facts(trainer, info, settings, splits)
+    results = trainer.results()
+    folder = Path(args.output_dir)
+    if args.process_index == 0:
+        write_json(folder / RESULTS_FILE, results)
+        write_model_card(folder, results, folder.absolute().name)
+        print(summary(results, folder), flush=True)
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    return results
+
+
+def facts(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: DatasetDict) -> dict[str, Any]:
+    """What a run knows beside what its trainer knows."""
+    views = trainer.views
+    return {
+        "encoder": encoder_label(settings["model_name_or_path"]),
+        "dataset": vars(info),
+        "knowledge_columns": list(views.knowledge_columns) if views else [],
+        "knowledge_placement": views.placement if views else "appended",
+        "train_rows": len(splits["train"]) if trainer.args.do_train else 0,
+        "settings": settings,
+    }

@@ -1,0 +1,147 @@
+"""The splits of a run: sampled, stripped of labels where asked, joined with unlabelled posts, coverage logged."""
+
+import difflib
+import logging
+from collections.abc import Iterable, Sequence
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+
+from modeling_cotpd.data.duplicates import identity
+from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows
+from modeling_cotpd.data.records import dataset_rows, with_label_names
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, LABEL_COLUMNS, features_for, make_split, task_of
+from modeling_cotpd.errors import DataError
+from modeling_cotpd.training.arguments import DataArguments
+
+logger = logging.getLogger(__name__)
+
+
+def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, DatasetInfo]:
+    """Read the prepared folder of a run and select its rows.
+
+    Args:
+        arguments (`DataArguments`): What to read and how many rows.
+        task (`str`): `"mner"` or `"mre"`.
+
+    Raises:
+        DataError: The folder is of the other task, or an unlabelled folder lacks a split of `unlabelled_splits`.
+    """
+    splits, info = read_prepared(arguments.dataset_dir)
+    if info.task != task:
+        raise DataError(
+            f"This is a data set for {info.task}, not for {task}.",
+            place=arguments.dataset_dir,
+            fix=f"Use run_{info.task}.py.",
+        )
+    if arguments.max_train_samples is not None and info.augmentation:
+        logger.warning(
+            "max_train_samples draws from original and augmented posts alike. "
+            "To augment a sample, use: cotpd augment --max-train-samples N"
+        )
+    for name, split in splits.items():
+        splits[name] = split.select_columns(list(features_for(task, info.label_names)))
+    if "train" in splits:
+        train = splits["train"]
+        rows = min(len(train), arguments.max_train_samples or len(train))
+        labelled = min(rows, arguments.max_labelled_samples or rows)
+        if labelled < len(train):
+            train = sample_rows(train, rows, arguments.sample_seed)
+        if labelled < rows:
+            rest = train.select(range(labelled, rows))
+            train = concatenate_datasets([train.select(range(labelled)), without_labels(rest, train)])
+        more = [without_labels(split, train) for split in unlabelled_splits(arguments)]
+        warn_of_evaluation_posts(splits, more)
+        splits["train"] = concatenate_datasets([train, *more])
+    for name, limit in (("validation", arguments.max_eval_samples), ("test", arguments.max_predict_samples)):
+        if name in splits and limit is not None:
+            splits[name] = splits[name].select(range(min(limit, len(splits[name]))))
+    for name, split in splits.items():
+        log_coverage(name, split, arguments.knowledge_columns)
+    return splits, info
+
+
+def unlabelled_splits(arguments: DataArguments) -> list[Dataset]:
+    """`unlabelled_splits` of every folder of `unlabelled_dataset_dir`, still with their labels."""
+    found = []
+    for folder in arguments.unlabelled_dataset_dir or ():
+        other, _ = read_prepared(folder)
+        for name in arguments.unlabelled_splits:
+            if name not in other:
+                raise DataError(
+                    f"This folder has no {name} split.",
+                    place=folder,
+                    fix=f"It has {', '.join(other)}: name those that shall join in unlabelled_splits.",
+                )
+            found.append(other[name])
+    return found
+
+
+def warn_of_evaluation_posts(splits: DatasetDict, joining: list[Dataset]) -> None:
+    """Log a warning when rows that join training are posts of an evaluation split: scores are transductive then."""
+    seen = {identity(tokens) for split in joining for tokens in split["tokens"]}
+    for name in ("validation", "test"):
+        shared = sum(identity(tokens) in seen for tokens in splits[name]["tokens"]) if seen and name in splits else 0
+        if shared:
+            logger.warning(
+                "%s: %d of its %d posts join training without their labels: its scores are transductive.",
+                name, shared, len(splits[name]),
+            )  # fmt: skip
+
+
+def without_labels(split: Dataset, like: Dataset) -> Dataset:
+    """The rows with their labels set to `None` and the features of another split, so that the two can be joined."""
+    if task_of(split.features) != task_of(like.features):
+        raise DataError("Unlabelled rows of one task can not join a data set of the other.")
+    column = LABEL_COLUMNS[task_of(like.features)]
+    return split.select_columns(list(like.features)).map(
+        _empty_column, fn_kwargs={"column": column}, features=like.features, batched=True, desc="Unlabelled rows"
+    )
+
+
+def _empty_column(batch: dict[str, list], column: str) -> dict[str, list]:
+    return {column: [None] * len(batch[column])}
+
+
+def log_coverage(name: str, split: Dataset, columns: list[str]) -> None:
+    """Log how many rows have a label and each knowledge column; warn when a column in use is empty throughout."""
+    label = split[LABEL_COLUMNS[task_of(split.features)]]
+    filled = {column: sum(1 for text in split[column] if text) for column in columns}
+    logger.info(
+        "%s: %d rows, %d labelled; %s", name, len(split), sum(1 for value in label if value is not None),
+        ", ".join(f"{column} {count}" for column, count in filled.items()) or "no knowledge columns",
+    )  # fmt: skip
+    for column, count in filled.items():
+        if count == 0:
+            logger.warning(
+                "%s: no row has %s. Drop it from knowledge_columns or prepare the data with it.", name, column
+            )
+
+
+def filled_columns(splits: Iterable[Dataset], columns: Sequence[str] = KNOWLEDGE_COLUMNS) -> list[str]:
+    """Return those of the knowledge columns that have a text in some row."""
+    splits = list(splits)
+    return [name for name in columns if any(any(split[name]) for split in splits)]
+
+
+def as_records(dataset: Dataset, task: str, label_names: Sequence[str], source: str) -> Dataset:
+    """Turn a dataset with a record's columns into complete records.
+
+    Args:
+        dataset (`Dataset`): With `tokens` and `ner_tags`, or `tokens`, `head`, `tail` and `relation`; optional columns
+            may be missing. Labels are names, or ids of a `ClassLabel`, or ids of `label_names`.
+        task (`str`): `"mner"` or `"mre"`.
+        label_names (`Sequence[str]`): The labels of the model, in id order.
+        source (`str`): What error messages call the dataset.
+
+    Raises:
+        DataError: A column is missing or misspelt, or a row breaks the record's rules; the message names it.
+    """
+    features = features_for(task, label_names)
+    if dataset.features == features:
+        return dataset
+    for name in dataset.column_names:
+        near = [] if name in features else difflib.get_close_matches(name, list(features), n=1, cutoff=0.8)
+        if near and near[0] not in dataset.column_names:
+            raise DataError(f"Unknown column {name!r}.", place=source, fix=f"Did you mean {near[0]!r}?")
+    rows = dataset_rows(dataset.with_format(None), task, source, source)
+    return make_split(with_label_names(rows, task, label_names), task, label_names, source)

@@ -1,0 +1,103 @@
+"""Training arguments of CoTPD."""
+
+import math
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
+
+from modeling_cotpd.errors import SettingError
+
+ALPHA_SCHEDULES = ("constant", "linear")
+EVAL_VIEWS = ("prompt", "knowledge", "both")
+FIXED = {
+    "label_smoothing_factor": (0.0, "the two-view loss has no smoothing"),
+    "remove_unused_columns": (False, "the collator reads columns that forward does not name"),
+    "label_names": (["labels"], "the loss reads labels"),
+    "eval_do_concat_batches": (True, "scores are computed over all rows at once"),
+    "batch_eval_metrics": (False, "scores are computed over all rows at once"),
+    "hub_strategy": (HubStrategy.END, "checkpoints are never uploaded"),
+}
+"""Settings of the parent that have one possible value here, and why."""
+
+
+@dataclass
+class CoTPDTrainingArguments(TrainingArguments):
+    r"""
+    `TrainingArguments` with the settings of the two-view loss (Eq. 3-5).
+
+    Args:
+        alpha (`float`, *optional*, defaults to 1.0):
+            Weight of the KL term (Eq. 5). The paper does not give it; 1 is ours, untuned. 0 trains the knowledge view
+            alone, for the baselines [x; I] and knowledge at test time.
+        alpha_schedule (`str`, *optional*, defaults to `"constant"`):
+            `"linear"` raises the weight from 0 to `alpha` over the training steps. Ours.
+        temperature (`float`, *optional*, defaults to 1.0):
+            Of both distributions in the KL term. The paper has none.
+        detach_knowledge_view (`bool`, *optional*, defaults to `False`):
+            Stop the gradient of the KL term at the knowledge view. The paper does not say; the equation does not.
+        prompt_nll_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the gold negative log-likelihood of the prompt view; the paper has none. Without knowledge inputs
+            that likelihood is the whole loss, whatever this says.
+        prompt_view_masking (`float`, *optional*, defaults to 0.0):
+            Share of the text's pieces, drawn anew in every step, that the prompt view sees as the mask token in
+            training, while targets and knowledge view stay as they are (a noisy student, arXiv 1911.04252). Ours.
+        new_parameters_learning_rate (`float`, *optional*):
+            Learning rate of prompt and head. Defaults to `learning_rate`.
+        eval_views (`str`, *optional*, defaults to `"both"`):
+            Views that evaluation reads: `"prompt"`, `"knowledge"` or `"both"`, in one pass. Metrics are named after
+            their view.
+
+    Raises:
+        SettingError: A field is out of range, or has a value that the two-view loss or the evaluation of views would
+            ignore (see `FIXED`). The message names the field, the rule and the value given.
+    """
+
+    alpha: float = field(default=1.0, metadata={"help": "Weight of the KL term (Eq. 5)."})
+    alpha_schedule: str = field(default="constant", metadata={"help": "constant or linear (0 to alpha)."})
+    temperature: float = field(default=1.0, metadata={"help": "Temperature of the KL term."})
+    detach_knowledge_view: bool = field(default=False, metadata={"help": "No KL gradient into the knowledge view."})
+    prompt_nll_weight: float = field(default=0.0, metadata={"help": "Weight of gold NLL on the prompt view."})
+    prompt_view_masking: float = field(
+        default=0.0, metadata={"help": "Share of the text's pieces that the prompt view sees masked in training."}
+    )
+    new_parameters_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of prompt and head; default: learning_rate."}
+    )
+    eval_views: str = field(default="both", metadata={"help": "prompt, knowledge or both."})
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Kept off: the collator reads columns that forward does not name."}
+    )
+    label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Kept: labels."})
+    hub_strategy: HubStrategy | str = field(
+        default="end", metadata={"help": "Kept: end. Checkpoints are never uploaded."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, (kept, reason) in FIXED.items():
+            value = getattr(self, name)
+            if value != kept and not (value is None and name == "label_names"):
+                raise SettingError(f"{name} must be {kept}, got {value}: {reason}.", fix="Leave it out.")
+        self.label_names = ["labels"]
+        # YAML gives a bool and the command line a word
+        resume = str(self.resume_from_checkpoint).lower()
+        if resume in ("true", "false"):
+            self.resume_from_checkpoint = "true" if resume == "true" else None
+        for name in ("alpha", "prompt_nll_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if not 0 <= self.prompt_view_masking < 1:
+            raise SettingError(f"prompt_view_masking must be in [0, 1), got {self.prompt_view_masking}.")
+        if not 0 < self.temperature < math.inf:
+            raise SettingError(f"temperature must be positive, got {self.temperature}.")
+        if self.alpha_schedule not in ALPHA_SCHEDULES:
+            raise SettingError(
+                f"alpha_schedule must be one of {', '.join(ALPHA_SCHEDULES)}, got {self.alpha_schedule!r}."
+            )
+        if self.eval_views not in EVAL_VIEWS:
+            raise SettingError(f"eval_views must be one of {', '.join(EVAL_VIEWS)}, got {self.eval_views!r}.")
+        if self.new_parameters_learning_rate is not None and self.new_parameters_learning_rate <= 0:
+            raise SettingError(
+                f"new_parameters_learning_rate must be positive, got {self.new_parameters_learning_rate}."
+            )

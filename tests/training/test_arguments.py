@@ -1,0 +1,176 @@
+"""Recipes and the command line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments, read_recipe
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+
+KINDS = (ModelArguments, DataArguments, CoTPDTrainingArguments)
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "configuration").glob("*.yaml"))
+
+
+def parse(tmp_path, recipe: str | None, *flags: str) -> tuple:
+    argv = list(flags)
+    if recipe is not None:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(recipe, "utf-8")
+        argv = [str(path), *argv]
+    return parse_arguments(KINDS, argv)
+
+
+BASIC = f"dataset_dir: data/x\nuse_cpu: true\nreport_to: none\noutput_dir: {'out'}\n"
+
+
+class TestRecipes:
+    def test_yaml_gives_defaults_and_the_command_line_wins(self, tmp_path):
+        recipe = BASIC + "prompt_length: 5\nlearning_rate: 2.0e-4\nalpha: 3\nseed: 4\ndo_train: true\n"
+        model, data, training = parse(tmp_path, recipe, "--prompt_length", "6", "--alpha=0.25", "--do_train", "false")
+        assert (model.prompt_length, data.dataset_dir) == (6, "data/x")
+        assert (training.alpha, training.learning_rate, training.seed, training.do_train) == (0.25, 2e-4, 4, False)
+        assert model.prompt_type == "conditional"
+
+    def test_no_recipe(self, tmp_path):
+        model, data, _ = parse(
+            tmp_path, None, "--dataset_dir", "d", "--output_dir", str(tmp_path), "--use_cpu", "true"
+        )
+        assert (data.dataset_dir, model.model_name_or_path) == ("d", "embedded-minilm")
+
+    @pytest.mark.parametrize(
+        ("line", "name", "expected"),
+        [
+            ("learning_rate: 3e-5", "learning_rate", 3e-5),  # a string to YAML
+            ("learning_rate: 1", "learning_rate", 1.0),
+            ("alpha: '0.5'", "alpha", 0.5),
+            ("num_train_epochs: 5", "num_train_epochs", 5.0),
+            ("warmup_steps: 0.1", "warmup_steps", 0.1),
+            ("seed: 7", "seed", 7),
+            ("use_crf: yes", "use_crf", True),
+            ("use_crf: 'true'", "use_crf", True),
+            ("use_crf: false", "use_crf", False),
+            ("load_best_model_at_end: false", "load_best_model_at_end", False),
+            ("new_parameters_learning_rate: 2.0e-3", "new_parameters_learning_rate", 2e-3),
+            ("max_train_samples: null", "max_train_samples", None),
+            ("prompt_type: none", "prompt_type", "none"),
+            ("knowledge_columns: [caption, cot_noun]", "knowledge_columns", ["caption", "cot_noun"]),
+            ("knowledge_columns: caption", "knowledge_columns", ["caption"]),
+            ("knowledge_columns: none", "knowledge_columns", []),
+            ("knowledge_columns: [none]", "knowledge_columns", []),
+            ("unlabelled_dataset_dir: data/y", "unlabelled_dataset_dir", ["data/y"]),
+            ("unlabelled_dataset_dir: [a, b]", "unlabelled_dataset_dir", ["a", "b"]),
+            ("lora_target_modules: query", "lora_target_modules", ["query"]),
+            ("resume_from_checkpoint: true", "resume_from_checkpoint", "true"),
+            ("resume_from_checkpoint: false", "resume_from_checkpoint", None),
+            ("resume_from_checkpoint: out/checkpoint-5", "resume_from_checkpoint", "out/checkpoint-5"),
+        ],
+    )
+    def test_values(self, tmp_path, line, name, expected):
+        parsed = parse(tmp_path, BASIC + line + "\n")
+        (value,) = (getattr(kind, name) for kind in parsed if hasattr(kind, name))
+        assert value == expected and type(value) is type(expected)
+
+    @pytest.mark.parametrize(
+        "line", ["seed: 4.5", "prompt_length: eight", "max_length: true", "alpha: high", "use_crf: 7x"]
+    )
+    def test_wrong_types_are_refused(self, tmp_path, line, capsys):
+        with pytest.raises(SystemExit) as stop:
+            parse(tmp_path, BASIC + line)
+        assert stop.value.code == 2 and line.split(":")[0] in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("flag", "value", "expected"),
+        [
+            ("--knowledge_columns", ["caption", "cot_noun"], ["caption", "cot_noun"]),
+            ("--knowledge_columns", ["none"], []),
+            ("--resume_from_checkpoint", ["true"], "true"),
+            ("--resume_from_checkpoint", ["False"], None),
+        ],
+    )
+    def test_flags(self, tmp_path, flag, value, expected):
+        parsed = parse(tmp_path, BASIC, flag, *value)
+        (got,) = (getattr(kind, flag[2:]) for kind in parsed if hasattr(kind, flag[2:]))
+        assert got == expected
+
+    @pytest.mark.parametrize(
+        ("recipe", "message"),
+        [
+            ("prompt_lenght: 4\n", r"recipe.yaml: Unknown key 'prompt_lenght'. Did you mean 'prompt_length'\?"),
+            ("zzzzqqq: 4\n", "recipe.yaml: Unknown key 'zzzzqqq'. Remove it."),
+            ("3: 4\n", "Unknown key 3"),
+            ("_n_gpu: 4\n", "Unknown key '_n_gpu'"),
+            ("- a\n- b\n", "A recipe is a list of 'key: value' lines"),
+            ("a: [b\n", "This is not YAML"),
+            ("just words\n", "A recipe is a list of"),
+        ],
+    )
+    def test_bad_recipes(self, tmp_path, recipe, message):
+        with pytest.raises(SettingError, match=message):
+            parse(tmp_path, recipe)
+
+    def test_bytes_that_are_no_text(self, tmp_path):
+        (tmp_path / "r.yaml").write_bytes(b"seed: \xff\xfe\n")
+        with pytest.raises(SettingError, match=r"r.yaml: This is not YAML"):
+            read_recipe(tmp_path / "r.yaml", ["seed"])
+
+    def test_an_empty_recipe_is_no_settings(self, tmp_path):
+        (tmp_path / "r.yaml").write_text("# nothing\n", "utf-8")
+        assert read_recipe(tmp_path / "r.yaml", ["seed"]) == {}
+
+    def test_a_missing_recipe(self, tmp_path):
+        with pytest.raises(SettingError, match=r"nowhere\.yaml: There is no such recipe"):
+            parse_arguments(KINDS, [str(tmp_path / "nowhere.yaml")])
+
+    def test_a_misspelt_flag(self, tmp_path):
+        with pytest.raises(SettingError, match=r"Unknown argument '--prompt_lenght'. Did you mean --prompt_length\?"):
+            parse(tmp_path, BASIC, "--prompt_lenght", "4")
+
+    def test_a_recipe_behind_the_flags(self, tmp_path):
+        (tmp_path / "recipe.yaml").write_text(BASIC, "utf-8")
+        with pytest.raises(SettingError, match="A recipe comes first"):
+            parse_arguments(KINDS, ["--dataset_dir", "d", "--output_dir", "o", str(tmp_path / "recipe.yaml")])
+
+    def test_the_data_set_is_required(self, tmp_path, capsys):
+        with pytest.raises(SystemExit):
+            parse(tmp_path, "seed: 1\n")
+        assert "--dataset_dir" in capsys.readouterr().err
+
+
+class TestRanges:
+    def test_an_unknown_knowledge_column(self):
+        with pytest.raises(
+            SettingError, match=r"unknown column 'captions'\. Choose from caption, cot_noun.*or 'none'"
+        ):
+            DataArguments(dataset_dir="d", knowledge_columns=["captions"])
+
+    @pytest.mark.parametrize(
+        "name", ["max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples"]
+    )
+    def test_samples(self, name):
+        with pytest.raises(SettingError, match=f"{name} must be at least 1, got 0"):
+            DataArguments(dataset_dir="d", **{name: 0})
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_parses(path, tmp_path):
+    # a recipe for a graphics card must parse on a machine without one
+    flags = ["--output_dir", str(tmp_path), "--bf16", "false", "--fp16", "false", "--use_cpu", "true"]
+    model, data, training = parse_arguments(KINDS, [str(path), *flags])
+    written = yaml.safe_load(path.read_text("utf-8"))
+    for name, value in written.items():
+        if name in ("output_dir", "bf16", "fp16", "use_cpu"):
+            continue
+        (parsed,) = (getattr(kind, name) for kind in (model, data, training) if hasattr(kind, name))
+        if isinstance(value, str | int | float) and not isinstance(parsed, list):
+            assert str(getattr(parsed, "value", parsed)).lower() in (
+                str(value).lower(),
+                str(float(value)) if not isinstance(value, str) else "",
+            )
+    assert not Path(data.dataset_dir).is_absolute() and not Path(written["output_dir"]).is_absolute()
+
+
+def test_there_are_recipes():
+    assert RECIPES

@@ -1,0 +1,92 @@
+"""From predicted ids to tags, relations and scores."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from seqeval.metrics import f1_score
+
+from modeling_cotpd.data.schema import make_split
+from modeling_cotpd.errors import DataError
+from modeling_cotpd.training.evaluation import by_view, decode, gold_labels, highest_label, score
+
+TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+RELATIONS = ["None", "lives_in", "knows"]
+
+
+def mner(*rows: tuple) -> Dataset:
+    return make_split(
+        [{"id": str(i), "tokens": tokens, "ner_tags": tags} for i, (tokens, tags) in enumerate(rows)],
+        "mner",
+        TAGS,
+        "t",
+    )
+
+
+def mre(*relations: str | None) -> Dataset:
+    span = {"head": {"start": 0, "end": 1}, "tail": {"start": 1, "end": 2}}
+    rows = [{"id": str(i), "tokens": ["a", "b"], **span, "relation": name} for i, name in enumerate(relations)]
+    return make_split(rows, "mre", RELATIONS, "t")
+
+
+def test_decode_reads_first_pieces():
+    features = Dataset.from_dict({"first_pieces": [[1, 3], [2, -1, 1]]})
+    predicted = np.array([[9, 3, 9, 4, 9], [9, 1, 2, -100, -100]])
+    assert decode(predicted, features, TAGS) == [["B-PER", "I-PER"], ["I-LOC", "O", "B-LOC"]]
+
+
+def test_a_word_without_pieces_never_reads_the_last_position():
+    features = Dataset.from_dict({"first_pieces": [[-1]]})
+    assert decode(np.array([[3, 3, 3]]), features, TAGS) == [["O"]]
+
+
+def test_decode_relations():
+    features = Dataset.from_dict({"marker_positions": [[1, 2], [1, 2]]})
+    assert decode(np.array([2, 0]), features, RELATIONS) == ["knows", "None"]
+
+
+def test_rows_and_predictions_must_be_as_many():
+    features = Dataset.from_dict({"first_pieces": [[1], [1]]})
+    with pytest.raises(ValueError):
+        decode(np.zeros((3, 4), dtype=int), features, TAGS)
+    with pytest.raises(DataError, match="1 predictions for 2 rows"):
+        score(["None"], mre("None", "knows"))
+
+
+def test_gold_labels():
+    assert gold_labels(mner((["a", "b"], ["B-PER", "O"]), (["c"], None))) == [["B-PER", "O"], None]
+    assert gold_labels(mre("knows", None, "None")) == ["knows", None, "None"]
+
+
+def test_scores_leave_out_unlabelled_rows():
+    split = mner((["a", "b"], ["B-PER", "O"]), (["c"], None), (["d"], ["B-LOC"]))
+    given = score([["B-PER", "O"], ["B-PER"], ["O"]], split)
+    assert given["f1"] == pytest.approx(f1_score([["B-PER", "O"], ["B-LOC"]], [["B-PER", "O"], ["O"]]))
+    assert given["predicted_entities"] == 1 and given["gold_entities"] == 2
+    given = score(["knows", "knows", "knows"], mre("knows", None, "None"))
+    assert (given["predicted_relations"], given["gold_relations"], given["precision"], given["recall"]) == (
+        2,
+        1,
+        0.5,
+        1,
+    )
+
+
+def test_no_labelled_row():
+    with pytest.raises(DataError, match="No row of the split has labels"):
+        score([["O"]], mner((["c"], None)))
+
+
+def test_by_view():
+    one, other = np.zeros(2), np.ones(2)
+    assert list(by_view(one, "prompt")) == ["prompt"]
+    assert list(by_view(one, "knowledge")) == ["knowledge"]
+    assert list(by_view(one, "both")) == ["prompt"]  # a run without knowledge columns
+    both = by_view((one, other), "both")
+    assert list(both) == ["prompt", "knowledge"] and both["knowledge"] is other
+
+
+def test_highest_label():
+    logits = torch.tensor([[0.1, 0.9], [0.8, 0.2]])
+    assert highest_label(logits, None).tolist() == [1, 0]
+    assert [view.tolist() for view in highest_label((logits, -logits), None)] == [[1, 0], [0, 1]]

@@ -1,0 +1,190 @@
+"""What is published of a run, and pushing it to a stand-in for the Hub."""
+
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from hub_stand_in import READER, WRITER, HubStandIn, use_hub
+from huggingface_hub import ModelCard
+from published_runs import write_run
+from tiny_models import tiny_model
+
+from modeling_cotpd import CoTPDForTokenClassification
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.hub import collect, published_results, push
+from modeling_cotpd.training.trainer import CoTPDTrainer
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+
+CODE = {"configuration_cotpd.py", "crf_cotpd.py", "encoder_cotpd.py", "modeling_cotpd.py", "prompt_cotpd.py"}
+REST = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "results.json"}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """Runs of both tasks; tests copy what they change."""
+    root = tmp_path_factory.mktemp("saved")
+    for task in ("mner", "mre"):
+        write_run(root / task, task)
+    return root
+
+
+@pytest.fixture
+def run(saved, tmp_path) -> Path:
+    return Path(shutil.copytree(saved / "mner", tmp_path / "run"))
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    with HubStandIn() as running:
+        use_hub(monkeypatch, running)
+        monkeypatch.setenv("HF_TOKEN", WRITER)
+        yield running
+
+
+class TestWhatGoes:
+    def test_files(self, saved):
+        assert set(collect(saved / "mner", "me/x").files) == CODE | REST
+        assert set(collect(saved / "mre", "me/x").files) == CODE | REST | {"pipeline_cotpd.py", "markers_cotpd.py"}
+
+    def test_the_card_bears_the_name_on_the_hub(self, run):
+        card = ModelCard(collect(run, "me/x").files["README.md"].decode())
+        assert card.data.model_name == "me/x" and '"me/x"' in card.text and "# me/x" in card.text
+        assert {one.metric_name for one in card.data.eval_results} >= {
+            "Entity F1, prompt view",
+            "Entity F1, knowledge view",
+        }
+
+    def test_an_edited_card_goes_as_it_is(self, run):
+        path = run / "README.md"
+        path.write_text(path.read_text("utf-8") + "\nBy Mira.\n", "utf-8")
+        assert collect(run, "me/x").files["README.md"].decode() == path.read_text("utf-8")
+
+    def test_nothing_tells_of_this_machine(self, run):
+        for content in collect(run, "me/x").files.values():
+            text = content.decode() if isinstance(content, bytes) else content.read_bytes().decode("utf-8", "replace")
+            for place in ("/home/someone", "/models", "10.0.0.7", "2 cores", str(run), "run_mner.py --"):
+                assert place not in text
+
+    def test_addresses_that_everybody_knows_stay(self):
+        told = published_results({"dataset": {"knowledge": "gpt at https://api.example.com/v1, dialogue mode"}})
+        assert told["dataset"]["knowledge"] == "gpt at https://api.example.com/v1, dialogue mode"
+        for secret in ("http://box:80/v1", "https://localhost/v1", "https://u:key@api.example.com/v1"):
+            told = published_results({"dataset": {"knowledge": f"gpt at {secret}, dialogue mode"}})
+            assert told["dataset"]["knowledge"] == "gpt at a private address, dialogue mode"
+
+    def test_without_results_the_card_says_not_recorded(self, run):
+        (run / "results.json").unlink()
+        (run / "README.md").unlink()
+        files = collect(run, "me/x").files
+        assert "results.json" not in files and "The scores are not recorded." in files["README.md"].decode()
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            (lambda run: shutil.rmtree(run), "no such folder"),
+            (lambda run: (run / "config.json").unlink(), "holds no model"),
+            (lambda run: (run / "config.json").write_text('{"architectures": ["BertModel"]}'), "not a trained CoTPD"),
+            (lambda run: (run / "config.json").write_text("{"), "not a trained CoTPD"),
+            (lambda run: (run / "model.safetensors").unlink(), "no model.safetensors"),
+            (lambda run: (run / "model.safetensors").rename(run / "pytorch_model.bin"), "are a pickle"),
+            (lambda run: [path.unlink() for path in run.glob("tokenizer*")], "no tokenizer"),
+            (lambda run: (run / "prompt_cotpd.py").unlink(), "code file prompt_cotpd.py is missing"),
+            (lambda run: (run / "results.json").write_text("[]"), "not results of mner"),
+            (lambda run: (run / "README.md").write_text(f"See {Path.home()}/notes"), "names a place on this machine"),
+        ],
+    )
+    def test_refused(self, run, change, message):
+        change(run)
+        with pytest.raises(SettingError, match=message):
+            collect(run, "me/x")
+
+
+class TestPush:
+    def test_one_commit_holds_it_all(self, hub, run):
+        publication = collect(run, "tester/x")
+        push(publication, "x", message="First")
+        assert set(hub.files("tester/x")) == set(publication.files)
+        assert hub.files("tester/x")["model.safetensors"] == (run / "model.safetensors").read_bytes()
+        assert hub.repos["tester/x"]["commits"] == ["First"] and not hub.repos["tester/x"]["private"]
+
+    def test_private_branch_and_pull_request(self, hub, run):
+        publication = collect(run, "tester/x")
+        push(publication, "tester/x", private=True, revision="trial")
+        assert hub.repos["tester/x"]["private"] and hub.files("tester/x") == {}
+        assert set(hub.files("tester/x", "trial")) == set(publication.files)
+        info = push(publication, "tester/x", create_pr=True)
+        assert info.pr_url.endswith("/discussions/1") and hub.files("tester/x") == {}
+        with pytest.raises(SettingError, match="against main"):
+            push(publication, "tester/x", create_pr=True, revision="trial")
+
+    def test_private_never_lands_in_public(self, hub, run):
+        publication = collect(run, "tester/x")
+        push(publication, "tester/x")
+        with pytest.raises(SettingError, match="exists and is public"):
+            push(publication, "tester/x", private=True)
+
+    def test_no_token(self, hub, run, monkeypatch):
+        monkeypatch.setattr("modeling_cotpd.training.hub.get_token", lambda: None)
+        with pytest.raises(SettingError, match="hf auth login"):
+            push(collect(run, "x"), "x")
+        assert hub.requests == []
+
+    @pytest.mark.parametrize(
+        "token, repo, message",
+        [
+            ("hf_nobody", "tester/x", "does not accept the access token .401"),
+            (READER, "tester/x", "may not write there .403"),
+            (WRITER, "other/x", "may not write there .403"),
+            (WRITER, "a/b/c", "can not be a repository's name"),
+        ],
+    )
+    def test_declined(self, hub, run, token, repo, message):
+        with pytest.raises(SettingError, match=message):
+            push(collect(run, repo), repo, token=token)
+        assert hub.repos == {}
+
+    @pytest.mark.parametrize(
+        "part, status, message",
+        [("/commit/", 409, "at the same time"), ("/lfs/", 403, "may not write"), ("/commit/", 400, "answers 400")],
+    )
+    def test_declined_half_way(self, hub, run, part, status, message):
+        hub.fail[part] = status
+        with pytest.raises(SettingError, match=message):
+            push(collect(run, "tester/x"), "tester/x")
+        assert hub.files("tester/x") == {}
+
+    def test_nobody_answers(self, hub, run, monkeypatch):
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+        with pytest.raises(SettingError, match="can not be reached"):
+            push(collect(run, "tester/x"), "tester/x")
+
+
+class TestTrainer:
+    def test_push_to_hub(self, hub, run, tmp_path):
+        args = CoTPDTrainingArguments(
+            str(run), hub_model_id="tester/t", hub_token=WRITER, report_to="none", use_cpu=True, push_to_hub=True,
+            hub_private_repo=True,
+        )  # fmt: skip
+        model = CoTPDForTokenClassification.from_pretrained(run)
+        with torch.no_grad():
+            model.classifier.bias.fill_(2.0)
+        trainer = CoTPDTrainer(model=model, args=args)
+        trainer.push_to_hub(commit_message="Done", blocking=False).result()
+        assert set(hub.files("tester/t")) == CODE | REST and hub.repos["tester/t"]["commits"] == ["Done"]
+        assert hub.files("tester/t")["model.safetensors"] == (run / "model.safetensors").read_bytes()
+        again = CoTPDForTokenClassification.from_pretrained(run)
+        assert again.classifier.bias.tolist() == [2.0] * 5
+
+    def test_checkpoints_stay_here(self, hub, run):
+        args = CoTPDTrainingArguments(
+            str(run), hub_model_id="tester/t", report_to="none", use_cpu=True, push_to_hub=True,
+            hub_strategy="all_checkpoints",
+        )  # fmt: skip
+        trainer = CoTPDTrainer(model=tiny_model(CoTPDForTokenClassification), args=args)
+        trainer._push_from_checkpoint(str(run / "checkpoint-1"))
+        trainer.save_model()
+        assert hub.files("tester/t") == {}
+        assert json.loads((run / "config.json").read_text("utf-8"))["architectures"] == ["CoTPDForTokenClassification"]
