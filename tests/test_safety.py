@@ -18,7 +18,7 @@ from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.data.lengths import fast_tokenizer
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.pretrained import load_tokenizer
 from modeling_cotpd.training.run import load_model

@@ -44,7 +44,7 @@ def triples(
     """
     from modeling_cotpd.inference.batches import BatchSettings
     from modeling_cotpd.inference.exports import export, export_format
-    from modeling_cotpd.inference.posts import find_post_files
+    from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.inference.rdf_export import RdfWriter
     from modeling_cotpd.inference.run import (
         claim_output,

@@ -69,7 +69,7 @@ def read_records(
         row["id"] = id_of(raw.get("id"), spot) or f"{split}-{index}"
         row["image"] = id_of(raw.get("image"), spot, "image")
         row |= {name: text_of(raw.get(name), name, spot) for name in KNOWLEDGE_COLUMNS}
-        row["glosses"] = _glosses(raw.get("glosses"), spot)
+        row["glosses"] = glosses_of(raw.get("glosses"), spot)
         yield {**row, "place": spot}
     if index < 0:
         raise DataError("The file has no rows.", place=str(path), fix="Leave the split out or fill it.")
@@ -153,7 +153,7 @@ def _name(value: object, names: Sequence[str] | None, column: str, spot: str) ->
     return names[number]
 
 
-def _glosses(value: object, spot: str) -> list[dict[str, str]]:
+def glosses_of(value: object, spot: str) -> list[dict[str, str]]:
     if is_missing(value):
         return []
     if not isinstance(value, list) or not all(isinstance(gloss, dict) for gloss in value):

@@ -1,6 +1,6 @@
 """Predictions for lists of posts: entities, or the relation of two entities, from the text alone or with knowledge."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.attention import PromptAttention, attention_over_words
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, Window, run_batches, text_windows
 from modeling_cotpd.inference.onnx_model import OnnxStudent
-from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.markers_cotpd import insert_markers, pieces_of_span
 from modeling_cotpd.pipeline_cotpd import window
 
@@ -41,6 +41,8 @@ class Predictor:
     """
 
     task: str
+    on_progress: Callable[[float], None] | None = None
+    """Called with the share of the current call that is done."""
 
     def __init__(
         self,
@@ -117,7 +119,11 @@ class Predictor:
         }
 
     def _run(self, features: Sequence[dict]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        return run_batches(self.model, features, self.settings, self.tokenizer.pad_token_id)
+        results = run_batches(self.model, features, self.settings, self.tokenizer.pad_token_id)
+        for done, result in enumerate(results, 1):
+            yield result
+            if self.on_progress is not None and done % self.settings.batch_size == 0:
+                self.on_progress(done / len(features))
 
     def attention(self, post: Post) -> PromptAttention | None:
         """Where the prompt's queries look in a post; of a post longer than the model reads, in the first window.

@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write, exclusive, write_json
-from modeling_cotpd.inference.posts import Post, PostFile, count_posts, read_posts
+from modeling_cotpd.data.posts import Post, PostFile, count_posts, read_posts
 
 CHUNK_POSTS = 4096
 CHUNK_CHARACTERS = 1 << 20
@@ -140,6 +141,7 @@ def predict_chunks(
     text_column: str = "text",
     process: int = 0,
     processes: int = 1,
+    min_score: float = 0.0,
 ) -> list[int]:
     """Predict this process's share of the chunks, every `processes`-th, that are not done yet.
 
@@ -148,6 +150,10 @@ def predict_chunks(
 
     Args:
         predictor (`Callable`): Takes posts, returns rows. Its attribute `on_progress`, where it has one, is set.
+        files (`Sequence[PostFile]`), task (`str`), text_column (`str`, *optional*): What `read_posts` takes.
+        output (`Path`): The file that will hold the predictions.
+        process, processes (`int`, *optional*): This process's number and how many there are.
+        min_score (`float`, *optional*, defaults to 0): As for `probable`.
 
     Returns:
         The number of posts of every chunk of the input.
@@ -160,7 +166,7 @@ def predict_chunks(
             if number % processes == process and not path.exists():
                 done = bar.n
                 with reporting(predictor, lambda share: _show(bar, done + share * len(chunk))):
-                    rows = predictor(chunk)
+                    rows = [probable(row, min_score) for row in predictor(chunk)]
                 write_part(path, rows)
                 _show(bar, done)
             bar.update(len(chunk))
@@ -262,3 +268,57 @@ def merge_chunks(output: Path, sizes: Sequence[int]) -> Predicted:
                     fix="Remove the file and run the same command again.",
                 )
     return Predicted(posts, problems)
+
+
+def probable(row: dict, min_score: float) -> dict:
+    """A row without entities below a score; a relation below it becomes `None`."""
+    if not min_score:
+        return row
+    if "relation" in row:
+        return {**row, "relation": row["relation"] if (row["score"] or 0.0) >= min_score else None}
+    kept = [entity for entity in row["entities"] if entity["score"] >= min_score]
+    return {**row, "entities": kept}
+
+
+def predict_to_file(
+    predictor: Callable[[Sequence[Post]], list[dict]],
+    files: Sequence[PostFile],
+    task: str,
+    output: Path,
+    settings: dict,
+    state: PartialState,
+    *,
+    text_column: str = "text",
+    min_score: float = 0.0,
+    overwrite: bool = False,
+    second_pass: Callable[[list[int]], None] | None = None,
+) -> Predicted | None:
+    """Predict on files of posts, together with the other processes, and write one file.
+
+    Args:
+        predictor, files, task, output, text_column, min_score: As for `predict_chunks`.
+        settings (`dict`): What the predictions depend on, from `run_settings`.
+        state (`PartialState`): From `start_processes`.
+        overwrite (`bool`, *optional*, defaults to `False`): Begin again, whatever is there.
+        second_pass (`Callable`, *optional*): Changes the chunks of the main process, given their sizes, before they
+            are joined.
+
+    Returns:
+        What was written; `None` in all processes but the main one.
+
+    Raises:
+        SettingError: As for `claimed_output` and `merge_chunks`.
+    """
+    with ExitStack() as stack:
+        if state.is_main_process and (done := stack.enter_context(claimed_output(output, settings, overwrite))):
+            tqdm.write(f"Resuming: {done} chunks of posts are done.", file=sys.stderr)
+        state.wait_for_everyone()
+        sizes = predict_chunks(
+            predictor, files, task, output, text_column, state.process_index, state.num_processes, min_score
+        )
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return None
+        if second_pass is not None:
+            second_pass(sizes)
+        return merge_chunks(output, sizes)

@@ -27,7 +27,7 @@ from modeling_cotpd.data.published_texts import read_captions, read_explanations
 from modeling_cotpd.data.records import read_records
 from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.experiments.sweep import read_sweep
-from modeling_cotpd.inference.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
+from modeling_cotpd.data.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
 from modeling_cotpd.knowledge.caption_store import read_caption_file, read_parts

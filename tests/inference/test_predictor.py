@@ -15,7 +15,7 @@ from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassificati
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.entities import EntityReader
-from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
 

@@ -14,7 +14,7 @@ from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.inference.triples import TripleExtractor
 from modeling_cotpd.inference.view_predictor import ViewPredictor

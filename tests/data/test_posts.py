@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.inference.posts import count_posts, find_post_files, read_posts
+from modeling_cotpd.data.posts import count_posts, find_post_files, read_posts
 
 
 def posts_of(path: Path, task: str = "mner", **settings) -> list:
