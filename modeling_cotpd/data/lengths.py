@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from modeling_cotpd.data.bio import entities
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of, task_of
-from modeling_cotpd.data.views import first_piece_of_words, word_spans
+from modeling_cotpd.data.words import word_spans, words_of_tokens
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.markers_cotpd import special_affixes
 
@@ -61,9 +61,10 @@ def count_subwords(split: Dataset, tokenizer: PreTrainedTokenizerBase, max_lengt
     lengths = [len(ids) for ids in texts["input_ids"]]
     report = {"texts_too_long": 0, "gold_lost": 0, "views_truncated": 0, "words_without_subwords": 0}
     for index, row in enumerate(split.remove_columns(list(KNOWLEDGE_COLUMNS))):
-        first = first_piece_of_words(texts["offset_mapping"][index], word_spans(row["tokens"]))
-        fits = [0 <= place < max_length - own for place in first]
-        report["words_without_subwords"] += first.count(-1)
+        words = words_of_tokens(texts["offset_mapping"][index], word_spans(row["tokens"]))
+        first = {word: place for place, word in reversed(list(enumerate(words)))}
+        fits = [first.get(word, max_length) < max_length - own for word in range(len(row["tokens"]))]
+        report["words_without_subwords"] += len(row["tokens"]) - len(first.keys() - {-1})
         report["texts_too_long"] += lengths[index] + own > max_length
         report["gold_lost"] += sum(not all(fits[start:end]) for start, end in _gold(row, names, mre))
         extra = [columns[name][index] for name in KNOWLEDGE_COLUMNS if columns[name][index]]

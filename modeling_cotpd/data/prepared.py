@@ -150,30 +150,6 @@ def _fault_of(found) -> str:
     return ""
 
 
-def read_info(folder: str | os.PathLike) -> DatasetInfo:
-    """Read the `dataset.json` of a prepared folder.
-
-    Raises:
-        DataError: The folder is not a prepared one.
-    """
-    folder = Path(folder)
-    metadata = folder / METADATA_FILE
-    if not metadata.is_file():
-        raise DataError(
-            f"There is no {METADATA_FILE} here.",
-            place=str(folder),
-            fix="Make the folder with: cotpd prepare NAME --source DIR --out DIR",
-        )
-    try:
-        return DatasetInfo(**json.loads(metadata.read_text("utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"The file is not what cotpd prepare writes ({error}).",
-            place=str(metadata),
-            fix="Prepare the folder again.",
-        ) from error
-
-
 def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
     """Read a prepared folder back.
 

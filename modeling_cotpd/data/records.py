@@ -1,7 +1,7 @@
 """Labelled rows of JSON, Parquet and Arrow files as records whose labels are names."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from datasets import ClassLabel, Features
@@ -56,12 +56,30 @@ def read_records(
     if task not in TASKS:
         raise SettingError(f"Unknown task {task!r}.", fix=f"Use one of {', '.join(TASKS)}.")
     names = declared_names(path, task) or label_names
+    yield from records_of(read_rows(path), task, split, str(path), names, scheme, first)
+
+
+def records_of(
+    rows: Iterable[tuple[dict, str]],
+    task: str,
+    split: str,
+    source: str,
+    label_names: Sequence[str] | None = None,
+    scheme: str = "bio",
+    first: int = 0,
+) -> Iterator[dict]:
+    """As `read_records`, for rows that come with their places.
+
+    Args:
+        rows (`Iterable[tuple[dict, str]]`): Rows and what error messages call them.
+        source (`str`): What error messages call all of them.
+    """
     known = {"id", "image", *GOLD_COLUMNS[task], *KNOWLEDGE_COLUMNS, "glosses"}
     ignored: set[str] = set()
     index = -1
-    for index, (raw, spot) in enumerate(read_rows(path), start=first):
+    for index, (raw, spot) in enumerate(rows, start=first):
         raw = flat_row(raw, spot)
-        row = _gold(raw, task, names, scheme, spot)
+        row = _gold(raw, task, label_names, scheme, spot)
         new = set(raw) - known - ignored - ({"text", *SPAN_KEYS} if has_spans(raw) else set())
         if new:
             ignored |= new
@@ -72,7 +90,7 @@ def read_records(
         row["glosses"] = glosses_of(raw.get("glosses"), spot)
         yield {**row, "place": spot}
     if index < 0:
-        raise DataError("The file has no rows.", place=str(path), fix="Leave the split out or fill it.")
+        raise DataError("There are no rows.", place=source, fix="Leave the split out or fill it.")
 
 
 def declared_names(path: Path, task: str) -> list[str] | None:
@@ -85,11 +103,16 @@ def declared_names(path: Path, task: str) -> list[str] | None:
         return None
     schema = read_schema(path)
     try:
-        feature = Features.from_arrow_schema(schema).get(LABEL_COLUMN[task])
-        inner = getattr(feature, "feature", feature) if task == "mner" else feature
-        return [str(name) for name in inner.names] if isinstance(inner, ClassLabel) else None
+        return names_in(Features.from_arrow_schema(schema), task)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix="Write it again.") from None
+
+
+def names_in(features: Features, task: str) -> list[str] | None:
+    """Label names that features declare with a ClassLabel, in id order, or `None`."""
+    feature = features.get(LABEL_COLUMN[task])
+    inner = getattr(feature, "feature", feature) if task == "mner" else feature
+    return [str(name) for name in inner.names] if isinstance(inner, ClassLabel) else None
 
 
 def _gold(raw: dict, task: str, names: Sequence[str] | None, scheme: str, spot: str) -> dict:

@@ -12,7 +12,7 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 
-from modeling_cotpd.data.glosses import find_glosses
+from modeling_cotpd.data.glosses import find_glosses, parse_noun_list
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of, task_of
 from modeling_cotpd.data.words import token_labels, word_spans, words_of_tokens
 from modeling_cotpd.errors import DataError, SettingError
@@ -107,6 +107,11 @@ class KnowledgeView:
     input_ids: list[int]
     text_positions: list[int]
     cut: list[int]
+
+
+def glosses_of(record: Mapping) -> list[dict[str, str]]:
+    """The glosses of a record: its own, or those that its `cot_noun` lists."""
+    return record.get("glosses") or parse_noun_list(record.get("cot_noun") or "")
 
 
 def share_budget(wanted: list[int], budget: int) -> list[int]:
@@ -218,13 +223,13 @@ class ViewBuilder:
             texts (`Sequence[str]`): The texts.
             offsets (`Sequence`): Characters of each text's subword tokens.
             records (`Sequence[Mapping]`): With the knowledge columns as text (missing: unknown) and, for the inline
-                placement, `glosses`.
+                placement, `glosses`; without them, those that `cot_noun` lists.
         """
         names = self.settings.appended_columns
         columns = [self.tokenize([record.get(name) or "" for record in records])[0] for name in names]
         insertions: list[list[Insertion]] = [[] for _ in records]
         if self.settings.placement == "inline":
-            found = [find_glosses(text, r.get("glosses") or ()) for text, r in zip(texts, records, strict=True)]
+            found = [find_glosses(text, glosses_of(record)) for text, record in zip(texts, records, strict=True)]
             tokens = iter(self.tokenize([gloss for row in found for _, _, gloss in row])[0])
             for place, row in enumerate(found):
                 for start, end, _ in row:
@@ -361,8 +366,8 @@ def build_features(
         if rows:
             counts = ", ".join(f"{name} {count}" for name, count in zip(settings.sources, cut, strict=True))
             logger.warning(
-                "%d of %d knowledge views were cut to %d subword tokens; tokens cut: %s. Summarize long knowledge with "
-                "`cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
+                "%d of %d knowledge views were cut to %d subword tokens; tokens cut: %s. Summarize long knowledge "
+                "with `cotpd knowledge summarize` to keep it.", rows, len(features), settings.max_length, counts,
             )  # fmt: skip
         features = features.remove_columns("cut_tokens")
     return features

@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from modeling_cotpd.data.duplicates import identity
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows
-from modeling_cotpd.data.records import dataset_rows, with_label_names
+from modeling_cotpd.data.records import names_in, records_of
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, LABEL_COLUMNS, features_for, make_split, task_of
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.training.arguments import DataArguments
@@ -143,5 +143,6 @@ def as_records(dataset: Dataset, task: str, label_names: Sequence[str], source: 
         near = [] if name in features else difflib.get_close_matches(name, list(features), n=1, cutoff=0.8)
         if near and near[0] not in dataset.column_names:
             raise DataError(f"Unknown column {name!r}.", place=source, fix=f"Did you mean {near[0]!r}?")
-    rows = dataset_rows(dataset.with_format(None), task, source, source)
-    return make_split(with_label_names(rows, task, label_names), task, label_names, source)
+    rows = ((row, f"{source}, row {number}") for number, row in enumerate(dataset.with_format(None)))
+    names = names_in(dataset.features, task) or label_names
+    return make_split(records_of(rows, task, source, source, names), task, label_names, source)
