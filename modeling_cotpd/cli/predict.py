@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,8 +63,8 @@ def predict(
     count characters) or relation and score. With --output, memory stays flat, and an interrupted run continues when
     the same command is given again. Under torchrun or accelerate launch, every process takes its share.
 
-    With --ask-teacher or --threshold, a language model explains the posts on which MODEL is most uncertain, and a model
-    with a knowledge view reads those again. The field view says which view answered, unexplained why there is no
+    With --ask-teacher or --threshold, a language model explains the posts on which MODEL is most uncertain, and a
+    model with a knowledge view reads those again. The field view says which view answered, unexplained why there is no
     explanation. Exit codes: 0 all predicted, 2 wrong input, 4 some rows have a problem instead of a prediction.
 
     Example:
@@ -97,9 +99,7 @@ def predict(
     from modeling_cotpd.inference.run import (
         all_posts,
         chunks,
-        done_chunks,
         json_line,
-        parts_folder,
         predict_to_file,
         probable,
         run_settings,
@@ -115,14 +115,15 @@ def predict(
         "batches": BatchSettings(batch_size, max_batch_tokens),
     }
     predictor, task = load_predictor(model, onnx=onnx, max_length=max_length, revision=revision, **loading)
-    demand = asking = plan = None
+    answering: Any = predictor
     if on_demand:
         reader = load_predictor(knowledge_model, **loading)[0] if knowledge_model else predictor
-        demand, asking, plan = _on_demand(predictor, reader, teacher, teacher_model, model, ask_teacher, threshold)
+        demand, plan, asking = _on_demand(predictor, reader, teacher, teacher_model, model, ask_teacher, threshold)
+        answering = demand
     if output is None:
         with given:
             for chunk in chunks(all_posts(files, task, text_column)):
-                for row in (demand or predictor)(chunk):
+                for row in answering(chunk):
                     sys.stdout.buffer.write(json_line(probable(row, min_score)))
                 sys.stdout.buffer.flush()
         return
@@ -139,7 +140,7 @@ def predict(
     )
     first: Any = predictor
     second = None
-    if demand is not None:
+    if on_demand:
         settings |= {
             "knowledge_model": run_settings(knowledge_model, ())["model"] if knowledge_model else [],
             "teacher": [teacher_model, plan.settings.endpoint, plan.tags],
@@ -151,26 +152,25 @@ def predict(
         first = second.first
     try:
         with given:
-            result = predict_to_file(
-                first,
-                files,
-                task,
+            result = interruptible(
                 output,
-                settings,
-                state,
-                text_column=text_column,
-                min_score=min_score,
-                overwrite=overwrite,
-                second_pass=second,
+                partial(
+                    predict_to_file,
+                    first,
+                    files,
+                    task,
+                    output,
+                    settings,
+                    state,
+                    text_column=text_column,
+                    min_score=min_score,
+                    overwrite=overwrite,
+                    second_pass=second,
+                ),
             )
     except DryRun:
         options.echo_all(second.report() if second else ())
         return
-    except KeyboardInterrupt:
-        done = done_chunks(output)
-        kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-        typer.echo(f"Interrupted: {kept}. Give the same command to continue.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if second is not None and state.is_main_process:
         options.echo_all(second.report())
     if result is None:
@@ -183,6 +183,19 @@ def predict(
     if result.problems:
         typer.echo(f"{result.problems:,} rows have a problem instead of a prediction.", err=True)
         raise typer.Exit(PROBLEMS)
+
+
+def interruptible(output: Path, run: Callable[[], Any]) -> Any:
+    """Run; when interrupted, print what is kept and exit."""
+    from modeling_cotpd.inference.run import done_chunks, parts_folder
+
+    try:
+        return run()
+    except KeyboardInterrupt:
+        done = done_chunks(output)
+        kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
+        typer.echo(f"Interrupted: {kept}. Give the same command to continue.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _given(input: str, text: list[str] | None, format: str) -> tuple[Any, list]:
@@ -215,8 +228,8 @@ def _on_demand(
     model: str,
     share: float | None,
     threshold: str,
-) -> tuple["KnowledgeOnDemand", "Asking", "ElicitationPlan"]:
-    """What asks and reads again, how it asks, and what."""
+) -> tuple["KnowledgeOnDemand", "ElicitationPlan", "Asking"]:
+    """What asks and reads again, what it asks, and how."""
     from modeling_cotpd.inference.on_demand import (
         KnowledgeOnDemand,
         explain_with,
@@ -236,4 +249,4 @@ def _on_demand(
     asking = teacher.asking(name)
     plan = on_demand_plan(reader, teacher.settings(name), load_prompts(teacher.prompts))
     explain = explain_with(plan, teacher.store, asking)
-    return KnowledgeOnDemand(student, reader, explain, share=share, threshold=limit), asking, plan
+    return KnowledgeOnDemand(student, reader, explain, share=share, threshold=limit), plan, asking

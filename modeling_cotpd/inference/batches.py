@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.collator import CoTPDCollator
 
 UNBOUNDED_LENGTH = 512
 """Subword tokens read at once by an encoder without a limit: as many as the views have in training."""

@@ -64,7 +64,9 @@ class KnowledgeOnDemand:
             raise SettingError(f"A share is between 0 and 1, got {share}.", place="--ask-teacher")
         if student.task != reader.task:
             raise SettingError(
-                f"The models are for {student.task} and {reader.task}.", place="--knowledge-model", fix="Name two of one."
+                f"The models are for {student.task} and {reader.task}.",
+                place="--knowledge-model",
+                fix="Name two of one.",
             )
         if not reader.knowledge.sources:
             raise SettingError(
@@ -80,8 +82,8 @@ class KnowledgeOnDemand:
 
         Returns:
             `list[dict]`: Rows as of `Predictor` with `uncertainty`, `view` (`"prompt"` or `"knowledge"`, which one
-            answered), `asked`, and `knowledge` (the columns that were read) or `unexplained` (why the language model has no
-            answer).
+            answered), `asked`, and `knowledge` (the columns that were read) or `unexplained` (why the language
+                model has no answer).
         """
         rows = self.student(posts, uncertainty=True)
         return self.read_again(posts, rows, self.choose(posts, rows))
@@ -114,9 +116,7 @@ class KnowledgeOnDemand:
             if columns:
                 post = posts[place]
                 places.append(place)
-                read.append(
-                    Post(post.id, post.text, post.place, post.head, post.tail, {**post.columns, **columns})
-                )
+                read.append(Post(post.id, post.text, post.place, post.head, post.tail, {**post.columns, **columns}))
             else:
                 results[place]["unexplained"] = problem
         for place, post, row in zip(places, read, self.reader(read, "knowledge"), strict=True):
@@ -171,7 +171,7 @@ def as_asked(posts: Iterable[Post]) -> Iterable[AskedPost]:
 
 
 def on_demand_plan(reader: Predictor, settings, prompts: dict) -> ElicitationPlan:
-    """Ask for what a model's knowledge view reads: glosses for the inline placement, else the grains of its columns."""
+    """Ask for what a model's knowledge view reads: glosses for the inline placement, else its columns."""
     names = reader.knowledge.knowledge_columns
     grains = tuple(name.removeprefix("cot_") for name in COT_COLUMNS if name in names)
     nouns = "list" if reader.knowledge.placement == "inline" else "text"

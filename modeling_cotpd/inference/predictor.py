@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_cotpd.data.entities import EntityReader
 from modeling_cotpd.data.glosses import parse_noun_list
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import Knowledge, ViewBuilder, ViewSettings
 from modeling_cotpd.data.words import begins_word
@@ -17,7 +18,6 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.attention import PromptAttention, attention_over_words
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, Window, run_batches, text_windows
 from modeling_cotpd.inference.onnx_model import OnnxStudent
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.markers_cotpd import insert_markers, pieces_of_span
 from modeling_cotpd.pipeline_cotpd import window
 
@@ -102,7 +102,10 @@ class Predictor:
         if isinstance(self.model, OnnxStudent):
             raise SettingError("An exported model has the prompt view alone.", fix="Use the PyTorch model.")
         records = [
-            {**post.columns, "glosses": post.columns.get("glosses") or parse_noun_list(post.columns.get("cot_noun", ""))}
+            {
+                **post.columns,
+                "glosses": post.columns.get("glosses") or parse_noun_list(post.columns.get("cot_noun", "")),
+            }
             for post in posts
         ]
         return self.builder.knowledge([post.text for post in posts], offsets, records)
@@ -214,7 +217,7 @@ class EntityPredictor(Predictor):
             own, read = slice(part.own_begin, part.own_end), slice(part.own_begin + shift, part.own_end + shift)
             labels[part.row][own] = read_labels[read]
             scores[part.row][own] = read_scores[read]
-        results = []
+        results: list[dict[str, Any]] = []
         for row, post in enumerate(posts):
             entities = self.reader(post.text, offsets[row], labels[row], scores[row])
             results.append({"id": post.id, "text": post.text, "entities": entities})
@@ -253,7 +256,13 @@ class RelationPredictor(Predictor):
         features: list[dict[str, Any]] = []
         owners: list[int] = []
         for row, post in enumerate(posts):
-            result = {"id": post.id, "text": post.text, "head": post.head, "tail": post.tail, "relation": None}
+            result: dict[str, Any] = {
+                "id": post.id,
+                "text": post.text,
+                "head": post.head,
+                "tail": post.tail,
+                "relation": None,
+            }
             results.append(result | {"score": None})
             head, tail = (pieces_of_span(offsets[row], *span) for span in self._pair(post))
             try:
@@ -271,8 +280,8 @@ class RelationPredictor(Predictor):
                 "score": round(float(score), 6),
             }
         if uncertainty:
-            for result in results:
-                result["uncertainty"] = round(1 - (result["score"] or 0.0), 6)
+            for row_result in results:
+                row_result["uncertainty"] = round(1 - (row_result["score"] or 0.0), 6)
         return results
 
     def _marked(

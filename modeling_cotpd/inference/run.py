@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
+from modeling_cotpd.data.posts import Post, PostFile, count_posts, read_posts
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write, exclusive, write_json
-from modeling_cotpd.data.posts import Post, PostFile, count_posts, read_posts
 
 CHUNK_POSTS = 4096
 CHUNK_CHARACTERS = 1 << 20
@@ -165,10 +166,10 @@ def predict_chunks(
             path = part_path(output, number)
             if number % processes == process and not path.exists():
                 done = bar.n
-                with reporting(predictor, lambda share: _show(bar, done + share * len(chunk))):
+                with reporting(predictor, partial(_show, bar, done, len(chunk))):
                     rows = [probable(row, min_score) for row in predictor(chunk)]
                 write_part(path, rows)
-                _show(bar, done)
+                bar.n = done
             bar.update(len(chunk))
             sizes.append(len(chunk))
     return sizes
@@ -186,8 +187,9 @@ def reporting(predictor: Any, on_progress: Callable[[float], None]) -> Iterator[
             predictor.on_progress = None
 
 
-def _show(bar: tqdm, posts: float) -> None:
-    """Set the bar; a few posts may be long ones, of which parts are shown."""
+def _show(bar: tqdm, done: int, chunk: int, share: float) -> None:
+    """Move the bar within a chunk; a few posts may be long ones, of which parts are shown."""
+    posts = done + share * chunk
     bar.n = posts if posts == int(posts) else round(posts, 2) if (bar.total or 0) <= 100 else int(posts)
     bar.refresh()
 

@@ -1,7 +1,7 @@
 """The second pass of `cotpd predict` with knowledge on demand: choose among all posts, ask, read again."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +64,9 @@ class SecondPass:
         uncertainty = np.array([u for number in range(len(sizes)) for u in self._uncertainty(number)])
         chosen = self.demand.choose_among(uncertainty)
         if self.dry_run:
-            posts = (post for post, ask in zip(self._posts(), chosen, strict=True) if ask)
+            asked = (post for post, ask in zip(self._posts(), chosen, strict=True) if ask)
             self.lines = [f"posts to ask about: {int(chosen.sum()):,} of {len(chosen):,}"]
-            self.lines += estimate_posts(as_asked(posts), self.plan, self.store, self.asking.again).lines(
+            self.lines += estimate_posts(as_asked(asked), self.plan, self.store, self.asking.again).lines(
                 self.asking.price
             )
             raise DryRun
@@ -81,9 +81,7 @@ class SecondPass:
                     raise KeyboardInterrupt
                 write_part(path, rows)
             begin += len(posts)
-            self.counts.update(
-                "unexplained" if "unexplained" in row else row["view"] for row in rows
-            )
+            self.counts.update("unexplained" if "unexplained" in row else row["view"] for row in rows)
 
     def report(self) -> list[str]:
         """What was asked and read, in words."""
@@ -94,7 +92,7 @@ class SecondPass:
             lines.append(f"without an explanation, so text alone: {self.counts['unexplained']:,} (see unexplained)")
         return lines
 
-    def _posts(self):
+    def _posts(self) -> Iterator[Post]:
         return all_posts(self.files, self.task, self.text_column)
 
     def _uncertainty(self, number: int) -> list[float]:

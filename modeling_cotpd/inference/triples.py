@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import Predictor
 
 NO_RELATION = "None"

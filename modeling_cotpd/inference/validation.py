@@ -73,7 +73,7 @@ def _gold(row: dict, names: list[str], task: str) -> set:
     if task == "mre":
         return {names[row["relation"]]} - {NO_RELATION}
     spans = word_spans(row["tokens"])
-    found = entities([names[tag] for tag in row["ner_tags"]], strict=False)
+    found = entities([names[tag] for tag in row["ner_tags"]], lenient=True)
     return {(kind, spans[start][0], spans[end - 1][1]) for kind, start, end in found}
 
 

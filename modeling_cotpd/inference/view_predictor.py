@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.attention import PromptAttention
 from modeling_cotpd.inference.changes import entity_changes, relation_changes
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource, knowledge_columns_of
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import Predictor, RelationPredictor
 from modeling_cotpd.inference.triples import TripleExtractor
 
@@ -89,7 +89,11 @@ class ViewPredictor:
     ):
         self.predictor, self.similar = predictor, similar
         self.source = source or KnowledgeSource()
-        readers = (predictor.entity_predictor, predictor.relation_predictor) if isinstance(predictor, TripleExtractor) else (predictor,)
+        readers = (
+            (predictor.entity_predictor, predictor.relation_predictor)
+            if isinstance(predictor, TripleExtractor)
+            else (predictor,)
+        )
         columns = {name for reader in readers for name in reader.knowledge.knowledge_columns}
         self.columns = tuple(name for name in KNOWLEDGE_COLUMNS if name in columns)
 
@@ -175,8 +179,8 @@ class ViewPredictor:
             head, tail (`tuple[int, int]`, *optional*): For a model for relations alone, the two entities: their first
                 character and the one behind the last.
             view (`str`, *optional*, defaults to `"auto"`): `"prompt"` reads the text alone, `"knowledge"` also caption
-                and explanations, `"both"` reads both ways and returns the differences. `"auto"` takes the knowledge view
-                with an image, a caption or knowledge, the prompt view without.
+                and explanations, `"both"` reads both ways and returns the differences. `"auto"` takes the knowledge
+                view with an image, a caption or knowledge, the prompt view without.
             attention (`bool`, *optional*, defaults to `False`): Return where the prompt's queries look.
             similar (`int`, *optional*, defaults to 0): How many similar training posts to look up.
 

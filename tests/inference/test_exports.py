@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modeling_cotpd.data.posts import PostFile, read_posts
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.conll_export import conll_post
 from modeling_cotpd.inference.displacy_export import displacy_post
 from modeling_cotpd.inference.exports import export
-from modeling_cotpd.data.posts import PostFile, read_posts
 from modeling_cotpd.inference.rdf_export import RdfWriter, literal
 from modeling_cotpd.inference.run import json_line
 

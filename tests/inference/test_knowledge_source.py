@@ -12,9 +12,9 @@ from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource, one_by_one
 from modeling_cotpd.inference.predictor import EntityPredictor
 from modeling_cotpd.inference.view_predictor import ViewPredictor
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 TEXT = "Mira Holt sings at Quarry Lane"
 

@@ -7,10 +7,10 @@ from inference_models import made
 from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.views import ViewBuilder, ViewSettings
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.training.collator import CoTPDCollator
 

@@ -12,10 +12,10 @@ from tiny_models import TOKENIZER_KINDS
 from transformers import pipeline
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.entities import EntityReader
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from modeling_cotpd.data.posts import Post, find_post_files
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.inference import run
-from modeling_cotpd.data.posts import Post, find_post_files
 
 
 class Counting:

@@ -11,9 +11,9 @@ from inference_models import RELATIONS, made, saved
 from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import triples
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.inference.triples import TripleExtractor, types_fit
 
