@@ -207,6 +207,10 @@ def continuing_tokens(tokenizer: PreTrainedTokenizerBase) -> list[bool]:
     opening = "Ġ" if "ByteLevel" in steps else _BLANK if "Metaspace" in steps else None
     if opening is None:
         return [False] * len(tokens)
+    # Unigram models write an unknown character as a blank, which begins the word, and the token for unknown ones
+    unknown = tokenizer("\U000f0000", add_special_tokens=False)["input_ids"]
+    if len(unknown) > 1 and unknown[0] != tokenizer.unk_token_id:
+        special.discard(tokenizer.unk_token_id)
     return [not token.startswith(opening) and index not in special for index, token in enumerate(tokens)]
 
 
