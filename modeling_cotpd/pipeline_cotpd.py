@@ -22,8 +22,9 @@ class RelationExtractionPipeline(Pipeline):
     """
     Finds the relation between two entities of a text, from the text alone.
 
-    Call it with one input or a list of inputs. An input is a `dict` with `text` (`str`), `head` and `tail`
-    (`tuple[int, int]`: first character and the one after the last). Keyword arguments:
+    Call it with one input or a list of inputs. An input is a `dict` with `text` (`str`), `head` and `tail`: each
+    `(start, end)` or `{"start": start, "end": end}` in characters, end excluded, or the mention itself if it occurs
+    once. Keyword arguments:
 
         top_k (`int`, *optional*, defaults to 1): How many relations to return, best first. With 1, each result is a
             `dict` with `label` and `score`; else a list of such.
@@ -62,12 +63,9 @@ class RelationExtractionPipeline(Pipeline):
                 "Example: {'text': 'Maya moved to Harlow', 'head': (0, 4), 'tail': (14, 20)}"
             )
         text = inputs["text"]
-        for side in ("head", "tail"):
-            start, end = inputs[side]
-            if not 0 <= start < end <= len(text) or not text[start:end].strip():
-                raise ValueError(
-                    f"The {side} span ({start}, {end}) must hold characters of the text of length {len(text)}."
-                )
+        if not isinstance(text, str):
+            raise ValueError(f"The text is a {type(text).__name__}, not a string.")
+        spans = {side: span_of(inputs[side], text, side) for side in ("head", "tail")}
         encoded = self.tokenizer(
             readable(text),
             add_special_tokens=False,
@@ -76,7 +74,7 @@ class RelationExtractionPipeline(Pipeline):
             verbose=False,
         )
         offsets = encoded["offset_mapping"]
-        head, tail = (pieces_of_span(offsets, *inputs[side]) for side in ("head", "tail"))
+        head, tail = (pieces_of_span(offsets, *span) for span in spans.values())
         prefix, suffix = special_affixes(self.tokenizer)
         markers = marker_ids(self.tokenizer)
         room = self.tokenizer.model_max_length - len(prefix) - len(suffix) - len(markers)
@@ -105,6 +103,40 @@ class RelationExtractionPipeline(Pipeline):
             for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
         return relations[0] if top_k == 1 else relations
+
+
+def span_of(value: Any, text: str, side: str) -> tuple[int, int]:
+    """A span of a text as its first character and the one after the last.
+
+    Args:
+        value: `(start, end)`, `{"start": start, "end": end}`, or the mention itself if it occurs once.
+        text (`str`): The text.
+        side (`str`): `head` or `tail`, for messages.
+
+    Raises:
+        ValueError: It is not a span of characters of the text.
+
+    Example:
+        >>> span_of("Harlow", "Maya moved to Harlow", "tail")
+        (14, 20)
+    """
+    if isinstance(value, str):
+        count = text.count(value) if value.strip() else 0
+        if count != 1:
+            raise ValueError(
+                f"The {side} {value!r:.40} occurs {count} times in the text; give its span (start, end) instead."
+            )
+        start = text.index(value)
+        return start, start + len(value)
+    bounds = (value.get("start"), value.get("end")) if isinstance(value, dict) else value
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(type(bound) is int for bound in bounds):
+        raise ValueError(
+            f"The {side} {value!r:.40} is not a span: give (start, end), two whole numbers that count characters."
+        )
+    start, end = bounds
+    if not 0 <= start < end <= len(text) or not text[start:end].strip():
+        raise ValueError(f"The {side} span ({start}, {end}) must hold characters of the text of length {len(text)}.")
+    return start, end
 
 
 def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:

@@ -40,7 +40,9 @@ def test_a_file_becomes_triples_in_every_format(tmp_path: Path, models: list[Pat
     result = call(*models, "--input", posts(tmp_path), "--output", output, *also, "--base", "https://example.org/")
     assert result.exit_code == 0 and "12 posts" in result.output
     rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
-    assert [row["text"] for row in rows] == TEXTS and any(row["relations"] for row in rows)
+    assert [row["text"] for row in rows] == [text.replace("\ud83d", "\ufffd") for text in TEXTS] and any(
+        row["relations"] for row in rows
+    )
     for row in rows:
         for entity in row["entities"]:
             assert entity["text"] == row["text"][entity["start"] : entity["end"]]

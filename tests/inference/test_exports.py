@@ -88,7 +88,7 @@ def test_conll_is_read_back_as_the_same_posts(tmp_path_factory: pytest.TempPathF
     posts = [post for post in posts if post["text"].split() and post["id"].split()]
     path = tmp_path_factory.mktemp("conll") / "posts.conll"
     path.write_bytes("".join(map(conll_post, posts)).encode() or b"\n")
-    again = list(read_posts(PostFile(path, "conll"), "mner"))
+    again = list(read_posts(PostFile(path, "conll", "posts"), "mner"))
     assert [post.text.replace(" ", "") for post in again] == ["".join(as_utf8(post["text"]).split()) for post in posts]
 
 

@@ -44,6 +44,11 @@ class Asked:
             yield ({}, "noun: failed") if post.id in self.failing else ({"cot_noun": NOUNS}, "")
 
 
+def spans(row: dict) -> list[tuple]:
+    """Scores differ in the last digit with the batch."""
+    return [(entity["start"], entity["end"], entity["type"]) for entity in row["entities"]]
+
+
 @pytest.fixture(scope="module")
 def predictor() -> EntityPredictor:
     model, tokenizer = made(CoTPDForTokenClassification, "wordpiece")
@@ -61,7 +66,7 @@ def test_the_most_uncertain_share_is_asked_about_and_read_again(predictor):
         if post.id in asked.posts:
             assert row["view"] == "knowledge" and row["asked"] and row["knowledge"] == {"cot_noun": NOUNS}
             explained = Post(post.id, post.text, "here", columns={"cot_noun": NOUNS})
-            assert row["entities"] == predictor([explained], "knowledge")[0]["entities"]
+            assert spans(row) == spans(predictor([explained], "knowledge")[0])
         else:
             assert row["view"] == "prompt" and not row["asked"] and row["entities"] == alone["entities"]
 
@@ -72,14 +77,14 @@ def test_posts_with_knowledge_need_no_answer(predictor):
     rows = KnowledgeOnDemand(predictor, predictor, asked, share=1.0)([known, POSTS[3]])
     assert asked.posts == ["3"]
     assert [(row["view"], row["asked"]) for row in rows] == [("knowledge", False), ("knowledge", True)]
-    assert rows[0]["entities"] == predictor([known], "knowledge")[0]["entities"]
+    assert spans(rows[0]) == spans(predictor([known], "knowledge")[0])
 
 
 def test_without_an_answer_the_text_only_prediction_stays_and_says_so(predictor):
     rows = KnowledgeOnDemand(predictor, predictor, Asked(failing="0"), threshold=-1.0)(POSTS[:2])
     assert [row["view"] for row in rows] == ["prompt", "knowledge"]
     assert rows[0]["unexplained"] == "noun: failed" and "unexplained" not in rows[1]
-    assert rows[0]["entities"] == predictor(POSTS[:1])[0]["entities"]
+    assert spans(rows[0]) == spans(predictor(POSTS[:1])[0])
 
 
 def test_a_threshold_asks_about_what_is_above_it(predictor):
