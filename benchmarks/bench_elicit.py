@@ -13,12 +13,12 @@ import openai
 import psutil
 from bench import compare, machine
 
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.runner import run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 PROMPTS = load_prompts()
 NUMBERS = itertools.count()

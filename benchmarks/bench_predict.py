@@ -23,9 +23,9 @@ from bench import compare, load_split, parser, plain, posts_of, start, student, 
 from transformers import PreTrainedTokenizerBase, pipeline
 
 from modeling_cotpd import CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.onnx_export import export_onnx
 from modeling_cotpd.inference.onnx_model import OnnxStudent
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor
 
 PREDICT = "import typer\nfrom modeling_cotpd.cli.predict import predict\ntyper.run(predict)\n"

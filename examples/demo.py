@@ -66,7 +66,7 @@ def main() -> None:
     print("The prompt view reads the post alone; the knowledge view also reads caption and explanations.")
 
     print("\nText-only predictions:")
-    tagger = pipeline("token-classification", str(folder / "mner"), aggregation_strategy="first", device="cpu")
+    tagger = pipeline("token-classification", str(folder / "mner"), aggregation_strategy="simple", device="cpu")
     for post in POSTS:
         print(f"  {post}")
         for entity in tagger(post):

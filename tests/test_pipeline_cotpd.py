@@ -171,7 +171,7 @@ def test_a_span_in_every_form(tail):
         ((19.0, 30.0), "is not a span"),
         ((True, 3), "is not a span"),
         ({"start": 19}, "is not a span"),
-        ("a", "occurs 3 times"),
+        ("a", "occurs 4 times"),
         ("Dario", "occurs 0 times"),
         ("", "occurs 0 times"),
         ((30, 19), "must hold characters"),

@@ -1,4 +1,4 @@
-"""Knowledge on demand from the command line: predict --ask-teacher, threshold and learn, with an endpoint on loopback."""
+"""Knowledge on demand from the command line, with an endpoint on loopback: predict, threshold and learn."""
 
 import json
 from pathlib import Path
