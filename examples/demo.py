@@ -59,7 +59,7 @@ def show_predictions(folder: Path) -> None:
     for post in POSTS:
         print(f"\n  {post}")
         for row in ("text", "student"):
-            tagger = pipeline("token-classification", str(output(folder, "mner", row)), aggregation_strategy="first")
+            tagger = pipeline("token-classification", str(output(folder, "mner", row)), aggregation_strategy="simple")
             found = [f"{post[e['start'] : e['end']]} {e['entity_group']} ({e['score']:.2f})" for e in tagger(post)]
             print(f"    {ROWS[row][0]:<20}{', '.join(found) or 'nothing'}")
     print(f"\n  {PAIR['text']}\n    (Maya Stone, Harlow)")

@@ -4,11 +4,13 @@ The prompt view [x; p] is what inference reads; the knowledge view [x; I; c] run
 of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden size, C labels.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig
+from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_cotpd import CoTPDConfig
@@ -183,13 +185,37 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         config (`CoTPDConfig`): With `num_labels` or `id2label`, and `use_crf` for a linear-chain CRF head.
     """
 
+    _keys_to_ignore_on_load_missing = ["continues_word"]  # models saved before it was there
+
     def __init__(self, config: CoTPDConfig):
         super().__init__(config)
         self.cotpd = CoTPDModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.get_text_config().hidden_size, config.num_labels)
         self.crf = LinearChainCRF(config.num_labels) if config.use_crf else None
+        self.register_buffer("continues_word", torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool))
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            init.zeros_(self.continues_word)
+
+    def read_words(self, continues_word: Sequence[bool] | None) -> None:
+        """Let every subword token of a word have the label of the word's first one, in evaluation mode.
+
+        The stock pipeline then reads words as training labels them, with any tokenizer. Saved with the model.
+
+        Args:
+            continues_word (`Sequence[bool]`, *optional*): Per id of the vocabulary whether the subword token continues
+                a word (`modeling_cotpd.data.words.continuing_tokens`). `None`: every token has a label of its own.
+        """
+        size = self.config.get_text_config().vocab_size
+        marks = torch.zeros(size, dtype=torch.bool)
+        given = torch.tensor(list(continues_word or ()), dtype=torch.bool)[:size]
+        marks[: len(given)] = given
+        self.continues_word = marks.to(self.continues_word.device)
 
     def forward(
         self,
@@ -242,6 +268,9 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
             attention_mask = torch.ones(states.last_hidden_state.shape[:2], device=states.last_hidden_state.device)
         logits, nll = self._read(states.last_hidden_state, attention_mask, labels)
         knowledge_logits, knowledge_nll = self._read(states.knowledge_last_hidden_state, attention_mask, labels)
+        if input_ids is not None and not self.training:
+            logits = self._of_words(logits, input_ids)
+            knowledge_logits = None if knowledge_logits is None else self._of_words(knowledge_logits, input_ids)
         return two_view_output(
             self.config,
             states,
@@ -253,6 +282,28 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
             output_prompt_attentions,
             return_dict,
         )
+
+    def _of_words(self, logits: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+        """Logits `(B, n, C)` in which a token that continues a word has those of the word's first token.
+
+        There the larger logit of `B-X` and `I-X` is that of `I-X`: an entity begins once.
+        """
+        known = len(self.continues_word)
+        continues = self.continues_word[input_ids.clamp(max=known - 1)] & (input_ids < known)
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        before = (places <= places[:, None]) & ~continues[:, None, :]
+        first = torch.where(before, places, 0).amax(-1)
+        taken = logits.gather(1, first[..., None].expand_as(logits))
+        ids = {name: index for index, name in self.config.id2label.items()}
+        columns = list(taken.unbind(-1))
+        for name, begins in ids.items():
+            inside = ids.get(f"I-{name[2:]}") if name.startswith("B-") else None
+            if inside is not None:
+                columns[inside], columns[begins] = (
+                    torch.maximum(taken[..., begins], taken[..., inside]),
+                    torch.minimum(taken[..., begins], taken[..., inside]),
+                )
+        return torch.where(continues[..., None], torch.stack(columns, -1), logits)
 
     def _read(
         self, hidden: torch.Tensor | None, attention_mask: torch.Tensor, labels: torch.Tensor | None

@@ -5,6 +5,7 @@ from pathlib import Path
 from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model, wordpiece_tokenizer
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.words import continuing_tokens, split_at_words
 from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.training.pretrained import unspell_special_tokens
 
@@ -21,16 +22,19 @@ def made(kind: type, tokenizer_kind: str, positions: int = LONG, **changes):
         add_entity_markers(tokenizer)
     else:
         changes = {"id2label": dict(enumerate(LABELS)), **changes}
+    split_at_words(tokenizer)
     encoder = {"vocab_size": len(tokenizer), "max_position_embeddings": positions + 8}
     model = tiny_model(kind, FAMILY[tokenizer_kind], encoder, **changes)
     tokenizer.model_max_length = positions
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    if kind is CoTPDForTokenClassification:
+        model.read_words(continuing_tokens(tokenizer))
     return model, tokenizer
 
 
 def saved(folder: Path, kind: type = CoTPDForTokenClassification, **changes) -> Path:
     """A tiny model on disk."""
-    tokenizer = wordpiece_tokenizer()
+    tokenizer = split_at_words(wordpiece_tokenizer())
     if kind is CoTPDForRelationExtraction:
         add_entity_markers(tokenizer)
         changes = {"num_labels": 3, "id2label": RELATIONS, **changes}

@@ -1,5 +1,7 @@
 """`cotpd demo`: a page in the browser to try a trained model."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,5 +35,14 @@ def demo(
 
     import_gradio()
     predictor = teacher.predictor(model)
-    title = " + ".join(model_label(name) for name in (model, teacher.relations) if name)
+    title = " + ".join(model_label(name) + scores_of(name) for name in (model, teacher.relations) if name)
     launch(build_app(predictor, title), host, port)
+
+
+def scores_of(model: str) -> str:
+    """The text-only test F1 of a run's output folder, for the page; empty where it is not known."""
+    try:
+        results = json.loads((Path(model) / "results.json").read_text("utf-8"))
+        return f" (test F1 {100 * results['splits']['test']['prompt']['f1']:.1f})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -8,6 +8,7 @@ import typer
 from modeling_cotpd.cli.teacher_options import AsJson, with_teacher_options
 from modeling_cotpd.cli.view_options import Model, ViewOptions
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.text_safety import printable
 
 if TYPE_CHECKING:
     from modeling_cotpd.inference.view_predictor import ViewPrediction
@@ -43,7 +44,6 @@ def explain(
         cotpd explain outputs/mnre_minilm --text "Maya Stone moved to Harlow" --head "Maya Stone" \
 --tail Harlow --json
     """
-    from modeling_cotpd.inference.predictor import readable
     from modeling_cotpd.inference.run import json_line
 
     predictor = teacher.predictor(model)
@@ -64,7 +64,7 @@ def explain(
     if as_json:
         typer.echo(json_line(prediction.as_dict()).decode(), nl=False)
     else:
-        typer.echo(readable("\n".join(_lines(prediction))))
+        typer.echo(printable("\n".join(_lines(prediction))))
 
 
 def _span(mention: str, text: str, option: str) -> tuple[int, int] | None:

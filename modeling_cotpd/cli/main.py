@@ -14,12 +14,14 @@ from modeling_cotpd.cli import (
     explain,
     export,
     knowledge,
+    learn,
     llm_baseline,
     predict,
     prepare,
     push,
     retrieve,
     teacher,
+    threshold,
     train,
     triples,
 )
@@ -42,7 +44,16 @@ for panel, commands in {
     DATA: (prepare.prepare, check.check, augment.augment),
     KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
     TRAINING: (train.train,),
-    USE: (predict.predict, triples.triples, explain.explain, demo.demo, export.export, push.push),
+    USE: (
+        predict.predict,
+        threshold.threshold,
+        learn.learn,
+        triples.triples,
+        explain.explain,
+        demo.demo,
+        export.export,
+        push.push,
+    ),
     RESEARCH: (llm_baseline.llm_baseline,),
 }.items():
     for command in commands:

@@ -23,9 +23,11 @@ class ViewOptions:
     """What a post is read with beside the model; a command takes it as its parameter `teacher`."""
 
     relations: Annotated[str | None, typer.Option(help="A model for relations: find entities and relations.")] = None
-    fit_types: Annotated[
+    check_types: Annotated[
         bool,
-        typer.Option("--fit-types/--any-types", help="Leave out relations that name other types than their entities."),
+        typer.Option(
+            "--check-types/--any-types", help="Leave out relations that name other types than their entities."
+        ),
     ] = True
     dataset_dir: Annotated[
         Path | None, typer.Option(help="The prepared folder trained on, for similar training posts.")
@@ -39,7 +41,7 @@ class ViewOptions:
     ] = ""
     teacher: Annotated[
         str,
-        typer.Option(help="The teacher's name at the endpoint; else nobody is asked.", rich_help_panel=KNOWLEDGE),
+        typer.Option(help="The teacher's name at the endpoint; by default none is asked.", rich_help_panel=KNOWLEDGE),
     ] = ""
     teacher_url: Annotated[
         str,
@@ -72,7 +74,7 @@ class ViewOptions:
             device = torch.device(self.device)
         elif torch.accelerator.is_available():
             device = torch.accelerator.current_accelerator() or device
-        more: dict[str, Any] = {} if self.relations is None else {"fit_types": self.fit_types}
+        more: dict[str, Any] = {} if self.relations is None else {"check_types": self.check_types}
         return ViewPredictor.from_folder(
             model,
             relations=self.relations,

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from modeling_cotpd.data.conll import IMAGE_HEADER, ConllForm, read_conll
 from modeling_cotpd.data.files import canonical_split, count_lines, inside, place, read_lines
 from modeling_cotpd.data.folders import SAVED_FILES, fetch_hub_folder, saved_splits
 from modeling_cotpd.data.parquet import open_parquet
 from modeling_cotpd.data.prepared import METADATA_FILE, read_info
-from modeling_cotpd.data.records import read_rows
+from modeling_cotpd.data.records import glosses_of, read_rows
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.spans import flat_row, trimmed
 from modeling_cotpd.data.values import id_of, span_of, text_of, token_list
@@ -35,7 +36,7 @@ class Post:
         text (`str`): The text; tokens are joined by single spaces. Half of a surrogate pair is U+FFFD.
         place (`str`): File and line or row, for messages.
         head, tail (`tuple[int, int]`, *optional*): Character spans [start, end) of the two entities (MRE).
-        columns (`Mapping[str, str]`, *optional*): `image`, `caption` and the chain-of-thought columns, those that the
+        columns (`Mapping`, *optional*): `image`, `caption`, the chain-of-thought columns and `glosses`, those that the
             row has and that are not empty.
     """
 
@@ -44,7 +45,7 @@ class Post:
     place: str
     head: tuple[int, int] | None = None
     tail: tuple[int, int] | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def read_posts(file: PostFile, task: str = "mner", text_column: str = "text") ->
         for row in read_conll(file.path, name, ConllForm(labelled=False)):
             yield Post(row["id"], " ".join(row["tokens"]), row["place"])
     else:
-        columns = ("id", text_column, "tokens", "head", "tail", "image", *KNOWLEDGE_COLUMNS)
+        columns = ("id", text_column, "tokens", "head", "tail", "image", *KNOWLEDGE_COLUMNS, "glosses")
         for index, (row, spot) in enumerate(read_rows(file.path, columns)):
             yield _post_of(flat_row(row, spot), f"{name}-{index}", spot, task, text_column)
 
@@ -226,7 +227,8 @@ def _post_of(row: dict, name: str, spot: str, task: str, text_column: str) -> Po
 
             spans = word_spans(words)
     text = text_of(text, text_column, spot)
-    given = {column: text_of(row.get(column), column, spot) for column in KNOWLEDGE_COLUMNS}
+    given: dict[str, Any] = {column: text_of(row.get(column), column, spot) for column in KNOWLEDGE_COLUMNS}
+    given["glosses"] = glosses_of(row.get("glosses"), spot)
     given["image"] = id_of(row.get("image"), spot, "image") or ""
     columns = {column: value for column, value in given.items() if value}
     post = Post(id_of(row.get("id"), spot) or name, text, spot, columns=columns)

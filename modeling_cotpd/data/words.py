@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 
 import regex
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 # Runs of scripts that write words without spaces between them
 _RUN = r"\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -121,11 +121,25 @@ def words_of_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[in
     return words
 
 
+def begins_word(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
+    """Return per subword token whether it is the first one of a word, so that a text may be split before it.
+
+    Args:
+        text (`str`): The text.
+        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order.
+    """
+    units = units_of(text)
+    tokens = unit_tokens(units, offsets, text)
+    first = {token for (_, _, joined), (token, _) in zip(units, tokens, strict=True) if not joined}
+    return [index in first for index in range(len(offsets))]
+
+
 def split_at_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """Make a fast tokenizer cut text into words before its own rules apply; changes and returns it.
 
     Every word then begins as one after a space does, whatever stands before it: "(Mira Holt)" and "( Mira Holt )" give
-    the same subword tokens. A tokenizer that was changed before stays as it is.
+    the same subword tokens. A tokenizer that was changed before stays as it is. The class becomes
+    `PreTrainedTokenizerFast`.
 
     Raises:
         ValueError: The tokenizer cannot be changed so.
@@ -154,6 +168,8 @@ def split_at_words(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
     backend = tokenizer.backend_tokenizer
     backend.normalizer, backend.pre_tokenizer = changed.normalizer, changed.pre_tokenizer
     backend.post_processor = changed.post_processor
+    # the class of a model family would build its own rules again when it is loaded; this one reads the saved ones
+    tokenizer.__class__ = PreTrainedTokenizerFast
     glued, apart = (
         tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("(ab ab),\nab", "( ab ab ) , ab")
     )
@@ -169,6 +185,33 @@ def splits_at_words(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Return whether `split_at_words` changed this tokenizer."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())["pre_tokenizer"]
     return _steps(state, "pretokenizers")[: len(_WORD_STEPS)] == _WORD_STEPS
+
+
+def continuing_tokens(tokenizer: PreTrainedTokenizerBase) -> list[bool]:
+    """Return per id of the vocabulary whether the subword token continues a word, for `model.read_words`.
+
+    A tokenizer that `split_at_words` did not change gives `False` for all: its tokens do not show where words begin.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    prefix = state["model"].get("continuing_subword_prefix")
+    if not splits_at_words(tokenizer):
+        return [False] * len(tokens)
+    if prefix:
+        return [token.startswith(prefix) and index not in special for index, token in enumerate(tokens)]
+    steps = {step["type"] for step in _steps(state["pre_tokenizer"], "pretokenizers")}
+    opening = "Ġ" if "ByteLevel" in steps else _BLANK if "Metaspace" in steps else None
+    if opening is None:
+        return [False] * len(tokens)
+    # Unigram models write an unknown character as a blank, which begins the word, and the token for unknown ones
+    unknown = tokenizer("\U000f0000", add_special_tokens=False)["input_ids"]
+    if len(unknown) > 1 and unknown[0] != tokenizer.unk_token_id:
+        special.discard(tokenizer.unk_token_id)
+    return [not token.startswith(opening) and index not in special for index, token in enumerate(tokens)]
 
 
 _WORD_STEPS = [

@@ -1,8 +1,12 @@
-"""The demo as a Gradio app: it runs on this machine, and tells nobody about it."""
+"""The demo as a Gradio app: it runs on this machine and sends nothing elsewhere."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from typing import TYPE_CHECKING, Any
 
+from modeling_cotpd.demo.guard import Guard
 from modeling_cotpd.demo.markup import plain
 from modeling_cotpd.demo.page import COLUMN_NAMES, notice, render, types_of
 from modeling_cotpd.demo.style import STYLE
@@ -14,7 +18,12 @@ if TYPE_CHECKING:
     import gradio
 
 MOST_CHARACTERS = 5_000
-"""Ours: a dozen long posts; a page is no place for a book."""
+"""A dozen long posts; longer texts are for `cotpd predict`."""
+CACHE = (600, 3600)
+"""Every ten minutes, pictures older than an hour are removed."""
+SCROLL = """() => { const answer = document.getElementById("answer");
+if (answer && window.innerWidth < 700) answer.scrollIntoView({behavior: "smooth"}); }"""
+"""On a phone the answer is below the inputs."""
 EXAMPLES = (
     {
         "text": "Maya Stone moved to Harlow to play for Lindmere Athletic",
@@ -49,10 +58,9 @@ class DemoReader:
     def __init__(self, predictor: ViewPredictor, similar: int = 3):
         self.predictor = predictor
         self.similar = similar if predictor.similar is not None else 0
-        finder = (
-            predictor.predictor.finder if isinstance(predictor.predictor, TripleExtractor) else predictor.predictor
-        )
-        self.kinds = types_of(finder.label_names)
+        model = predictor.predictor
+        entities = model.entity_predictor if isinstance(model, TripleExtractor) else model
+        self.kinds = types_of(entities.label_names)
 
     def __call__(
         self,
@@ -125,13 +133,17 @@ def span_of(mention: str, text: str, name: str) -> tuple[int, int]:
 
 
 def import_gradio() -> Any:
-    """Gradio, told before it is imported to report nothing.
+    """Gradio without statistics, with a temporary folder that is removed when the process ends.
 
     Raises:
         SettingError: It is not installed.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    if "GRADIO_TEMP_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="cotpd-demo-")
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         import gradio
     except ImportError:
@@ -154,7 +166,7 @@ def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
     what = {"mner": "Entities", "mre": "The relation of two entities", "triples": "Entities and relations"}
     about = f"{what[predictor.task]} of a post, from the text alone"
     about += ", or with what a picture and explanations tell." if predictor.columns else "."
-    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as app:
+    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True, delete_cache=CACHE) as app:
         gr.HTML(f'<div class="cotpd-title"><h1>CoTPD demo</h1><p>{about} Model: <code>{plain(title)}</code></p></div>')
         with gr.Row(equal_height=False, elem_id="halves"):
             with gr.Column(scale=4, min_width=300):
@@ -168,8 +180,8 @@ def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
 
         inputs = [fields[name] for name in names]
         shown: dict[str, Any] = {"fn": read, "inputs": inputs, "outputs": answer, "api_visibility": "private"}
-        fields["_read"].click(**shown)
-        fields["text"].submit(**shown)
+        fields["_read"].click(**shown).then(fn=None, js=SCROLL)
+        fields["text"].submit(**shown).then(fn=None, js=SCROLL)
         app.load(**shown)
         fields["_clear"].click(
             lambda: [*(False if name == "ask" else None for name in names), ""],
@@ -240,6 +252,9 @@ def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = Non
         SettingError: The port is taken.
     """
     gr = import_gradio()
+    from starlette.middleware import Middleware
+
+    uploads = any(isinstance(block, gr.Image) for block in app.blocks.values())
     theme = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="slate",
@@ -261,6 +276,7 @@ def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = Non
             pwa=False,
             mcp_server=False,
             max_file_size="20mb",
+            app_kwargs={"middleware": [Middleware(Guard, host=host, uploads=uploads)]},
             theme=theme,
             css=STYLE,
         )

@@ -9,7 +9,7 @@ COLOURS = {"PER": "blue", "LOC": "green", "ORG": "amber", "MISC": "violet", "OTH
 SPARE = ("blue", "amber", "green", "violet", "rose", "teal")
 # Gradio fills an HTML component in as a template, in which these would be read as code
 _TEMPLATE = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;"})
-# What HTML or UTF-8 can not hold, and the marks that turn the direction of all text behind them
+# What HTML or UTF-8 cannot hold, and the marks that turn the direction of all text behind them
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
@@ -55,8 +55,27 @@ def marked(text: str, entities: Sequence[dict], kinds: Iterable[str]) -> str:
 
 
 def chip(mention: str, kind: str, kinds: Iterable[str]) -> str:
-    """An entity with its type."""
-    return f'<mark class="{colour_of(kind, kinds)}"><bdi>{plain(mention)}</bdi><small>{plain(kind)}</small></mark>'
+    """An entity with its type. The type stays on the line of the last word."""
+    words, space, last = mention.rpartition(" ")
+    if len(last) > 30:
+        words, space, last = mention, "", ""
+    end = f'<span class="end"><bdi>{plain(last)}</bdi><small>{plain(kind)}</small></span>'
+    return f'<mark class="{colour_of(kind, kinds)}">{plain(words + space)}{end}</mark>'
+
+
+def with_glosses(text: str, glosses: Sequence[tuple[int, int, str]]) -> str:
+    """A post with each gloss behind its mention.
+
+    Args:
+        text (`str`): The post.
+        glosses (`Sequence[tuple[int, int, str]]`): First character, the one after the last, and the gloss, from
+            `find_glosses`.
+    """
+    parts, done = [], 0
+    for start, end, gloss in glosses:
+        parts += [plain(text[done:start]), f'<u>{plain(text[start:end])}</u> <i class="gloss">{plain(gloss)}</i>']
+        done = end
+    return f'<p class="post" dir="auto">{"".join(parts)}{plain(text[done:])}</p>'
 
 
 def bar(share: float) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from modeling_cotpd.demo.markup import bar, chip, marked, plain, shade
+from modeling_cotpd.data.glosses import find_glosses, parse_noun_list
+from modeling_cotpd.demo.markup import bar, chip, marked, plain, shade, with_glosses
 from modeling_cotpd.inference.attention import PromptAttention
 from modeling_cotpd.inference.similar import SimilarPost
 from modeling_cotpd.inference.view_predictor import ViewPrediction
@@ -22,9 +23,9 @@ KIND_NAMES = {
     "relation": "another relation",
 }
 BEST = 8
-"""Ours: so many relations, the most probable ones, stand open; further ones can be unfolded."""
+"""So many relations, the most probable ones, are shown; the others can be unfolded."""
 MOST_WORDS = 80
-"""Ours: the heat map shows the first words of a longer post; more columns would only slow the browser down."""
+"""The heat map shows the first words of a longer post; more columns would only slow the browser down."""
 
 
 def render(prediction: ViewPrediction, kinds: Sequence[str]) -> str:
@@ -43,7 +44,7 @@ def render(prediction: ViewPrediction, kinds: Sequence[str]) -> str:
     if prediction.attention is not None:
         parts.append(_attention(prediction.attention, prediction.text))
     if prediction.knowledge:
-        parts.append(_knowledge(prediction.knowledge))
+        parts.append(_knowledge(prediction.knowledge, prediction.text))
     if prediction.similar:
         parts.append(_similar(prediction.similar, kinds))
     return "".join(parts)
@@ -170,17 +171,23 @@ def _attention(attention: PromptAttention, text: str) -> str:
     table = (
         f'<div class="scroll" tabindex="0"><table class="heat"><tr><th>query</th>{head}{rest}</tr>{rows}</table></div>'
     )
-    hint = "The mean over the queries, then each query. Elsewhere: special tokens and entity markers."
+    hint = (
+        "The prompt is a few vectors, each a weighted mean of the post's words: darker words weigh more. This shows "
+        "what the prompt is made of, not why a word is an entity. First the mean over the vectors (queries), then "
+        "each one. Elsewhere: special tokens and entity markers."
+    )
     return _card(
         "Where the prompt looks", f'<p class="post look" dir="auto">{line}</p>{table}{cut}', "attention", hint
     )
 
 
-def _knowledge(knowledge: dict[str, str]) -> str:
+def _knowledge(knowledge: dict[str, str], text: str) -> str:
+    found = find_glosses(text, parse_noun_list(knowledge.get("cot_noun", "")))
+    at_mentions = with_glosses(text, found) if found else ""
     rows = "".join(
         f'<dt>{COLUMN_NAMES[name]}</dt><dd dir="auto">{plain(text)}</dd>' for name, text in knowledge.items()
     )
-    return _card("Knowledge that was read", f"<dl>{rows}</dl>", "knowledge-card")
+    return _card("Knowledge that was read", f"{at_mentions}<dl>{rows}</dl>", "knowledge-card")
 
 
 def _similar(posts: Sequence[SimilarPost], kinds: Sequence[str]) -> str:

@@ -26,6 +26,9 @@ STYLE = """
 .cotpd .post { font-size: 1.02rem; line-height: 2; overflow-wrap: anywhere; white-space: pre-wrap }
 .cotpd mark { border-radius: 5px; padding: .1rem .3rem; unicode-bidi: isolate; font-weight: 500;
   box-decoration-break: clone; -webkit-box-decoration-break: clone }
+.cotpd mark .end { white-space: nowrap }
+.cotpd .gloss { font-style: normal; font-size: .8em; color: var(--soft); border: 1px solid var(--border-color-primary);
+  border-radius: 5px; padding: 0 .3rem } .cotpd u { text-decoration-thickness: 1px; text-underline-offset: 3px }
 .cotpd mark small { font-size: .66rem; font-weight: 700; letter-spacing: .03em; margin-left: .3rem; opacity: .68;
   white-space: nowrap }
 .cotpd mark, .cotpd mark *, .cotpd .kind { color: #14181f !important }
@@ -47,10 +50,10 @@ STYLE = """
   font-variant-numeric: tabular-nums }
 .cotpd .relation { font-family: var(--font-mono); font-size: .8rem; padding: .08rem .4rem;
   border-radius: 5px; border: 1px solid var(--border-color-primary); background: var(--background-fill-secondary);
-  overflow-wrap: anywhere }
+  display: inline-block; max-width: 100%; overflow-x: auto; white-space: nowrap; vertical-align: middle }
 .cotpd table.changes td:first-child { width: 10.5rem; white-space: nowrap; padding-right: .6rem }
 .cotpd table.changes td:last-child { line-height: 1.9; overflow-wrap: break-word }
-.cotpd .kind { font-size: .78rem; font-weight: 600; border-radius: 999px; padding: .14rem .6rem;
+.cotpd .kind { white-space: nowrap; font-size: .78rem; font-weight: 600; border-radius: 999px; padding: .14rem .6rem;
   background: #e5e7eb } .cotpd .kind.added { background: #c9efd0 } .cotpd .kind.removed { background: #ffd3da }
 .cotpd .arrow { margin: 0 .45rem; color: var(--soft) }
 .cotpd .look span { border-radius: 4px; padding: .08rem .16rem; unicode-bidi: isolate }

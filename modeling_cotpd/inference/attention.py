@@ -1,4 +1,4 @@
-"""Where the queries of a conditional prompt look, told in words of the post instead of word pieces."""
+"""Where the queries of a conditional prompt look, in words of the post."""
 
 import re
 from bisect import bisect_right

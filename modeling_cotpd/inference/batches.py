@@ -1,4 +1,4 @@
-"""Batches of sequences of like length, and a long text as overlapping stretches."""
+"""Batches of features of similar length, and a long text as overlapping windows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from modeling_cotpd.data.views import KnowledgeView
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.training.collator import pad_rows, pad_tokens
+from modeling_cotpd.training.collator import CoTPDCollator
 
 UNBOUNDED_LENGTH = 512
-"""Pieces read at once by an encoder whose positions are unbounded; ours, as long as the views in training."""
+"""Subword tokens read at once by an encoder without a limit: as many as the views have in training."""
 
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """How much goes through the model at once; neither changes a prediction.
+    """How much goes through the model at once; neither setting changes a prediction.
 
     Args:
-        batch_size (`int`, *optional*, defaults to 32): The most sequences in a batch.
-        max_batch_tokens (`int`, *optional*): The most pieces in a batch, padding included. `None`: no limit.
+        batch_size (`int`, *optional*, defaults to 32): The maximum number of sequences in a batch.
+        max_batch_tokens (`int`, *optional*): The maximum number of subword tokens in a batch, padding included.
+            `None`: no limit.
 
     Raises:
         SettingError: One is below 1.
@@ -39,7 +39,7 @@ class BatchSettings:
 
 
 def batches_by_length(lengths: Sequence[int], settings: BatchSettings) -> Iterator[list[int]]:
-    """Indices of sequences of like length, longest first, so that a batch that does not fit shows at once."""
+    """Indices of sequences of similar length, longest first, so that a batch that does not fit fails at once."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         tokens = lengths[batch[0]] * (len(batch) + 1) if batch else 0
@@ -55,14 +55,14 @@ def batches_by_length(lengths: Sequence[int], settings: BatchSettings) -> Iterat
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Window:
     """A part of a text that the model reads at once.
 
     Args:
         row (`int`): Which text.
-        begin, end (`int`): The pieces that are read.
-        own_begin, own_end (`int`): The pieces whose predictions count: those that stand nearer to the middle of this
-            stretch than to that of its neighbours.
+        begin, end (`int`): The subword tokens that are read.
+        own_begin, own_end (`int`): The subword tokens whose predictions are kept: those that are nearer to the middle
+            of this window than to that of its neighbours.
     """
 
     row: int
@@ -72,54 +72,60 @@ class Stretch:
     own_end: int
 
 
-def stretches(row: int, length: int, room: int) -> list[Stretch]:
-    """A text of `length` pieces as stretches of at most `room` that overlap by a quarter; nothing is left out.
+def text_windows(row: int, begins_word: Sequence[bool], room: int) -> list[Window]:
+    """Split a text into windows of at most `room` subword tokens that overlap by about a quarter.
 
-    The last stretch ends with the text and is as long as the others, so it may overlap by more.
+    Windows begin and end between words, unless a word is longer than an eighth of `room`. The last window ends with
+    the text and is about as long as the others.
+
+    Args:
+        row (`int`): Which text.
+        begins_word (`Sequence[bool]`): Per subword token whether it is the first of a word.
+        room (`int`): The maximum length of a window.
     """
+    length = len(begins_word)
     if length <= room:
-        return [Stretch(row, 0, length, 0, length)]
-    step = max(1, room - room // 4)
-    begins = [*range(0, length - room, step), length - room]
-    borders = [(after + before + room) // 2 for before, after in pairwise(begins)]
+        return [Window(row, 0, length, 0, length)]
+
+    def border(place: int, lowest: int) -> int:
+        """The last beginning of a word in [lowest, place], or `place` itself."""
+        return next((p for p in range(place, lowest - 1, -1) if begins_word[p]), place)
+
+    bounds, begin = [], 0
+    while begin + room < length:
+        end = border(begin + room, begin + room - room // 8)
+        bounds.append((begin, end))
+        begin = border(end - room // 4, end - room // 4 - room // 8)
+    first = length - room
+    bounds.append((next((p for p in range(first, begin + 1) if begins_word[p]), begin), length))
+    borders = [
+        border((after + before) // 2, after + (before - after) // 4) for (_, before), (after, _) in pairwise(bounds)
+    ]
     return [
-        Stretch(row, begin, begin + room, own_begin, own_end)
-        for begin, own_begin, own_end in zip(begins, [0, *borders], [*borders, length], strict=True)
+        Window(row, begin, end, own_begin, own_end)
+        for (begin, end), own_begin, own_end in zip(bounds, [0, *borders], [*borders, length], strict=True)
     ]
 
 
 def run_batches(
-    model: PreTrainedModel,
-    sequences: Sequence[Sequence[int]],
-    settings: BatchSettings,
-    pad_token_id: int,
-    extra: dict[str, Sequence[Sequence[int]]] | None = None,
-    knowledge: Sequence[KnowledgeView] | None = None,
+    model: PreTrainedModel, features: Sequence[dict], settings: BatchSettings, pad_token_id: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Run sequences through the model; yields (index, labels, scores), the best label and its probability.
+    """Run features through the model; yields (index, labels, scores), the best label and its probability.
 
     Args:
-        model (`PreTrainedModel`): Maps `input_ids` and `attention_mask` to `logits`.
-        sequences (`Sequence[Sequence[int]]`): Subword tokens with special tokens.
-        extra (`dict[str, Sequence]`, *optional*): Further inputs of equal length for every sequence, such as
-            `marker_positions`.
-        knowledge (`Sequence[KnowledgeView]`, *optional*): The knowledge view of each sequence. When given, labels and
-            scores are those of the knowledge view.
+        model (`PreTrainedModel`): Returns `logits`, and `knowledge_logits` where features have a knowledge view.
+        features (`Sequence[dict]`): `input_ids` and, for relations, `marker_positions`; with `knowledge_input_ids` and
+            `knowledge_text_positions`, labels and scores are those of the knowledge view.
+        settings (`BatchSettings`): How much goes through the model at once.
+        pad_token_id (`int`): The tokenizer's.
     """
-    device = model.device
-    lengths = [len(view.input_ids) for view in knowledge] if knowledge else [len(sequence) for sequence in sequences]
+    collate = CoTPDCollator(pad_token_id)
+    lengths = [len(row.get("knowledge_input_ids", row["input_ids"])) for row in features]
     for batch in batches_by_length(lengths, settings):
-        inputs = pad_tokens([sequences[index] for index in batch], pad_token_id)
-        inputs |= {name: torch.tensor([rows[index] for index in batch]) for name, rows in (extra or {}).items()}
-        if knowledge is not None:
-            views = [knowledge[index] for index in batch]
-            padded = pad_tokens([view.input_ids for view in views], pad_token_id)
-            inputs |= {f"knowledge_{name}": tensor for name, tensor in padded.items()}
-            width = inputs["input_ids"].shape[1]
-            inputs["knowledge_text_positions"] = pad_rows([view.text_positions for view in views], 0, width)
+        inputs = collate([features[index] for index in batch])
         with torch.inference_mode():
-            output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
-            logits = output.logits if knowledge is None else output.knowledge_logits
+            output = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()})
+            logits = output.knowledge_logits if "knowledge_input_ids" in inputs else output.logits
             best = logits.float().softmax(-1).max(-1)
         labels, scores = best.indices.cpu().numpy(), best.values.cpu().numpy()
         for place, index in enumerate(batch):

@@ -1,4 +1,4 @@
-"""What the knowledge view says otherwise than the prompt view about one post."""
+"""What the knowledge view predicts differently from the prompt view about one post."""
 
 from collections.abc import Sequence
 

@@ -14,7 +14,7 @@ def conll_post(row: dict) -> str:
     """One post as lines, an empty one behind it.
 
     Tokens are what stands between white space, cut where an entity begins or ends inside; so every tag holds exactly.
-    Tags are IOB2. A lone surrogate, which UTF-8 can not hold, becomes U+FFFD.
+    Tags are IOB2. A lone surrogate, which UTF-8 cannot hold, becomes U+FFFD.
 
     Args:
         row (`dict`): `id`, `text` and `entities`, as `EntityPredictor` and `TripleExtractor` give them.

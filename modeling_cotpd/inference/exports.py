@@ -8,11 +8,10 @@ from pathlib import Path
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write
 from modeling_cotpd.inference.conll_export import conll_post
-from modeling_cotpd.inference.displacy_export import displacy_post
 from modeling_cotpd.inference.rdf_export import BASE, RdfWriter
 
-FORMATS = {".conll": "conll", ".json": "displacy", ".nt": "ntriples"}
-"""File name suffixes and the format that each means: CoNLL, a JSON array for displaCy, N-Triples."""
+FORMATS = {".conll": "conll", ".nt": "ntriples"}
+"""File name suffixes and the format that each means: CoNLL, N-Triples."""
 
 
 def export_format(path: str | os.PathLike) -> str:
@@ -33,7 +32,7 @@ def export(predictions: str | os.PathLike, out: str | os.PathLike, base: str = B
 
     Args:
         predictions (`str` or `os.PathLike`): What `cotpd triples`, or `cotpd predict` for entities, wrote.
-        out (`str` or `os.PathLike`): `.conll`, `.json` (displaCy) or `.nt` (N-Triples). It is replaced if it exists.
+        out (`str` or `os.PathLike`): `.conll` or `.nt` (N-Triples). It is replaced if it exists.
         base (`str`, *optional*, defaults to `"urn:cotpd:"`): What IRIs begin with.
 
     Returns:
@@ -46,19 +45,8 @@ def export(predictions: str | os.PathLike, out: str | os.PathLike, base: str = B
     rdf = RdfWriter(base)
     count = 0
     with atomic_write(out) as file:
-        if form == "displacy":
-            file.write("[")
-        for row in _rows(Path(predictions)):
-            if form == "conll":
-                file.write(conll_post(row))
-            elif form == "ntriples":
-                file.writelines(rdf(row))
-            else:
-                # ASCII alone, because a lone surrogate has no other form
-                file.write((",\n" if count else "\n") + json.dumps(displacy_post(row)))
-            count += 1
-        if form == "displacy":
-            file.write("\n]\n")
+        for count, row in enumerate(_rows(Path(predictions)), 1):  # noqa: B007
+            file.writelines([conll_post(row)] if form == "conll" else rdf(row))
     return count
 
 

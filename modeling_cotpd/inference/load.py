@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings
+from modeling_cotpd.data.words import continuing_tokens
 from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
@@ -22,6 +24,8 @@ from modeling_cotpd.training.results import RUN_FILE
 
 TASKS = {"CoTPDForTokenClassification": "mner", "CoTPDForRelationExtraction": "mre"}
 MODEL_CLASSES = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
 def task_of_model(name_or_path: str, **hub) -> str:
@@ -43,10 +47,46 @@ def task_of_model(name_or_path: str, **hub) -> str:
     )
 
 
+def usable_device(name: str | torch.device) -> torch.device:
+    """Return a device that exists.
+
+    Raises:
+        SettingError: There is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingError(
+            f"The device {str(name)!r} cannot be used: {str(error).splitlines()[0]}",
+            place="--device",
+            fix="Use auto or cpu.",
+        ) from None
+    return device
+
+
 def load_model(name_or_path: str, task: str, dtype: str = "auto", **hub) -> PreTrainedModel:
-    """The PyTorch model in evaluation mode, on the CPU."""
+    """The PyTorch model in evaluation mode, on the CPU.
+
+    Raises:
+        SettingError: The type of numbers is unknown, or the weights are incomplete.
+    """
+    if dtype not in DTYPES:
+        raise SettingError(f"There is no dtype {dtype!r}.", place="--dtype", fix=f"Use {', '.join(DTYPES)}.")
+    folder = Path(name_or_path)
+    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        with path.open("rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise SettingError(
+                    "The file is a Git LFS pointer, not the weights.", place=str(path), fix="Run: git lfs pull"
+                )
     kind: Any = MODEL_CLASSES[task]
-    return kind.from_pretrained(name_or_path, dtype=dtype, **hub).eval()
+    try:
+        return kind.from_pretrained(name_or_path, dtype=dtype, **hub).eval()
+    except SafetensorError as error:
+        raise SettingError(
+            f"The weights cannot be read: {error}.", place=name_or_path, fix="Fetch or save the model again."
+        ) from error
 
 
 def load_predictor(
@@ -66,18 +106,19 @@ def load_predictor(
         name_or_path (`str`): A run's output folder or a Hub repository; with `onnx`, what `cotpd export` wrote.
         onnx (`bool`, *optional*, defaults to `False`): Run the exported graph in ONNX Runtime, on the CPU.
         device (`str` or `torch.device`, *optional*, defaults to `"cpu"`): Where PyTorch runs.
-        dtype (`str`, *optional*, defaults to `"auto"`): `"float32"`, `"bfloat16"`, ...; as the weights were saved.
+        dtype (`str`, *optional*, defaults to `"auto"`): `"float32"`, `"bfloat16"` or `"float16"`; by default as the
+            weights were saved.
         batches (`BatchSettings`, *optional*): How much goes through the model at once.
-        max_length (`int`, *optional*): The most pieces that are read at once; as many as the model reads by default.
+        max_length (`int`, *optional*): The maximum number of subword tokens read at once. Defaults to the model's.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
-        knowledge_columns (`Sequence[str]`, *optional*): What the knowledge view reads. By default what the run read
-            that left the folder, or all columns where nothing tells.
+        knowledge_columns (`Sequence[str]`, *optional*): What the knowledge view reads. Defaults to what the model was
+            trained with, or to all columns where that is not recorded.
 
     Returns:
         The predictor, and `"mner"` or `"mre"`.
 
     Raises:
-        SettingError: There is no such model, or it is of another kind.
+        SettingError: There is no such model or device, or the model is of another kind or incomplete.
     """
     is_export = (Path(name_or_path) / ONNX_FILE).is_file()
     if onnx and not is_export:
@@ -86,13 +127,17 @@ def load_predictor(
         )
     if is_export and not onnx:
         raise SettingError("This is an exported model.", place=name_or_path, fix="Add --onnx.")
+    device = usable_device(device)
     hub: dict[str, Any] = {"revision": revision} if revision else {}
     task = task_of_model(name_or_path, **hub)
     tokenizer = load_tokenizer(name_or_path, **hub)
     if onnx:
         model: PreTrainedModel = OnnxStudent.from_folder(name_or_path)
     else:
-        model = load_model(name_or_path, task, dtype, **hub).to(device)
+        model = load_model(name_or_path, task, dtype, **hub)
+        if task == "mner" and not model.continues_word.any():  # an adapter alone, for example, does not save them
+            model.read_words(continuing_tokens(tokenizer))
+        model = model.to(device)
         limit = model.get_base_model().max_text_length
         if limit is not None and limit < tokenizer.model_max_length:
             tokenizer.model_max_length = limit

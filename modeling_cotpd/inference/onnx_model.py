@@ -39,7 +39,7 @@ class OnnxStudent(PreTrainedModel):
     >>> from modeling_cotpd.inference.onnx_model import OnnxStudent
     >>> model, tokenizer = OnnxStudent.from_folder("exported"), load_tokenizer("exported")  # doctest: +SKIP
     >>> finder = pipeline("token-classification", model=model, tokenizer=tokenizer, device=-1)  # doctest: +SKIP
-    >>> finder("Maya moved to Harlow", aggregation_strategy="first")  # doctest: +SKIP
+    >>> finder("Maya moved to Harlow", aggregation_strategy="simple")  # doctest: +SKIP
     ```
     """
 

@@ -1,6 +1,6 @@
 """Predictions for lists of posts: entities, or the relation of two entities, from the text alone or with knowledge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +9,15 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_cotpd.data.entities import EntityReader
+from modeling_cotpd.data.glosses import parse_noun_list
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
-from modeling_cotpd.data.views import Knowledge, KnowledgeView, ViewBuilder, ViewSettings
+from modeling_cotpd.data.views import Knowledge, ViewBuilder, ViewSettings
+from modeling_cotpd.data.words import begins_word
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.attention import PromptAttention, attention_over_words
-from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, run_batches, stretches
+from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, Window, run_batches, text_windows
 from modeling_cotpd.inference.onnx_model import OnnxStudent
-from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.markers_cotpd import insert_markers, pieces_of_span
 from modeling_cotpd.pipeline_cotpd import window
 
@@ -29,15 +31,18 @@ class Predictor:
         model (`PreTrainedModel`): The model, or its ONNX form, in evaluation mode.
         tokenizer (`PreTrainedTokenizerBase`): Its fast tokenizer.
         settings (`BatchSettings`, *optional*): How much goes through the model at once.
-        max_length (`int`, *optional*): The most pieces that are read at once, special tokens included. By default as
-            many as the tokenizer's `model_max_length` says, or 512 where it says nothing.
-        knowledge (`ViewSettings`, *optional*): The columns that the knowledge view reads, and its length.
+        max_length (`int`, *optional*): The maximum number of subword tokens that are read at once, special tokens
+            included. Defaults to the tokenizer's `model_max_length`, or to 512 where it has none.
+        knowledge (`ViewSettings`, *optional*): The columns that the knowledge view reads, their placement and its
+            length.
 
     Raises:
         SettingError: The tokenizer is a slow one, or `max_length` is more than the model reads or leaves no room.
     """
 
     task: str
+    on_progress: Callable[[float], None] | None = None
+    """Called with the share of the current call that is done."""
 
     def __init__(
         self,
@@ -58,19 +63,24 @@ class Predictor:
         limit = tokenizer.model_max_length
         bounded = limit < 1_000_000  # transformers writes a very large number where there is no limit
         if max_length is not None and bounded and max_length > limit:
-            raise SettingError(f"max_length is {max_length}, but the model reads at most {limit} pieces.")
+            raise SettingError(f"max_length is {max_length}, but the model reads at most {limit} subword tokens.")
         self.max_length = max_length or (limit if bounded else UNBOUNDED_LENGTH)
         self.room = self.max_length - len(self.prefix) - len(self.suffix)
         if self.room < 8:
-            raise SettingError(f"max_length={self.max_length} leaves {self.room} pieces for text; it needs 8.")
+            raise SettingError(f"max_length={self.max_length} leaves {self.room} subword tokens for text; it needs 8.")
 
-    def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
-        """One result per post, in their order.
+    def __call__(self, posts: Sequence[Post], view: str = "prompt", uncertainty: bool = False) -> list[dict]:
+        """Predict on posts.
 
         Args:
             posts (`Sequence[Post]`): The posts.
             view (`str`, *optional*, defaults to `"prompt"`): Read the text alone, or with `"knowledge"` the posts'
                 knowledge too.
+            uncertainty (`bool`, *optional*, defaults to `False`): Add `uncertainty` to each result: the expected
+                number of wrong labels.
+
+        Returns:
+            `list[dict]`: One result per post, in their order.
         """
         raise NotImplementedError
 
@@ -91,56 +101,83 @@ class Predictor:
             raise SettingError(f"There is no view {view!r}.", fix=f"Use {' or '.join(VIEWS)}.")
         if isinstance(self.model, OnnxStudent):
             raise SettingError("An exported model has the prompt view alone.", fix="Use the PyTorch model.")
-        return self.builder.knowledge([post.text for post in posts], offsets, [post.knowledge for post in posts])
+        records = [
+            {
+                **post.columns,
+                "glosses": post.columns.get("glosses") or parse_noun_list(post.columns.get("cot_noun", "")),
+            }
+            for post in posts
+        ]
+        return self.builder.knowledge([post.text for post in posts], offsets, records)
+
+    def _features(self, sequence: list[int], places: Sequence[int], knowledge: Knowledge | None) -> dict[str, Any]:
+        """Features of a sequence whose own subword tokens stand at `places`."""
+        if knowledge is None:
+            return {"input_ids": sequence}
+        view = self.builder.lay_out(sequence, places, knowledge)
+        return {
+            "input_ids": sequence,
+            "knowledge_input_ids": view.input_ids,
+            "knowledge_text_positions": view.text_positions,
+        }
+
+    def _run(self, features: Sequence[dict]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        results = run_batches(self.model, features, self.settings, self.tokenizer.pad_token_id)
+        for done, result in enumerate(results, 1):
+            yield result
+            if self.on_progress is not None and done % self.settings.batch_size == 0:
+                self.on_progress(done / len(features))
 
     def attention(self, post: Post) -> PromptAttention | None:
-        """Where the prompt's queries look in a post; of a post longer than the model reads, in what is read first.
+        """Where the prompt's queries look in a post; of a post longer than the model reads, in the first window.
 
         Args:
             post (`Post`): The post, for relations with its two entities.
 
         Returns:
-            `None` for prompts that look nowhere (all but the conditional one), exported models, and empty posts.
+            `None` for prompts without attention (all but the conditional one), exported models, and empty posts.
         """
-        (pieces,), (offsets,) = self._tokenize([post])
-        if isinstance(self.model, OnnxStudent) or self.model.config.prompt_type != "conditional" or not pieces:
+        (tokens,), (offsets,) = self._tokenize([post])
+        if isinstance(self.model, OnnxStudent) or self.model.config.prompt_type != "conditional" or not tokens:
             return None
-        begin, sequence, places, extra = self._first_read(post, pieces, offsets)
-        inputs = {name: torch.tensor([row]).to(self.model.device) for name, row in extra.items()}
-        inputs["input_ids"] = torch.tensor([sequence]).to(self.model.device)
+        begin, features, places = self._first_window(post, tokens, offsets)
+        inputs = {name: torch.tensor([row]).to(self.model.device) for name, row in features.items()}
         with torch.inference_mode():
             shares = self.model(**inputs, output_prompt_attentions=True).prompt_attentions[0].float().cpu().numpy()
         return attention_over_words(post.text, shares[:, places], offsets[begin : begin + len(places)])
 
-    def _first_read(
-        self, post: Post, pieces: list[int], offsets: list[tuple[int, int]]
-    ) -> tuple[int, list[int], list[int], dict[str, list[int]]]:
-        """The first piece that is read, the sequence, where the text's pieces stand in it, and further inputs."""
+    def _first_window(
+        self, post: Post, tokens: list[int], offsets: list[tuple[int, int]]
+    ) -> tuple[int, dict[str, Any], list[int]]:
+        """The first subword token that is read, features, and where the text's subword tokens stand in them."""
         raise NotImplementedError
 
-    def _most(self, view: str) -> int:
-        """The most pieces of a text, without special tokens, that a view can hold."""
+    def _maximum(self, view: str) -> int:
+        """The maximum number of a text's subword tokens, without special tokens, in a view."""
         own = len(self.prefix) + len(self.suffix)
         return self.room if view == "prompt" else min(self.room, self.builder.settings.max_length - own)
 
-    def _reach(self, length: int, view: str) -> int:
-        """How many pieces of a text of `length` pieces are read at once.
+    def _window_length(self, length: int, view: str) -> int:
+        """How many subword tokens of a text of `length` are read at once.
 
-        Of a text that the knowledge view can not hold whole, half as many as it holds, so that knowledge has room.
+        Of a text that the knowledge view cannot hold whole, half as many as it holds, so that knowledge has room.
         """
-        most = self._most(view)
-        return most if view == "prompt" or length <= most else most // 2
+        maximum = self._maximum(view)
+        return maximum if view == "prompt" or length <= maximum else maximum // 2
 
 
 class EntityPredictor(Predictor):
-    """Entities of posts. A post longer than the model reads is read in overlapping stretches, to its end.
+    """Entities of posts. A post longer than the model reads is read in overlapping windows, to its end.
+
+    A result has `id`, `text` and `entities`, each with `start`, `end` (characters), `type`, `score` and `text`; see
+    `modeling_cotpd.data.entities.EntityReader`.
 
     Example:
 
     ```python
     >>> predict = EntityPredictor(model, tokenizer)  # doctest: +SKIP
     >>> predict([Post("1", "Maya moved to Harlow", "here")])  # doctest: +SKIP
-    [{'id': '1', 'text': 'Maya moved to Harlow', 'entities': [{'start': 0, 'end': 4, 'type': 'PER', ...}, ...]}]
+    [{'id': '1', 'text': 'Maya moved to Harlow', 'entities': [{'start': 0, 'end': 4, 'type': 'PER', ...}, ...], ...}]
     ```
     """
 
@@ -157,116 +194,120 @@ class EntityPredictor(Predictor):
         super().__init__(model, tokenizer, settings, max_length, knowledge)
         self.reader = EntityReader(self.label_names)
 
-    def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
-        pieces, offsets = self._tokenize(posts)
+    def __call__(self, posts: Sequence[Post], view: str = "prompt", uncertainty: bool = False) -> list[dict]:
+        tokens, offsets = self._tokenize(posts)
         knowledge = self._knowledge(posts, offsets, view)
-        parts = [
+        windows = [
             part
-            for row, ids in enumerate(pieces)
-            if ids
-            for part in stretches(row, len(ids), self._reach(len(ids), view))
+            for row, post in enumerate(posts)
+            if tokens[row]
+            for part in self._windows(row, post.text, offsets[row], view)
         ]
-        sequences = [[*self.prefix, *pieces[part.row][part.begin : part.end], *self.suffix] for part in parts]
-        views = knowledge and [
-            self.builder.lay_out(
-                sequence,
-                range(len(self.prefix), len(sequence) - len(self.suffix)),
-                knowledge[part.row].within(part.begin, part.end),
-            )
-            for sequence, part in zip(sequences, parts, strict=True)
-        ]
-        labels = [np.zeros(len(ids), dtype=np.int64) for ids in pieces]
-        scores = [np.zeros(len(ids), dtype=np.float32) for ids in pieces]
-        for index, part_labels, part_scores in run_batches(
-            self.model, sequences, self.settings, self.tokenizer.pad_token_id, knowledge=views
-        ):
-            part = parts[index]
+        features = []
+        for part in windows:
+            sequence = [*self.prefix, *tokens[part.row][part.begin : part.end], *self.suffix]
+            places = range(len(self.prefix), len(sequence) - len(self.suffix))
+            inside = knowledge and knowledge[part.row].within(part.begin, part.end)
+            features.append(self._features(sequence, places, inside or None))
+        labels = [np.zeros(len(ids), dtype=np.int64) for ids in tokens]
+        scores = [np.zeros(len(ids), dtype=np.float32) for ids in tokens]
+        for index, read_labels, read_scores in self._run(features):
+            part = windows[index]
             shift = len(self.prefix) - part.begin
             own, read = slice(part.own_begin, part.own_end), slice(part.own_begin + shift, part.own_end + shift)
-            labels[part.row][own] = part_labels[read]
-            scores[part.row][own] = part_scores[read]
-        return [
-            {
-                "id": post.id,
-                "text": post.text,
-                "entities": self.reader(post.text, offsets[row], labels[row], scores[row]),
-            }
-            for row, post in enumerate(posts)
-        ]
+            labels[part.row][own] = read_labels[read]
+            scores[part.row][own] = read_scores[read]
+        results: list[dict[str, Any]] = []
+        for row, post in enumerate(posts):
+            entities = self.reader(post.text, offsets[row], labels[row], scores[row])
+            results.append({"id": post.id, "text": post.text, "entities": entities})
+            if uncertainty:
+                results[row]["uncertainty"] = round(float((1 - scores[row]).sum()), 6)
+        return results
 
-    def _first_read(
-        self, post: Post, pieces: list[int], offsets: list[tuple[int, int]]
-    ) -> tuple[int, list[int], list[int], dict[str, list[int]]]:
-        count = min(len(pieces), self.room)
-        sequence = [*self.prefix, *pieces[:count], *self.suffix]
-        return 0, sequence, list(range(len(self.prefix), len(self.prefix) + count)), {}
+    def _windows(self, row: int, text: str, offsets: list[tuple[int, int]], view: str) -> list[Window]:
+        room = self._window_length(len(offsets), view)
+        if len(offsets) <= room:
+            return [Window(row, 0, len(offsets), 0, len(offsets))]
+        return text_windows(row, begins_word(text, offsets), room)
+
+    def _first_window(
+        self, post: Post, tokens: list[int], offsets: list[tuple[int, int]]
+    ) -> tuple[int, dict[str, Any], list[int]]:
+        count = self._windows(0, post.text, offsets, "prompt")[0].end
+        sequence = [*self.prefix, *tokens[:count], *self.suffix]
+        return 0, {"input_ids": sequence}, list(range(len(self.prefix), len(self.prefix) + count))
 
 
 class RelationPredictor(Predictor):
-    """The relation between two entities of each post. Of a post longer than the model reads, it reads the pieces
+    """The relation between two entities of each post. Of a post longer than the model reads, it reads the window
     around the two entities.
 
-    A post whose entities lie further apart than the model reads gets no relation but a `problem` that says so.
+    A result has `id`, `text`, `head`, `tail`, `relation` and `score`. A post whose entities are further apart than the
+    model reads has no relation but a `problem` that says so.
     """
 
     task = "mre"
 
-    def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
-        pieces, offsets = self._tokenize(posts)
+    def __call__(self, posts: Sequence[Post], view: str = "prompt", uncertainty: bool = False) -> list[dict]:
+        tokens, offsets = self._tokenize(posts)
         knowledge = self._knowledge(posts, offsets, view)
         results: list[dict[str, Any]] = []
-        sequences: list[list[int]] = []
-        positions: list[list[int]] = []
+        features: list[dict[str, Any]] = []
         owners: list[int] = []
-        views: list[KnowledgeView] | None = None if knowledge is None else []
         for row, post in enumerate(posts):
-            result = {"id": post.id, "text": post.text, "head": post.head, "tail": post.tail, "relation": None}
+            result: dict[str, Any] = {
+                "id": post.id,
+                "text": post.text,
+                "head": post.head,
+                "tail": post.tail,
+                "relation": None,
+            }
             results.append(result | {"score": None})
             head, tail = (pieces_of_span(offsets[row], *span) for span in self._pair(post))
             try:
-                begin, sequence, places = self._marked(pieces[row], head, tail, view)
+                begin, sequence, markers = self._marked(tokens[row], head, tail, view)
             except ValueError as error:
                 results[row]["problem"] = str(error)
                 continue
+            places = self._own_places(sequence)
+            inside = knowledge and knowledge[row].within(begin, begin + len(places))
             owners.append(row)
-            sequences.append(sequence)
-            positions.append(places)
-            if views is not None:
-                own = self._own_places(sequence)
-                views.append(self.builder.lay_out(sequence, own, knowledge[row].within(begin, begin + len(own))))
-        for index, label, score in run_batches(
-            self.model, sequences, self.settings, self.tokenizer.pad_token_id, {"marker_positions": positions}, views
-        ):
+            features.append(self._features(sequence, places, inside or None) | {"marker_positions": markers})
+        for index, label, score in self._run(features):
             results[owners[index]] |= {
                 "relation": self.label_names[int(label)],
                 "score": round(float(score), 6),
             }
+        if uncertainty:
+            for row_result in results:
+                row_result["uncertainty"] = round(1 - (row_result["score"] or 0.0), 6)
         return results
 
     def _marked(
-        self, pieces: list[int], head: tuple[int, int], tail: tuple[int, int], view: str
+        self, tokens: list[int], head: tuple[int, int], tail: tuple[int, int], view: str
     ) -> tuple[int, list[int], list[int]]:
-        """The first piece that is read around two entities, the sequence, and where its start markers stand.
+        """The first subword token read around two entities, the sequence, and where its start markers stand.
 
         Raises:
-            ValueError: The entities lie further apart than the model reads.
+            ValueError: The entities are further apart than the model reads.
         """
         markers = self.builder.markers
         first, last = min(head[0], tail[0]), max(head[1], tail[1])
-        room = self._reach(len(pieces) + len(markers), view) - len(markers)
-        room = max(room, min(last - first, self._most(view) - len(markers)))
-        begin, end = window(len(pieces), first, last, room)
+        room = self._window_length(len(tokens) + len(markers), view) - len(markers)
+        room = max(room, min(last - first, self._maximum(view) - len(markers)))
+        begin, end = window(len(tokens), first, last, room)
         marked, places = insert_markers(
-            pieces[begin:end], (head[0] - begin, head[1] - begin), (tail[0] - begin, tail[1] - begin), markers
+            tokens[begin:end], (head[0] - begin, head[1] - begin), (tail[0] - begin, tail[1] - begin), markers
         )
         return begin, [*self.prefix, *marked, *self.suffix], [place + len(self.prefix) for place in places]
 
-    def _first_read(
-        self, post: Post, pieces: list[int], offsets: list[tuple[int, int]]
-    ) -> tuple[int, list[int], list[int], dict[str, list[int]]]:
+    def _first_window(
+        self, post: Post, tokens: list[int], offsets: list[tuple[int, int]]
+    ) -> tuple[int, dict[str, Any], list[int]]:
         head, tail = (pieces_of_span(offsets, *span) for span in self._pair(post))
-        begin, sequence, starts = self._marked(pieces, head, tail, "prompt")
-        return begin, sequence, self._own_places(sequence), {"marker_positions": starts}
+        begin, sequence, markers = self._marked(tokens, head, tail, "prompt")
+        return begin, {"input_ids": sequence, "marker_positions": markers}, self._own_places(sequence)
 
     def _own_places(self, sequence: list[int]) -> list[int]:
         """Where the text's own subword tokens stand in a sequence with special tokens and markers."""

@@ -77,7 +77,7 @@ class RdfWriter:
 
 
 def literal(text: str) -> str:
-    """A string literal of N-Triples; lone surrogates, which RDF can not hold, become U+FFFD, so that offsets stay.
+    """A string literal of N-Triples; lone surrogates, which RDF cannot hold, become U+FFFD, so that offsets stay.
 
     Example:
         >>> print(literal('say "hi"\\n'))

@@ -1,26 +1,31 @@
-"""From files of posts to a file of predictions: in windows, so that memory stays flat and a killed run continues."""
+"""From files of posts to a file of predictions: in chunks, so that memory stays flat and a killed run continues."""
 
 import json
-import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
+from modeling_cotpd.data.posts import Post, PostFile, count_posts, read_posts
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.posts import Post, PostFile, count_posts, read_posts
+from modeling_cotpd.files import atomic_write, exclusive, write_json
 
-WINDOW_POSTS = 4096
-WINDOW_CHARACTERS = 1 << 20
-"""A window holds this many posts, or fewer when their texts are long; ours: about 30 MB, enough to sort by length."""
+CHUNK_POSTS = 4096
+CHUNK_CHARACTERS = 1 << 20
+"""A chunk holds this many posts, or fewer when their texts are long: about 30 MB, enough to sort by length."""
 
 RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Predicted:
 
 
 def parts_folder(output: Path) -> Path:
-    """Where the finished windows of an unfinished run lie."""
+    """The folder of the finished chunks of an unfinished run."""
     return output.with_name(output.name + ".parts")
 
 
@@ -47,12 +52,25 @@ def start_processes(cpu: bool) -> PartialState:
     Args:
         cpu (`bool`): Predict on the CPU even where there is an accelerator.
     """
-    # accelerate joins processes without an accelerator only when told so; they may finish hours apart
+    # accelerate joins processes without an accelerator only with this argument; they may finish hours apart
     return PartialState(cpu=cpu or not torch.accelerator.is_available(), timeout=timedelta(days=30))
 
 
-def claim_output(output: Path, settings: dict, overwrite: bool) -> int:
-    """Begin a run, or continue the one that was broken off; returns how many windows are done.
+def check_output(output: Path, overwrite: bool) -> None:
+    """Check what can be checked before a model is loaded.
+
+    Raises:
+        SettingError: The output exists, or does not end in `.jsonl`.
+    """
+    if output.suffix != ".jsonl":
+        raise SettingError("Predictions are JSON Lines.", place=str(output), fix="Let the name end in .jsonl.")
+    if output.exists() and not overwrite:
+        raise SettingError("The output exists.", place=str(output), fix="Name another file, or add --overwrite.")
+
+
+@contextmanager
+def claimed_output(output: Path, settings: dict, overwrite: bool) -> Iterator[int]:
+    """Begin a run, or continue an interrupted one; yields how many chunks are done. No other process may write there.
 
     Args:
         output (`Path`): The file that will hold the predictions.
@@ -60,29 +78,43 @@ def claim_output(output: Path, settings: dict, overwrite: bool) -> int:
         overwrite (`bool`): Begin again, whatever is there.
 
     Raises:
-        SettingError: The output exists, does not end in `.jsonl`, or belongs to a run with other settings.
+        SettingError: The output exists, does not end in `.jsonl`, belongs to a run with other settings, or another
+            process writes it.
     """
-    if output.suffix != ".jsonl":
-        raise SettingError("Predictions are JSON Lines.", place=str(output), fix="Let the name end in .jsonl.")
-    parts, fix = parts_folder(output), "Name another file, or add --overwrite."
-    if overwrite:
-        shutil.rmtree(parts, ignore_errors=True)
-        output.unlink(missing_ok=True)
-    if output.exists():
-        raise SettingError("The output exists.", place=str(output), fix=fix)
+    check_output(output, overwrite)
+    parts = parts_folder(output)
     parts.mkdir(parents=True, exist_ok=True)
-    settings = json.loads(json.dumps(settings))
-    known = parts / RUN_FILE
-    if known.is_file():
-        before = json.loads(known.read_text("utf-8"))
-        changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
-        if changed:
-            raise SettingError(
-                f"The unfinished run of this output had another {changed[0]}.", place=str(parts), fix=fix
-            )
-    else:
-        _write_whole(known, json.dumps(settings, indent=2).encode())
-    return sum(1 for path in parts.iterdir() if path.suffix == ".jsonl")
+    with exclusive(parts / LOCK_FILE, "writes this output"):
+        check_output(output, overwrite)
+        if overwrite:
+            for path in parts.iterdir():
+                if path.name != LOCK_FILE:
+                    path.unlink()
+            output.unlink(missing_ok=True)
+        for path in parts.glob(".*.tmp"):  # a killed writer's
+            path.unlink()
+        settings = json.loads(json.dumps(settings))
+        known = parts / RUN_FILE
+        if known.is_file():
+            before = json.loads(known.read_text("utf-8"))
+            changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+            if changed:
+                raise SettingError(
+                    f"The unfinished run of this output had another {changed[0]}.",
+                    place=str(parts),
+                    fix="Name another file, or add --overwrite.",
+                )
+        else:
+            write_json(known, settings)
+        yield done_chunks(output)
+    if output.exists():
+        shutil.rmtree(parts, ignore_errors=True)
+
+
+def done_chunks(output: Path) -> int:
+    """How many chunks of an unfinished run are stored."""
+    parts = parts_folder(output)
+    return sum(1 for path in parts.iterdir() if path.suffix == ".jsonl") if parts.is_dir() else 0
 
 
 def run_settings(model: str, files: Sequence[PostFile], **further) -> dict:
@@ -92,7 +124,7 @@ def run_settings(model: str, files: Sequence[PostFile], **further) -> dict:
     return {
         "model": [model, *map(_stamp, weights)],
         "input": [[*_stamp(file.path), file.format] for file in files],
-        "window": [WINDOW_POSTS, WINDOW_CHARACTERS],
+        "chunk": [CHUNK_POSTS, CHUNK_CHARACTERS],
         **further,
     }
 
@@ -102,7 +134,7 @@ def _stamp(path: Path) -> list:
     return [path.name, stat.st_size, stat.st_mtime_ns]
 
 
-def predict_windows(
+def predict_chunks(
     predictor: Callable[[Sequence[Post]], list[dict]],
     files: Sequence[PostFile],
     task: str,
@@ -110,89 +142,185 @@ def predict_windows(
     text_column: str = "text",
     process: int = 0,
     processes: int = 1,
-) -> int:
-    """Predict this process's share of the windows, every `processes`-th, that are not done yet.
+    min_score: float = 0.0,
+) -> list[int]:
+    """Predict this process's share of the chunks, every `processes`-th, that are not done yet.
 
-    Every window is a file of its own that appears when it is complete, so a run that is killed loses at most the
-    windows that it was at, and may continue with another number of processes.
+    Every chunk is a file of its own that appears when it is complete, so a run that is killed loses at most the
+    chunks that it was working on, and may continue with another number of processes.
+
+    Args:
+        predictor (`Callable`): Takes posts, returns rows. Its attribute `on_progress`, where it has one, is set.
+        files (`Sequence[PostFile]`), task (`str`), text_column (`str`, *optional*): What `read_posts` takes.
+        output (`Path`): The file that will hold the predictions.
+        process, processes (`int`, *optional*): This process's number and how many there are.
+        min_score (`float`, *optional*, defaults to 0): As for `probable`.
 
     Returns:
-        The number of windows in the input.
+        The number of posts of every chunk of the input.
     """
-    parts = parts_folder(output)
-    posts = chain.from_iterable(read_posts(file, task, text_column) for file in files)
-    count = 0
-    with tqdm(total=count_posts(list(files)), desc="Posts", unit="post", disable=process > 0) as bar:
-        for number, window in enumerate(windows(posts)):
-            path = part_path(parts, number)
+    sizes = []
+    total = count_posts(list(files))
+    with tqdm(total=total, desc="Posts", unit="post", disable=None if process == 0 else True) as bar:
+        for number, chunk in enumerate(chunks(all_posts(files, task, text_column))):
+            path = part_path(output, number)
             if number % processes == process and not path.exists():
-                _write_whole(path, b"".join(map(json_line, predictor(window))))
-            bar.update(len(window))
-            count = number + 1
-    return count
+                done = bar.n
+                with reporting(predictor, partial(_show, bar, done, len(chunk))):
+                    rows = [probable(row, min_score) for row in predictor(chunk)]
+                write_part(path, rows)
+                bar.n = done
+            bar.update(len(chunk))
+            sizes.append(len(chunk))
+    return sizes
 
 
-def windows(
-    posts: Iterator[Post], most_posts: int = WINDOW_POSTS, most_characters: int = WINDOW_CHARACTERS
+@contextmanager
+def reporting(predictor: Any, on_progress: Callable[[float], None]) -> Iterator[None]:
+    """Let a predictor report the share of a call that is done."""
+    if hasattr(predictor, "on_progress"):
+        predictor.on_progress = on_progress
+    try:
+        yield
+    finally:
+        if hasattr(predictor, "on_progress"):
+            predictor.on_progress = None
+
+
+def _show(bar: tqdm, done: int, chunk: int, share: float) -> None:
+    """Move the bar within a chunk; a few posts may be long ones, of which parts are shown."""
+    posts = done + share * chunk
+    bar.n = posts if posts == int(posts) else round(posts, 2) if (bar.total or 0) <= 100 else int(posts)
+    bar.refresh()
+
+
+def all_posts(files: Sequence[PostFile], task: str, text_column: str = "text") -> Iterator[Post]:
+    """The posts of all files, one after another."""
+    return chain.from_iterable(read_posts(file, task, text_column) for file in files)
+
+
+def chunks(
+    posts: Iterator[Post], max_posts: int = CHUNK_POSTS, max_characters: int = CHUNK_CHARACTERS
 ) -> Iterator[list[Post]]:
-    """Posts in lists of at most `most_posts`, fewer when a list reaches `most_characters`."""
-    window: list[Post] = []
+    """Posts in lists of at most `max_posts`, fewer when a list reaches `max_characters`."""
+    chunk: list[Post] = []
     characters = 0
     for post in posts:
-        window.append(post)
+        chunk.append(post)
         characters += len(post.text)
-        if len(window) == most_posts or characters >= most_characters:
-            yield window
-            window, characters = [], 0
-    if window:
-        yield window
+        if len(chunk) == max_posts or characters >= max_characters:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
-def part_path(parts: Path, number: int) -> Path:
-    """The file of one window."""
-    return parts / f"{number:08d}.jsonl"
+def part_path(output: Path, number: int) -> Path:
+    """The file of one chunk."""
+    return parts_folder(output) / f"{number:08d}.jsonl"
+
+
+def write_part(path: Path, rows: Sequence[dict]) -> None:
+    """Write the rows of one chunk, all of them or nothing."""
+    with atomic_write(path, "wb") as file:
+        file.writelines(map(json_line, rows))
+
+
+def read_part(path: Path) -> list[dict]:
+    """The rows of one chunk."""
+    with path.open("rb") as file:
+        return [json.loads(line) for line in file]
 
 
 def json_line(row: dict) -> bytes:
-    """A row as a UTF-8 line; one with a lone surrogate, which UTF-8 can not hold, has its characters escaped."""
+    """A row as a UTF-8 line; one with a lone surrogate, which UTF-8 cannot hold, has its characters escaped."""
     try:
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(row).encode() + b"\n"
 
 
-def merge_windows(output: Path, count: int) -> Predicted:
-    """Put the windows together in the order of the input under the final name, and remove them.
+def merge_chunks(output: Path, sizes: Sequence[int]) -> Predicted:
+    """Join the chunks in the order of the input under the final name.
+
+    Args:
+        output (`Path`): The file.
+        sizes (`Sequence[int]`): The number of posts of every chunk.
 
     Raises:
-        SettingError: A window is missing.
+        SettingError: A chunk is missing, or holds another number of posts.
     """
-    parts = parts_folder(output)
-    temporary = output.with_name(output.name + ".tmp")
     posts = problems = 0
-    with temporary.open("wb") as merged:
-        for number in range(count):
-            path = part_path(parts, number)
+    with atomic_write(output, "wb") as merged:
+        for number, size in enumerate(sizes):
+            path = part_path(output, number)
             if not path.is_file():
-                raise SettingError(f"Window {number} is missing.", place=str(path), fix="Run the same command again.")
+                raise SettingError(f"Chunk {number} is missing.", place=str(path), fix="Run the same command again.")
+            before = posts
             with path.open("rb") as part:
                 for line in part:
                     merged.write(line)
                     posts += 1
                     # Inside a string the quotes would be escaped
                     problems += b', "problem": "' in line
-        merged.flush()
-        os.fsync(merged.fileno())
-    os.replace(temporary, output)
-    shutil.rmtree(parts)
+            if posts - before != size:
+                raise SettingError(
+                    f"Chunk {number} holds {posts - before} of {size} posts.",
+                    place=str(path),
+                    fix="Remove the file and run the same command again.",
+                )
     return Predicted(posts, problems)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears complete or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+def probable(row: dict, min_score: float) -> dict:
+    """A row without entities below a score; a relation below it becomes `None`."""
+    if not min_score:
+        return row
+    if "relation" in row:
+        return {**row, "relation": row["relation"] if (row["score"] or 0.0) >= min_score else None}
+    kept = [entity for entity in row["entities"] if entity["score"] >= min_score]
+    return {**row, "entities": kept}
+
+
+def predict_to_file(
+    predictor: Callable[[Sequence[Post]], list[dict]],
+    files: Sequence[PostFile],
+    task: str,
+    output: Path,
+    settings: dict,
+    state: PartialState,
+    *,
+    text_column: str = "text",
+    min_score: float = 0.0,
+    overwrite: bool = False,
+    second_pass: Callable[[list[int]], None] | None = None,
+) -> Predicted | None:
+    """Predict on files of posts, together with the other processes, and write one file.
+
+    Args:
+        predictor, files, task, output, text_column, min_score: As for `predict_chunks`.
+        settings (`dict`): What the predictions depend on, from `run_settings`.
+        state (`PartialState`): From `start_processes`.
+        overwrite (`bool`, *optional*, defaults to `False`): Begin again, whatever is there.
+        second_pass (`Callable`, *optional*): Changes the chunks of the main process, given their sizes, before they
+            are joined.
+
+    Returns:
+        What was written; `None` in all processes but the main one.
+
+    Raises:
+        SettingError: As for `claimed_output` and `merge_chunks`.
+    """
+    with ExitStack() as stack:
+        if state.is_main_process and (done := stack.enter_context(claimed_output(output, settings, overwrite))):
+            tqdm.write(f"Resuming: {done} chunks of posts are done.", file=sys.stderr)
+        state.wait_for_everyone()
+        sizes = predict_chunks(
+            predictor, files, task, output, text_column, state.process_index, state.num_processes, min_score
+        )
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return None
+        if second_pass is not None:
+            second_pass(sizes)
+        return merge_chunks(output, sizes)

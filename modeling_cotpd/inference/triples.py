@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import Predictor
 
 NO_RELATION = "None"
 """What MNRE calls a pair without a relation; such a pair gives no triple."""
 NEAREST = 10
-"""Ours: the posts of Twitter-2015 and 2017 have at most 6 entities. It bounds the work on a very long post."""
+"""The posts of Twitter-2015 and 2017 have at most 6 entities. The bound limits the work on a very long post."""
 PAIRS_AT_ONCE = 4096
 
 
@@ -23,12 +23,12 @@ class TripleExtractor:
     """Entities from one model, relations from another, over the same text.
 
     Args:
-        finder (`Predictor`): Finds entities.
-        relater (`Predictor`): Tells the relation of two entities.
+        entities (`Predictor`): Predicts entities.
+        relations (`Predictor`): Predicts the relation of two entities.
         min_score (`float`, *optional*, defaults to 0): Triples whose relation is less probable are left out.
-        fit_types (`bool`, *optional*, defaults to `True`): Leave out a relation that names other types than its
-            entities have, such as `/per/loc/place_of_birth` between two `ORG`. Relations whose names say no types,
-            other than MNRE's, are not concerned.
+        check_types (`bool`, *optional*, defaults to `True`): Leave out a relation that names other types than its
+            entities have, such as `/per/loc/place_of_birth` between two `ORG`. Only relations named as those of MNRE
+            have types.
         nearest (`int`, *optional*, defaults to 10): Each entity is paired with this many entities behind it, and they
             with it.
 
@@ -47,19 +47,19 @@ class TripleExtractor:
 
     def __init__(
         self,
-        finder: Predictor,
-        relater: Predictor,
+        entities: Predictor,
+        relations: Predictor,
         *,
         min_score: float = 0.0,
-        fit_types: bool = True,
+        check_types: bool = True,
         nearest: int = NEAREST,
     ):
         if not 0 <= min_score <= 1:
             raise SettingError(f"min_score is a probability, got {min_score}.")
         if nearest < 1:
             raise SettingError(f"nearest must be at least 1, got {nearest}.")
-        self.finder, self.relater = finder, relater
-        self.min_score, self.fit_types, self.nearest = min_score, fit_types, nearest
+        self.entity_predictor, self.relation_predictor = entities, relations
+        self.min_score, self.check_types, self.nearest = min_score, check_types, nearest
 
     @classmethod
     def from_folders(
@@ -84,7 +84,7 @@ class TripleExtractor:
             relations (`str` or `os.PathLike`): A model for relation extraction.
             device, dtype, batches, max_length, onnx: As for `load_predictor`, for both.
             revision, relations_revision (`str`, *optional*): Branch, tag or commit of either on the Hub.
-            settings: `min_score`, `fit_types` and `nearest`.
+            settings: `min_score`, `check_types` and `nearest`.
 
         Raises:
             SettingError: A folder holds no model, or one of the other task.
@@ -115,7 +115,7 @@ class TripleExtractor:
             of `entities`), `relation` and `score`. `unread_pairs` counts pairs without an answer, where there are any:
             entities further apart than `nearest`, or than the model for relations reads.
         """
-        results = self.finder(posts, view)
+        results = self.entity_predictor(posts, view)
         for result in results:
             result["relations"] = []
         pending: list[tuple[int, int, int]] = []
@@ -132,9 +132,18 @@ class TripleExtractor:
         self._relate(posts, results, pending, view)
         return results
 
+    @property
+    def on_progress(self):
+        """As for `Predictor`: of the entities, which take most of the time."""
+        return self.entity_predictor.on_progress
+
+    @on_progress.setter
+    def on_progress(self, value) -> None:
+        self.entity_predictor.on_progress = value
+
     def attention(self, post: Post):
-        """Where the prompt of the model for entities looks, as `Predictor.attention` tells it."""
-        return self.finder.attention(post)
+        """Where the prompt of the entity model looks, as `Predictor.attention` returns it."""
+        return self.entity_predictor.attention(post)
 
     def _pairs(self, count: int) -> Iterator[tuple[int, int]]:
         """Ordered pairs of entities, both ways, near ones only."""
@@ -153,20 +162,20 @@ class TripleExtractor:
                 (entity["start"], entity["end"]) for entity in map(results[row]["entities"].__getitem__, (head, tail))
             ]
             post = posts[row]
-            asked.append(Post(post.id, post.text, post.place, spans[0], spans[1], post.knowledge))
-        for (row, head, tail), answer in zip(pairs, self.relater(asked, view), strict=True):
+            asked.append(Post(post.id, post.text, post.place, spans[0], spans[1], post.columns))
+        for (row, head, tail), answer in zip(pairs, self.relation_predictor(asked, view), strict=True):
             result = results[row]
             if "problem" in answer:
                 result["unread_pairs"] = result.get("unread_pairs", 0) + 1
             elif answer["relation"] != NO_RELATION and answer["score"] >= self.min_score:
                 kinds = [result["entities"][number]["type"] for number in (head, tail)]
-                if not self.fit_types or types_fit(answer["relation"], *kinds):
+                if not self.check_types or types_fit(answer["relation"], *kinds):
                     relation = {name: answer[name] for name in ("relation", "score")}
                     result["relations"].append({"head": head, "tail": tail, **relation})
 
 
 def types_fit(relation: str, head: str, tail: str) -> bool:
-    """Whether a relation that names types, as MNRE's do, may hold between entities of two types.
+    """Return whether a relation that names types, as those of MNRE do, may hold between entities of two types.
 
     `OTHER` counts as `misc`. A relation that names no types fits all.
 

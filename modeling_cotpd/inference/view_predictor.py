@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.attention import PromptAttention
 from modeling_cotpd.inference.changes import entity_changes, relation_changes
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource, knowledge_columns_of
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import Predictor, RelationPredictor
 from modeling_cotpd.inference.triples import TripleExtractor
 
@@ -67,7 +67,7 @@ class ViewPredictor:
 
     Args:
         predictor (`Predictor` or `TripleExtractor`): The model, or the two models of triples.
-        source (`KnowledgeSource`, *optional*): The captioner and the teacher to ask; by default nobody is asked.
+        source (`KnowledgeSource`, *optional*): The captioner and the teacher to ask; by default none is asked.
         similar (`SimilarPosts`, *optional*): Where similar training posts are looked up.
 
     Example:
@@ -89,7 +89,11 @@ class ViewPredictor:
     ):
         self.predictor, self.similar = predictor, similar
         self.source = source or KnowledgeSource()
-        readers = (predictor.finder, predictor.relater) if isinstance(predictor, TripleExtractor) else (predictor,)
+        readers = (
+            (predictor.entity_predictor, predictor.relation_predictor)
+            if isinstance(predictor, TripleExtractor)
+            else (predictor,)
+        )
         columns = {name for reader in readers for name in reader.knowledge.knowledge_columns}
         self.columns = tuple(name for name in KNOWLEDGE_COLUMNS if name in columns)
 
@@ -117,7 +121,7 @@ class ViewPredictor:
             source (`KnowledgeSource`, *optional*): The captioner and the teacher to ask.
             device, dtype, revision (of the first model), knowledge_columns (without `relations`): As for
                 `load_predictor`.
-            triples: `min_score`, `fit_types` and `nearest` of `TripleExtractor`.
+            triples: `min_score`, `check_types` and `nearest` of `TripleExtractor`.
 
         Raises:
             SettingError: There is no such model, or the two come in the wrong order.
@@ -175,14 +179,14 @@ class ViewPredictor:
             head, tail (`tuple[int, int]`, *optional*): For a model for relations alone, the two entities: their first
                 character and the one behind the last.
             view (`str`, *optional*, defaults to `"auto"`): `"prompt"` reads the text alone, `"knowledge"` also caption
-                and explanations, `"both"` reads both ways and tells the difference. `"auto"` takes the knowledge view
-                with an image, a caption or knowledge, the prompt view without.
-            attention (`bool`, *optional*, defaults to `False`): Tell where the prompt's queries look.
+                and explanations, `"both"` reads both ways and returns the differences. `"auto"` takes the knowledge
+                view with an image, a caption or knowledge, the prompt view without.
+            attention (`bool`, *optional*, defaults to `False`): Return where the prompt's queries look.
             similar (`int`, *optional*, defaults to 0): How many similar training posts to look up.
 
         Raises:
             SettingError: The view is unknown or has nothing to read, a pair is missing, or a picture has no captioner.
-            KnowledgeError: The picture can not be read, or the teacher's endpoint declines.
+            KnowledgeError: The picture cannot be read, or the teacher's endpoint declines.
         """
         if view not in CHOICES:
             raise SettingError(f"There is no view {view!r}.", fix=f"Use {', '.join(CHOICES)}.")

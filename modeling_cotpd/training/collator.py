@@ -39,9 +39,10 @@ class CoTPDCollator:
         length = batch["input_ids"].shape[1]
         if "marker_positions" in features[0]:
             batch["marker_positions"] = torch.tensor([row["marker_positions"] for row in features])
+        if "labels" in features[0] and "marker_positions" in features[0]:
             batch["labels"] = torch.tensor([row["labels"] for row in features])
             batch["distillation_mask"] = torch.ones(len(features), dtype=torch.long)
-        else:
+        elif "labels" in features[0]:
             batch["labels"] = self._filled(features, "labels", length, -100)
             batch["distillation_mask"] = self._filled(features, "distillation_mask", length, 0)
         if "target_log_probs" in features[0]:

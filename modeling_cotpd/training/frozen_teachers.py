@@ -232,6 +232,8 @@ def load_teacher(
             fix="Name folders of finished runs.",
         )
     model = load_finished_model(source, model_class, label_names, hub).eval().to(reading.device)
+    if task == "mner":
+        model.read_words(None)  # the student learns a distribution for every subword token
     tokenizer = load_tokenizer(source, **hub)
     base = model.get_base_model()
     views = ViewSettings(

@@ -98,7 +98,7 @@ persons, for surveillance, or for profiles of single users.
 
 USAGE = {
     "mner": """tagger = pipeline(
-    "token-classification", "{name}", aggregation_strategy="first", trust_remote_code=True
+    "token-classification", "{name}", aggregation_strategy="simple", trust_remote_code=True
 )
 tagger("Saw @mayastone at Harlow Park with the whole crew")""",
     "mre": """extractor = pipeline("relation-extraction", "{name}", trust_remote_code=True)
@@ -293,7 +293,7 @@ def example_output(task: str, model: Any, tokenizer: Any) -> Any:
     if task == "mre":
         found = RelationExtractionPipeline(model=model, tokenizer=tokenizer)(EXAMPLES[task])
         return {**found, "score": round(float(found["score"]), 4)}
-    read = TokenClassificationPipeline(model=model, tokenizer=tokenizer, aggregation_strategy="first")
+    read = TokenClassificationPipeline(model=model, tokenizer=tokenizer, aggregation_strategy="simple")
     return [{**each, "score": round(float(each["score"]), 4)} for each in read(EXAMPLES[task])]
 
 

@@ -9,11 +9,11 @@ from tokenizers.models import Unigram
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
-from modeling_cotpd.data.words import split_at_words
+from modeling_cotpd.data.words import continuing_tokens, split_at_words
 from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.markers_cotpd import add_entity_markers
-from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
+from modeling_cotpd.modeling_cotpd import CoTPDForTokenClassification, CoTPDPreTrainedModel
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.results import MODEL_SETTINGS
 from modeling_cotpd.training.tasks import Task
@@ -172,6 +172,8 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrained
             raise SettingError("The tokenizer has no token for padding.", fix="Set one: tokenizer.pad_token = '...'")
     if task.adds_tokens and add_entity_markers(tokenizer):
         model.resize_token_embeddings(len(tokenizer))
+    if isinstance(model, CoTPDForTokenClassification):
+        model.read_words(continuing_tokens(tokenizer))
 
 
 def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> PreTrainedConfig:

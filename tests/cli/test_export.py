@@ -59,7 +59,7 @@ def test_the_stock_pipeline_takes_the_export(exported, caplog: pytest.LogCapture
         "token-classification",
         model=OnnxStudent.from_folder(exported[1]),
         tokenizer=load_tokenizer(str(exported[1])),
-        aggregation_strategy="first",
+        aggregation_strategy="simple",
         device=-1,
     )
     texts = ["Mira Holt sings at Quarry Lane tonight", "Tarn"]

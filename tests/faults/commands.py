@@ -136,7 +136,7 @@ def predicting(root: Path) -> Long:
 
     def start(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        inference_run.windows.__defaults__ = (4, 1 << 20)
+        inference_run.chunks.__defaults__ = (4, 1 << 20)
         if not (folder / "entities.jsonl").exists():
             predict(str(root / "model"), root / "posts.jsonl", folder / "entities.jsonl", device="cpu")
 

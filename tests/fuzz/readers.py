@@ -19,15 +19,11 @@ from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.custom import read_custom
 from modeling_cotpd.data.joins import read_provenance, read_texts
 from modeling_cotpd.data.mnre import read_mnre, read_relation_ids
-from modeling_cotpd.data.posts import FORMATS as POST_FORMATS
-from modeling_cotpd.data.posts import count_posts as count_all_posts
-from modeling_cotpd.data.posts import find_post_files as find_all_files
-from modeling_cotpd.data.posts import read_posts as read_all_posts
+from modeling_cotpd.data.posts import FORMATS, count_posts, find_post_files, read_posts
 from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
 from modeling_cotpd.data.published_texts import read_captions, read_explanations
 from modeling_cotpd.data.records import read_records
 from modeling_cotpd.errors import CoTPDError
-from modeling_cotpd.inference.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
 from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
@@ -125,30 +121,15 @@ def sweep(data: bytes) -> None:
 
 
 def posts(data: bytes) -> None:
-    """What `cotpd predict` reads, in every format."""
+    """What `cotpd predict` and `cotpd elicit` read, in every format."""
     for suffix in FORMATS:
         path = at(f"posts{suffix}/posts{suffix}", data)
         for task in ("mner", "mre"):
             try:
                 files = find_post_files(path)
                 count_posts(files)
-                for post in read_posts(PostFile(path, files[0].format), task):
-                    for span in (post.head, post.tail):
-                        assert span is None or 0 <= span[0] < span[1] <= len(post.text)
-            except REFUSALS:
-                continue
-
-
-def all_posts(data: bytes) -> None:
-    """What the one reader of posts takes, in every format."""
-    for suffix in POST_FORMATS:
-        path = at(f"all{suffix}/posts{suffix}", data)
-        for task in ("mner", "mre"):
-            try:
-                files = find_all_files(path)
-                count_all_posts(files)
-                for post in read_all_posts(files[0], task):
-                    (post.id + post.text + "".join(post.columns.values())).encode()
+                for post in read_posts(files[0], task):
+                    (post.id + post.text + "".join(map(str, post.columns.values()))).encode()
                     for span in (post.head, post.tail):
                         assert span is None or 0 <= span[0] < span[1] <= len(post.text)
             except REFUSALS:
@@ -227,7 +208,7 @@ READERS: dict[str, Callable[[bytes], None]] = {
     reader.__name__: reader
     for reader in (
         published, own_conll, mnre, relation_ids, records, own_folder, parquet_rows, texts, provenance, prepared,
-        recipe, sweep, posts, all_posts, explanations, published_captions, spans, saved_folder,
+        recipe, sweep, posts, explanations, published_captions, spans, saved_folder,
         prompts, answers, stored, captions, picture, picture_name,
     )
 }  # fmt: skip

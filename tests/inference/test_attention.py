@@ -7,8 +7,8 @@ from inference_models import made
 from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.attention import attention_over_words
-from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 
 

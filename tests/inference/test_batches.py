@@ -1,11 +1,11 @@
-"""Batches of like length, and long texts as overlapping stretches."""
+"""Batches of like length, and long texts as overlapping windows."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.batches import BatchSettings, batches_by_length, stretches
+from modeling_cotpd.inference.batches import BatchSettings, batches_by_length, text_windows
 
 
 @given(st.lists(st.integers(1, 60), max_size=60), st.integers(1, 9), st.one_of(st.none(), st.integers(1, 200)))
@@ -27,22 +27,31 @@ def test_settings_are_checked():
         BatchSettings(1, 0)
 
 
-@given(st.integers(0, 400), st.integers(8, 60))
-def test_stretches_cover_a_text_and_own_every_piece_once(length, room):
-    parts = stretches(3, length, room)
-    owned = [piece for part in parts for piece in range(part.own_begin, part.own_end)]
-    assert owned == list(range(length))
+@given(st.lists(st.booleans(), max_size=400), st.integers(8, 60))
+def test_windows_cover_a_text_and_keep_every_token_once(begins_word, room):
+    length = len(begins_word)
+    parts = text_windows(3, begins_word, room)
+    kept = [token for part in parts for token in range(part.own_begin, part.own_end)]
+    assert kept == list(range(length))
     for part in parts:
         assert part.row == 3
         assert 0 <= part.begin <= part.own_begin <= part.own_end <= part.end <= length
-        assert part.end - part.begin == min(length, room)
-        # away from the text's ends, what counts has context on both sides
+        assert min(length, room) // 2 <= part.end - part.begin <= room
+        # away from the text's ends, what is kept has context on both sides
         if part.begin:
-            assert part.own_begin - part.begin >= room // 8
+            assert part.own_begin - part.begin >= room // 16
         if part.end < length:
             assert part.end - part.own_end >= room // 8 - 1
 
 
-def test_a_text_that_fits_is_one_stretch():
-    assert len(stretches(0, 20, 20)) == 1
-    assert len(stretches(0, 21, 20)) == 2
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=200), st.integers(24, 60))
+def test_windows_end_between_words(lengths, room):
+    begins_word = [place == 0 for length in lengths for place in range(length)]
+    for part in text_windows(0, begins_word, room):
+        for place in (part.begin, part.end, part.own_begin, part.own_end):
+            assert place == len(begins_word) or begins_word[place]
+
+
+def test_a_text_that_fits_is_one_window():
+    assert len(text_windows(0, [True] * 20, 20)) == 1
+    assert len(text_windows(0, [True] * 21, 20)) == 2

@@ -7,10 +7,10 @@ from inference_models import made
 from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.views import ViewBuilder, ViewSettings
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
-from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.training.collator import CoTPDCollator
 
@@ -50,7 +50,7 @@ def test_entities_are_read_from_the_view_of_training(kind: str, length: int, mon
         return []
 
     monkeypatch.setattr(predictor, "reader", reader)
-    predictor([Post("1", " ".join(TOKENS), "here", knowledge=KNOWLEDGE)], "knowledge")
+    predictor([Post("1", " ".join(TOKENS), "here", columns=KNOWLEDGE)], "knowledge")
     own = expected[len(predictor.prefix) : len(expected) - len(predictor.suffix)]
     np.testing.assert_array_equal(seen["labels"], own.argmax(-1))
     np.testing.assert_allclose(seen["scores"], own.max(-1).values, atol=1e-5)
@@ -73,10 +73,10 @@ def test_relations_are_read_from_the_view_of_training(kind: str, length: int):
 def test_posts_in_a_batch_do_not_change_each_other():
     model, tokenizer = made(CoTPDForTokenClassification, "wordpiece")
     posts = [
-        Post("1", "Mira Holt left", "here", knowledge=KNOWLEDGE),
-        Post("2", "Dario walks the dog near Tarn Bridge with Mira", "here", knowledge={"cot_noun": "Tarn"}),
+        Post("1", "Mira Holt left", "here", columns=KNOWLEDGE),
+        Post("2", "Dario walks the dog near Tarn Bridge with Mira", "here", columns={"cot_noun": "Tarn"}),
         Post("3", "Holt", "here"),
-        Post("4", "", "here", knowledge=KNOWLEDGE),
+        Post("4", "", "here", columns=KNOWLEDGE),
     ]
     predictor = EntityPredictor(model, tokenizer, BatchSettings(3))
     together = predictor(posts, "knowledge")
@@ -93,7 +93,7 @@ def test_a_post_longer_than_the_view_is_read_to_its_end_and_leaves_room_for_know
     model, tokenizer = made(CoTPDForTokenClassification, kind, positions=60)
     text = "Mira Holt sings at Quarry Lane 🎤 tonight . " * 60
     predictor = EntityPredictor(model, tokenizer, knowledge=ViewSettings(max_length=56))
-    (with_knowledge,) = predictor([Post("1", text, "here", knowledge=KNOWLEDGE)], "knowledge")
+    (with_knowledge,) = predictor([Post("1", text, "here", columns=KNOWLEDGE)], "knowledge")
     (without,) = predictor([Post("1", text, "here")], "knowledge")
     assert with_knowledge != without
     for entity in with_knowledge["entities"]:

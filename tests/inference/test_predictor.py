@@ -1,8 +1,5 @@
-"""Predictions equal those of the pipelines, whatever the text."""
+"""Predictions on any text: whole words, the same as from the pipelines."""
 
-import warnings
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,10 +9,10 @@ from tiny_models import TOKENIZER_KINDS
 from transformers import pipeline
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
+from modeling_cotpd.data.words import begins_word
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.batches import BatchSettings
-from modeling_cotpd.inference.entities import EntityReader
-from modeling_cotpd.inference.posts import Post
+from modeling_cotpd.inference.batches import BatchSettings, text_windows
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
 
@@ -47,35 +44,55 @@ post_texts = st.one_of(
 def finder(request):
     """An entity predictor, and the stock pipeline over the same model."""
     model, tokenizer = made(CoTPDForTokenClassification, request.param)
-    stock = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first", device=-1)
+    stock = pipeline(
+        "token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple", device=-1
+    )
     return EntityPredictor(model, tokenizer, BatchSettings(4)), stock
 
 
-def stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    mention = text[start:end]
-    if not mention.strip():
-        return start, end
-    return start + len(mention) - len(mention.lstrip()), end - len(mention) + len(mention.rstrip())
+def spans(entities: list[dict], kind: str = "type") -> list[tuple[int, int, str]]:
+    return [(entity["start"], entity["end"], entity[kind]) for entity in entities]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(post_texts, min_size=1, max_size=6))
-def test_entities_are_those_of_the_stock_pipeline(finder, texts: list[str]):
-    predictor, stock = finder
+def test_words_come_out_whole_whatever_the_text(finder, texts: list[str]):
+    predictor, _ = finder
     results = predictor([Post(str(index), text, "here") for index, text in enumerate(texts)])
     for index, (text, result) in enumerate(zip(texts, results, strict=True)):
         assert (result["id"], result["text"]) == (str(index), text)
-        # The tokenizers take no lone surrogates at all; this character is as long
-        readable = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            expected = stock(readable)
-        spans = [(*stripped(text, entity["start"], entity["end"]), entity["entity_group"]) for entity in expected]
-        assert [(entity["start"], entity["end"], entity["type"]) for entity in result["entities"]] == spans
-        assert [entity["text"] for entity in result["entities"]] == [text[start:end] for start, end, _ in spans]
-        np.testing.assert_allclose(
-            [entity["score"] for entity in result["entities"]], [entity["score"] for entity in expected], atol=1e-5
-        )
+        end = 0
+        for entity in result["entities"]:
+            assert end <= entity["start"] < entity["end"] <= len(text)
+            start, end = entity["start"], entity["end"]
+            assert entity["text"] == text[start:end] and entity["text"].strip() == entity["text"]
+            for place in (start, end):
+                around = text[max(0, place - 1) : place + 1]
+                assert len(around) < 2 or not (around.isascii() and around.isalnum())
+            assert 0 < entity["score"] <= 1
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.sampled_from(["Mira", "(Holt)", "Quarry-Lane", "naïve", "sings,", "so\nproud", "U.S."]), max_size=20)
+)
+def test_the_stock_pipeline_reads_the_same(finder, words: list[str]):
+    predictor, stock = finder
+    text = " ".join(words)
+    (result,) = predictor([Post("1", text, "here")])
+    expected = stock(text)
+    assert spans(result["entities"]) == spans(expected, "entity_group")
+
+
+@pytest.mark.parametrize("apart", ["( Mira Holt ) sings , so proud", "RT @ mira ' s # Otters !"])
+def test_glued_and_separate_punctuation_is_read_alike(finder, apart: str):
+    """The words that a data set separates are the words of a post as people write it."""
+    predictor, _ = finder
+    glued = apart.replace("( ", "(").replace(" )", ")").replace(" ,", ",").replace("@ ", "@").replace(" ' ", "'")
+    glued = glued.replace("# ", "#").replace(" !", "!")
+    first, second = predictor([Post("1", apart, "here"), Post("2", glued, "here")])
+    mentions = [[(e["type"], e["text"].replace(" ", "")) for e in row["entities"]] for row in (first, second)]
+    assert mentions[0] == mentions[1] and glued != apart
 
 
 def test_random_models_do_find_entities(finder):
@@ -84,74 +101,56 @@ def test_random_models_do_find_entities(finder):
     assert result["entities"]
 
 
-def test_an_odd_tag_set_is_grouped_as_the_stock_pipeline_does(wordpiece):
-    model, _ = made(CoTPDForTokenClassification, "wordpiece")
-    stock = pipeline("token-classification", model=model, tokenizer=wordpiece, device=-1)
-    text = "aa ab b ba bb a aa ab b ba"
-    encoded = wordpiece(text, add_special_tokens=False, return_offsets_mapping=True)
-    pieces, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    generator = np.random.default_rng(0)
-    for names in (["O", "PER", "B-PER", "X-PER", "I-LOC"], ["O", "B-a-b", "I-a-b", "I-b", "B-O"]):
-        model.config.id2label = dict(enumerate(names))
-        reader = EntityReader(wordpiece, names)
-        for _ in range(50):
-            logits = torch.from_numpy(generator.normal(0, 3, (1, len(pieces), len(names))))
-            chunk = {
-                "logits": logits,
-                "sentence": text,
-                "input_ids": torch.tensor([pieces]),
-                "offset_mapping": torch.tensor([offsets]),
-                "special_tokens_mask": torch.zeros(1, len(pieces)),
-            }
-            expected = stock.postprocess(
-                [chunk], stock._sanitize_parameters(aggregation_strategy="first")[2]["aggregation_strategy"]
-            )
-            best = logits[0].softmax(-1).max(-1)
-            got = reader(text, pieces, offsets, best.indices.numpy(), best.values.numpy())
-            assert [(e["start"], e["end"], e["type"]) for e in got] == [
-                (e["start"], e["end"], e["entity_group"]) for e in expected
-            ]
+@pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
+def test_a_long_post_is_read_to_its_end(kind: str, monkeypatch: pytest.MonkeyPatch):
+    model, tokenizer = made(CoTPDForTokenClassification, kind, positions=40)
+    text = "Mira Holt sings at Quarry Lane 🎤 tonight . " * 500
+    predictor = EntityPredictor(model, tokenizer, BatchSettings(64))
+    seen = {}
+    monkeypatch.setattr(predictor, "reader", lambda *arguments: seen.update(enumerate(arguments)) or [])
+    predictor([Post("1", text, "here")])
+    assert len(seen[3]) == len(seen[1]) > 4000 and (seen[3] > 0).all()  # every token has a score
 
 
 @pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
-def test_a_long_post_is_read_to_its_end(kind: str):
-    model, tokenizer = made(CoTPDForTokenClassification, kind, positions=40)
-    text = "Mira Holt sings at Quarry Lane 🎤 tonight . " * 2500
-    assert len(text) > 100_000
-    predictor = EntityPredictor(model, tokenizer, BatchSettings(64))
-    (result,) = predictor([Post("1", text, "here")])
-    # the same words everywhere, so entities everywhere: no part of the text was left out
-    starts = [entity["start"] for entity in result["entities"]]
-    assert starts == sorted(starts)
-    assert np.diff([0, *starts, len(text)]).max() < 2000
-    for entity in result["entities"]:
-        assert entity["text"] == text[entity["start"] : entity["end"]]
-
-
-def test_a_piece_of_a_long_post_is_predicted_from_the_stretch_with_most_context():
-    model, tokenizer = made(CoTPDForTokenClassification, "wordpiece", positions=30)
-    text = " ".join(["Mira", "Holt", "left", "Tarn", "Bridge", "on", "Friday"] * 8)
+def test_a_long_post_is_read_in_windows_that_keep_words_whole(kind: str, monkeypatch: pytest.MonkeyPatch):
+    model, tokenizer = made(CoTPDForTokenClassification, kind, positions=200)
     predictor = EntityPredictor(model, tokenizer)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    text = " ".join(["Mira", "Holt-Quarry", "left", "#Otters", "on", "Friday"] * 40)
+    (ids,), (offsets,) = predictor.builder.tokenize([text])
     assert len(ids) > 2 * predictor.room
-    with torch.no_grad():  # the first stretch, alone
-        row = [*predictor.prefix, *ids[: predictor.room], *predictor.suffix]
-        alone = model(torch.tensor([row])).logits[0].argmax(-1).tolist()[len(predictor.prefix) :]
+    read = []
+    plain = predictor._run
+    monkeypatch.setattr(predictor, "_run", lambda features: (read.extend(features), plain(features))[1])
     (result,) = predictor([Post("1", text, "here")])
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    middle = predictor.room * 3 // 4
-    expected = predictor.reader(
-        text[: offsets[middle - 1][1]],
-        ids[:middle],
-        offsets[:middle],
-        np.array(alone[:middle]),
-        np.ones(middle, dtype=np.float32),
-    )
-    seen = [entity for entity in result["entities"] if entity["end"] < offsets[middle - 1][0]]
-    assert [(e["start"], e["end"], e["type"]) for e in seen] == [
-        (e["start"], e["end"], e["type"]) for e in expected[: len(seen)]
-    ]
-    assert len(seen) >= len(expected) - 1 > 0
+    borders = {0, len(ids)} | {index for index, begins in enumerate(begins_word(text, offsets)) if begins}
+    for part in text_windows(0, begins_word(text, offsets), predictor.room):
+        assert {part.begin, part.end, part.own_begin, part.own_end} <= borders
+        assert [*predictor.prefix, *ids[part.begin : part.end], *predictor.suffix] in [
+            row["input_ids"] for row in read
+        ]
+    for entity in result["entities"]:
+        assert entity["text"][-1].isalnum() and text[entity["end"] : entity["end"] + 1] in ("", " ", "-")
+
+
+def test_progress_is_reported_within_a_long_post():
+    model, tokenizer = made(CoTPDForTokenClassification, "wordpiece", positions=40)
+    predictor = EntityPredictor(model, tokenizer, BatchSettings(2))
+    shares: list[float] = []
+    predictor.on_progress = shares.append
+    predictor([Post("1", "Mira Holt left . " * 60, "here")])
+    assert len(shares) > 3 and shares == sorted(shares) and shares[-1] <= 1
+
+
+def test_uncertainty_is_the_expected_number_of_wrong_labels():
+    model, tokenizer = made(CoTPDForTokenClassification, "wordpiece")
+    predictor = EntityPredictor(model, tokenizer)
+    text = "Mira Holt left"
+    (row,) = predictor([Post("1", text, "here")], uncertainty=True)
+    with torch.no_grad():
+        best = model(**tokenizer(text, return_tensors="pt")).logits[0].softmax(-1).max(-1).values[1:-1]
+    assert row["uncertainty"] == pytest.approx(float((1 - best).sum()), abs=1e-5)
+    assert "uncertainty" not in predictor([Post("1", text, "here")])[0]
 
 
 def test_nothing_in_nothing_out(finder):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from modeling_cotpd.data.posts import Post, find_post_files
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.inference import run
-from modeling_cotpd.inference.posts import Post, find_post_files
 
 
 class Counting:
-    """A predictor that says which window it saw, and may be killed."""
+    """A predictor that records the chunks it saw, and may be killed."""
 
     def __init__(self, die_at: str | None = None):
         self.seen: list[list[str]] = []
@@ -26,18 +26,18 @@ class Counting:
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Twenty-three posts, to be read in windows of five."""
-    monkeypatch.setattr(run.windows, "__defaults__", (5, 1000))
+    """Twenty-three posts, to be read in chunks of five."""
+    monkeypatch.setattr(run.chunks, "__defaults__", (5, 1000))
     path = tmp_path / "posts.txt"
     path.write_text("".join(f"post {number}\n" for number in range(23)), "utf-8")
     return path
 
 
-def predicted(predictor, source: Path, output: Path, process: int = 0, processes: int = 1) -> int:
+def predicted(predictor, source: Path, output: Path, process: int = 0, processes: int = 1) -> list[int]:
+    """One process's share of the chunks, without joining them."""
     files = find_post_files(source)
-    if process == 0:
-        run.claim_output(output, run.run_settings("model", files), False)
-    return run.predict_windows(predictor, files, "mner", output, "text", process, processes)
+    with run.claimed_output(output, run.run_settings("model", files), False):
+        return run.predict_chunks(predictor, files, "mner", output, "text", process, processes)
 
 
 def texts(path: Path) -> list[str]:
@@ -45,10 +45,10 @@ def texts(path: Path) -> list[str]:
 
 
 def test_output_has_one_row_per_post_in_their_order_and_leaves_nothing_else(source: Path, tmp_path: Path):
-    output = tmp_path / "out.jsonl"
-    count = predicted(Counting(), source, output)
-    assert not output.exists()  # until everything is there
-    assert run.merge_windows(output, count) == run.Predicted(23, 0)
+    output, files = tmp_path / "out.jsonl", find_post_files(source)
+    state = run.start_processes(cpu=True)
+    result = run.predict_to_file(Counting(), files, "mner", output, run.run_settings("model", files), state)
+    assert result == run.Predicted(23, 0)
     assert texts(output) == [f"post {number}" for number in range(23)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "posts.txt"]
 
@@ -58,69 +58,104 @@ def test_a_killed_run_continues_and_predicts_nothing_twice(source: Path, tmp_pat
     first, second = Counting(die_at="post 12"), Counting()
     with pytest.raises(KeyboardInterrupt):
         predicted(first, source, output)
+    assert run.done_chunks(output) == 2
     # what a kill in the middle of writing leaves behind
-    (run.parts_folder(output) / "00000002.jsonl.tmp").write_text('{"id": "po', "utf-8")
-    count = predicted(second, source, output)
-    run.merge_windows(output, count)
+    (run.parts_folder(output) / ".00000002.jsonl-x.tmp").write_text('{"id": "po', "utf-8")
+    run.merge_chunks(output, predicted(second, source, output))
     assert texts(output) == [f"post {number}" for number in range(23)]
-    assert [window[0] for window in first.seen] == ["post 0", "post 5"]
-    assert [window[0] for window in second.seen] == ["post 10", "post 15", "post 20"]
+    assert [chunk[0] for chunk in first.seen] == ["post 0", "post 5"]
+    assert [chunk[0] for chunk in second.seen] == ["post 10", "post 15", "post 20"]
+    assert not list(run.parts_folder(output).glob("*.tmp"))
 
 
-def test_three_processes_share_the_windows_and_another_number_continues(source: Path, tmp_path: Path):
+def test_two_runs_do_not_write_one_output(source: Path, tmp_path: Path):
+    output = tmp_path / "out.jsonl"
+
+    def second(posts: list[Post]) -> list[dict]:
+        with pytest.raises(SettingError, match="Another process writes this output"):
+            predicted(Counting(), source, output)
+        return [{"id": post.id, "text": post.text} for post in posts]
+
+    run.merge_chunks(output, predicted(second, source, output))
+    assert texts(output) == [f"post {number}" for number in range(23)]
+
+
+def test_a_chunk_that_lost_posts_is_not_joined(source: Path, tmp_path: Path):
+    output = tmp_path / "out.jsonl"
+    sizes = predicted(Counting(), source, output)
+    path = run.part_path(output, 1)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(SettingError, match="Chunk 1 holds 4 of 5 posts"):
+        run.merge_chunks(output, sizes)
+    assert not output.exists()
+
+
+def test_three_processes_share_the_chunks_and_another_number_continues(source: Path, tmp_path: Path):
     output = tmp_path / "out.jsonl"
     workers = [Counting() for _ in range(3)]
-    counts = {predicted(worker, source, output, rank, 3) for rank, worker in enumerate(workers[:2])}
-    with pytest.raises(SettingError, match="Window 2 is missing"):
-        run.merge_windows(output, 5)
-    counts.add(predicted(workers[2], source, output))
-    assert counts == {5}
-    assert [[window[0] for window in worker.seen] for worker in workers] == [
+    counts = [predicted(worker, source, output, rank, 3) for rank, worker in enumerate(workers[:2])]
+    with pytest.raises(SettingError, match="Chunk 2 is missing"):
+        run.merge_chunks(output, [5, 5, 5, 5, 3])
+    counts.append(predicted(workers[2], source, output))
+    assert counts == [[5, 5, 5, 5, 3]] * 3
+    assert [[chunk[0] for chunk in worker.seen] for worker in workers] == [
         ["post 0", "post 15"],
         ["post 5", "post 20"],
         ["post 10"],
     ]
-    run.merge_windows(output, 5)
+    run.merge_chunks(output, counts[0])
     assert texts(output) == [f"post {number}" for number in range(23)]
+
+
+def claim(output: Path, settings: dict, overwrite: bool) -> int:
+    with run.claimed_output(output, settings, overwrite) as done:
+        return done
 
 
 def test_another_input_does_not_continue_a_run(source: Path, tmp_path: Path):
     output = tmp_path / "out.jsonl"
     predicted(Counting(), source, output)
     source.write_text("others\n", "utf-8")
-    files = find_post_files(source)
+    settings = run.run_settings("model", find_post_files(source))
     with pytest.raises(SettingError, match="another input"):
-        run.claim_output(output, run.run_settings("model", files), False)
-    assert run.claim_output(output, run.run_settings("model", files), True) == 0
+        claim(output, settings, False)
+    assert claim(output, settings, True) == 0
 
 
 def test_an_output_is_never_overwritten_unasked(source: Path, tmp_path: Path):
     output = tmp_path / "out.jsonl"
     output.write_text("mine", "utf-8")
     with pytest.raises(SettingError, match="The output exists"):
-        run.claim_output(output, {}, False)
+        claim(output, {}, False)
     with pytest.raises(SettingError, match="JSON Lines"):
-        run.claim_output(tmp_path / "out.csv", {}, False)
-    assert run.claim_output(output, {}, True) == 0
+        claim(tmp_path / "out.csv", {}, False)
+    assert claim(output, {}, True) == 0
 
 
-def test_a_bad_row_stops_the_run_and_keeps_the_windows_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(run.windows, "__defaults__", (2, 1000))
+def test_a_bad_row_stops_the_run_and_keeps_the_chunks_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run.chunks, "__defaults__", (2, 1000))
     source, output = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
     source.write_text('{"text": "a"}\n{"text": "b"}\n{"text": 1}\n', "utf-8")
     with pytest.raises(DataError, match="line 3"):
         predicted(Counting(), source, output)
-    assert run.part_path(run.parts_folder(output), 0).is_file()
+    assert run.part_path(output, 0).is_file()
 
 
-def test_windows_close_at_a_number_of_posts_or_of_characters():
+def test_improbable_entities_and_relations_are_left_out():
+    entities = [{"score": 0.4}, {"score": 0.6}]
+    assert run.probable({"entities": entities}, 0.5) == {"entities": entities[1:]}
+    assert run.probable({"entities": entities}, 0.0) == {"entities": entities}
+    assert run.probable({"relation": "a", "score": 0.4}, 0.5) == {"relation": None, "score": 0.4}
+
+
+def test_chunks_close_at_a_number_of_posts_or_of_characters():
     posts = [Post(str(index), text, "here") for index, text in enumerate(["aa", "a" * 9, "", "", "", "a"])]
-    assert [[post.id for post in window] for window in run.windows(iter(posts), 3, 10)] == [
+    assert [[post.id for post in chunk] for chunk in run.chunks(iter(posts), 3, 10)] == [
         ["0", "1"],
         ["2", "3", "4"],
         ["5"],
     ]
-    assert list(run.windows(iter(()), 3, 10)) == []
+    assert list(run.chunks(iter(()), 3, 10)) == []
 
 
 def test_a_lone_surrogate_survives_the_way_to_json_and_back():
@@ -131,7 +166,6 @@ def test_a_lone_surrogate_survives_the_way_to_json_and_back():
 
 def test_problems_are_counted_and_words_that_look_like_one_are_not(tmp_path: Path):
     output = tmp_path / "out.jsonl"
-    run.claim_output(output, {}, False)
     rows = [{"id": "1", "problem": "too far"}, {"text": 'a, "problem": "b"', "id": "2"}]
-    run.part_path(run.parts_folder(output), 0).write_bytes(b"".join(map(run.json_line, rows)))
-    assert run.merge_windows(output, 1) == run.Predicted(2, 1)
+    run.write_part(run.part_path(output, 0), rows)
+    assert run.merge_chunks(output, [2]) == run.Predicted(2, 1)

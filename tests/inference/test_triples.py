@@ -11,9 +11,9 @@ from inference_models import RELATIONS, made, saved
 from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import triples
-from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.inference.triples import TripleExtractor, types_fit
 
@@ -45,7 +45,7 @@ def expected_relations(extract: TripleExtractor, post: Post, entities: list[dict
     found = []
     for head, tail in itertools.permutations(range(len(entities)), 2):
         spans = [(entities[number]["start"], entities[number]["end"]) for number in (head, tail)]
-        (answer,) = extract.relater([Post("1", post.text, "here", *spans)])
+        (answer,) = extract.relation_predictor([Post("1", post.text, "here", *spans)])
         if answer["relation"] != "None":
             found.append((head, tail, answer["relation"]))
     return sorted(found)
@@ -55,7 +55,7 @@ def test_entities_of_the_one_and_relations_of_the_other(shared):
     given_posts = posts(TEXTS)
     results = shared(given_posts)
     some = 0
-    for post, result, alone in zip(given_posts, results, shared.finder(given_posts), strict=True):
+    for post, result, alone in zip(given_posts, results, shared.entity_predictor(given_posts), strict=True):
         assert (result["id"], result["text"], result["entities"]) == (post.id, post.text, alone["entities"])
         found = sorted((row["head"], row["tail"], row["relation"]) for row in result["relations"])
         assert found == expected_relations(shared, post, result["entities"])
@@ -84,10 +84,10 @@ def test_weak_relations_are_left_out():
 
 
 def test_relations_that_do_not_fit_their_entities_are_left_out(monkeypatch: pytest.MonkeyPatch):
-    extract, fitting = extractor(fit_types=False), extractor()
+    extract, fitting = extractor(check_types=False), extractor()
     names = ["None", "/per/loc/born_in", "near"]
     for one in (extract, fitting):
-        one.relater.label_names = names
+        one.relation_predictor.label_names = names
     for result, kept in zip(extract(posts(TEXTS)), fitting(posts(TEXTS)), strict=True):
         types = [entity["type"] for entity in result["entities"]]
         assert kept["relations"] == [

@@ -10,11 +10,11 @@ from inference_models import RELATIONS, made, saved
 from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.posts import Post
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.inference.triples import TripleExtractor
 from modeling_cotpd.inference.view_predictor import ViewPredictor
