@@ -273,8 +273,6 @@ SEEDS: dict[str, list[bytes]] = {
     "sweep": [b"name: x\n", b"name: x\ndata: [a]\nrows: []\n"],
     "posts": [
         b'{"id": "1", "text": "Maya moved", "head": [0, 4], "tail": [5, 10]}', b"IMGID:1\nMira\tO\n", small_parquet()
-    ],
-    "all_posts": [
         b'{"id": 1.0, "text": "Maya moved", "head": [0, 4], "tail": [5, 10], "caption": "a dog"}', small_parquet(),
         b"Mira\tO\r\nsings\tO\r\n", b'[{"id": 1, "data": {"text": "Maya"}}]',
     ],
