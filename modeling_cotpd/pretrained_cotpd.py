@@ -66,6 +66,9 @@ class CoTPDPreTrainedModel(PreTrainedModel):
                 f"{source}: The weights do not fit the configuration: {len(names)} of them "
                 f"{'have another shape' if wrong else 'are missing'}, such as {names[0]}. Copy the model again."
             )
+        labels = model.config.id2label
+        if sorted(labels) != list(range(len(labels))) or len(set(labels.values())) < len(labels):
+            raise OSError(f"{source}: id2label in config.json does not name each label once, in ids from 0.")
         return (model, info) if returns_info else model
 
     @classmethod

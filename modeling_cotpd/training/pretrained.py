@@ -29,10 +29,24 @@ def load_tokenizer(
         max_length (`int`, *optional*): The most pieces of a text; pipelines truncate to it.
         trust_remote_code (`bool`, *optional*, defaults to `False`): Run tokenizer code that comes with it.
         kwargs: Passed to `AutoTokenizer.from_pretrained` (`revision`, `token`, ...).
+
+    Raises:
+        OSError: There is no tokenizer, or its files are cut or of another kind.
     """
-    tokenizer = AutoTokenizer.from_pretrained(
-        resolve_encoder(name_or_path), split_special_tokens=True, trust_remote_code=trust_remote_code, **kwargs
-    )
+    source = resolve_encoder(name_or_path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, split_special_tokens=True, trust_remote_code=trust_remote_code, **kwargs
+        )
+    except OSError:
+        raise
+    # a file that is cut or of another kind ends in dozens of unrelated classes, plain Exception among them
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"{name_or_path}: The tokenizer cannot be loaded ({type(error).__name__}: {reason:.150}). Copy its files "
+            "again, or save it there: tokenizer.save_pretrained(DIR)."
+        ) from error
     # Segment ids are all 0, and the models do not read them
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     if tokenizer.is_fast:
@@ -145,6 +159,13 @@ def load_model(
         except ValueError as error:
             raise SettingError(str(error)) from error
         prepare_tokenizer(tokenizer, model, task)
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise SettingError(
+            f"The tokenizer has {len(tokenizer):,} tokens, the model {known:,}: they are of different models.",
+            place=arguments.model_name_or_path,
+            fix="Copy the tokenizer of this model again.",
+        )
     limit = model.get_base_model().max_text_length
     if limit is not None:
         tokenizer.model_max_length = limit

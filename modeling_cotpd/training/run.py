@@ -1,8 +1,10 @@
 """The steps of a run that both run scripts share: what is checked, trained, evaluated and written."""
 
+import json
 import logging
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -248,7 +250,22 @@ def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
             place=resume,
             fix="Start a new run from its weights: --model_name_or_path.",
         )
+    for name in RESUMABLE:
+        if not _is_whole(Path(resume) / name):
+            raise SettingError(
+                f"The checkpoint's {name} is cut or damaged.", place=resume, fix="Resume from an earlier checkpoint."
+            )
     return resume
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of a checkpoint has its end: JSON that parses, or an archive with its directory."""
+    if path.suffix != ".json":
+        return zipfile.is_zipfile(path)
+    try:
+        return isinstance(json.loads(path.read_text("utf-8")), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def train(trainer: CoTPDTrainer) -> None:

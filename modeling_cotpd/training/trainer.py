@@ -215,7 +215,7 @@ class CoTPDTrainer(Trainer):
         for name, dataset in splits.items():
             prefix = f"{name}_" if name else ""
             known += [f"{prefix}{each}" for each in ("loss", "runtime", "samples_per_second", "steps_per_second")]
-            if is_labelled(dataset):
+            if "tokens" in dataset.column_names and is_labelled(dataset):
                 both = self.args.eval_views == "both" and "knowledge_input_ids" in dataset.column_names
                 views = ("prompt", "knowledge") if both else (self.args.eval_views.replace("both", "prompt"),)
                 known += [f"{prefix}{view}_{metric}" for view in views for metric in self.task.metric_names()]

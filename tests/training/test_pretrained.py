@@ -4,15 +4,20 @@ import json
 
 import pytest
 import transformers
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
+from saved_models import save_tiny_model
+from tiny_models import LABELS, TOKENIZER_KINDS, tiny_encoder_config, tiny_model
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.encoder_cotpd import resolve_encoder
+from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.pretrained import (
     is_cotpd_checkpoint,
+    load_model,
     load_tokenizer,
     unspell_special_tokens,
 )
+from modeling_cotpd.training.tasks import TASKS
 
 
 def test_the_embedded_encoder():
@@ -78,3 +83,44 @@ def test_the_tokenizer_of_xlm_r_as_transformers_builds_it():
     assert {1, 2} & set(tokenizer(spelt, split_special_tokens=True)["input_ids"][1:-1]), "nothing to guard against"
     unspell_special_tokens(tokenizer)
     assert not {0, 1, 2} & set(tokenizer(spelt, split_special_tokens=True)["input_ids"][1:-1])
+
+
+class TestTokenizersThatAreNotWhole:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        save_tiny_model(tmp_path, "mner")
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        "change",
+        [lambda text: text[: len(text) // 2], lambda text: "{}", lambda text: "<html>"],
+        ids=["cut", "{}", "html"],
+    )
+    def test_its_file(self, folder, change):
+        path = folder / "tokenizer.json"
+        path.write_text(change(path.read_text("utf-8")), "utf-8")
+        with pytest.raises(OSError, match="The tokenizer cannot be loaded") as error:
+            load_tokenizer(str(folder))
+        assert "\n" not in str(error.value)
+
+    def test_there_is_none(self, folder):
+        for path in folder.glob("tokenizer*"):
+            path.unlink()
+        with pytest.raises(OSError):
+            load_tokenizer(str(folder))
+
+    def test_of_another_model(self, folder):
+        tokenizer = load_tokenizer(str(folder))
+        tokenizer.add_tokens([f"word{number}" for number in range(60)])
+        tokenizer.save_pretrained(folder)
+        with pytest.raises(SettingError, match=r"The tokenizer has \d+ tokens, the model \d+: they are of different"):
+            load_model(TASKS["mner"], ModelArguments(str(folder)), LABELS)
+
+
+@pytest.mark.parametrize("names", [{"0": "O", "2": "B-PER"}, {"0": "O", "1": "O"}], ids=["gap", "twice"])
+def test_a_label_map_that_is_not_whole(tmp_path, names):
+    tiny_model(CoTPDForTokenClassification, num_labels=2).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": names}), "utf-8")
+    with pytest.raises(OSError, match=r"id2label in config.json does not name each label once"):
+        CoTPDForTokenClassification.from_pretrained(tmp_path)

@@ -569,6 +569,14 @@ class TestCheckpoints:
         with pytest.raises(SettingError, match=f"checkpoint-2: The checkpoint has no {missing}, so training cannot"):
             run_task("mner", places, tmp_path, resume_from_checkpoint="true", **self.SETTINGS)
 
+    @pytest.mark.parametrize("damaged", ["optimizer.pt", "scheduler.pt", "trainer_state.json"])
+    def test_a_part_is_cut(self, places, tmp_path, damaged):
+        run_task("mner", places, tmp_path, **self.SETTINGS)
+        path = tmp_path / "checkpoint-2" / damaged
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(SettingError, match=f"checkpoint-2: The checkpoint's {damaged} is cut or damaged"):
+            run_task("mner", places, tmp_path, resume_from_checkpoint="true", **self.SETTINGS)
+
     def test_weights_are_cut(self, places, tmp_path):
         run_task("mner", places, tmp_path, **self.SETTINGS)
         path = tmp_path / "checkpoint-2" / "model.safetensors"
