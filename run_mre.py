@@ -15,6 +15,7 @@ from modeling_cotpd.training.run import (
     claim,
     evaluate,
     finish,
+    learns_from_labels,
     make_trainer,
     run_settings,
     started,
@@ -42,7 +43,9 @@ def run(model_args: ModelArguments, data_args: DataArguments, training_args: CoT
         check_settings(model_args, data_args, training_args)
 
         # 2. Data: records with relations, captions and explanations
-        splits, info = load_splits(data_args, TASK.name)
+        splits, info = load_splits(
+            data_args, TASK.name, labelled_only=learns_from_labels(model_args, data_args, training_args)
+        )
         settings = run_settings(model_args, data_args, training_args)
         claim(settings, info, data_args, training_args)
 

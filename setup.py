@@ -16,10 +16,12 @@ class BuildWithRecipes(build_py):
         super().run()
         if self.editable_mode:  # the files of the clone are used
             return
-        folder = Path(self.build_lib) / "modeling_cotpd" / "recipes"
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in [*sorted((ROOT / "configuration").glob("*.yaml")), ROOT / "run_mner.py", ROOT / "run_mre.py"]:
-            shutil.copy(path, folder / path.name)
+        target, recipes = Path(self.build_lib) / "modeling_cotpd" / "recipes", ROOT / "configuration"
+        for path in [*recipes.glob("*.yaml"), *recipes.glob("encoders/*.yaml")]:
+            self.mkpath(str((target / path.relative_to(recipes)).parent))
+            shutil.copy(path, target / path.relative_to(recipes))
+        for task in ("mner", "mre"):
+            shutil.copy(ROOT / f"run_{task}.py", target)
 
 
 setup(cmdclass={"build_py": BuildWithRecipes})

@@ -1,51 +1,140 @@
-"""What the benchmarks share: paired timing, the machine in words, data and models."""
+"""What the benchmarks share: options, pairs timed in turn, matrix-product rate and operations, models, a report."""
 
 import argparse
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import transformers
 from datasets import Dataset
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling_cotpd import CoTPDConfig, CoTPDForTokenClassification
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared
 from modeling_cotpd.encoder_cotpd import resolve_encoder
-from modeling_cotpd.training.pretrained import load_tokenizer
+from modeling_cotpd.files import write_json
+from modeling_cotpd.modeling_cotpd import CoTPDForTokenClassification
+from modeling_cotpd.training.arguments import ModelArguments
+from modeling_cotpd.training.pretrained import is_cotpd_checkpoint, load_model
+from modeling_cotpd.training.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+COTPD = [sys.executable, "-m", "modeling_cotpd"]
+"""The command line of this clone; run it with `run`."""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options of every benchmark."""
+def parser(description: str, dataset: bool = True) -> argparse.ArgumentParser:
+    """Return the options of every benchmark."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    made.add_argument("--dataset_dir", required=True, help="A prepared MNER folder.")
-    made.add_argument("--model_name_or_path", default="embedded-minilm", help="The encoder of both sides.")
-    made.add_argument("--prompt_type", default="conditional", help="Of the CoTPD model.")
-    made.add_argument("--prompt_length", type=int, default=2, help="Of the CoTPD model.")
+    if dataset:
+        made.add_argument("--dataset_dir", required=True, help="A prepared MNER folder.")
+        made.add_argument(
+            "--model_name_or_path", default=ModelArguments.model_name_or_path, help="The encoder of both sides."
+        )
+        made.add_argument("--prompt_type", default="conditional", help="Of the CoTPD model.")
+        made.add_argument("--prompt_length", type=int, default=2, help="Of the CoTPD model.")
+        made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="Of both sides.")
     made.add_argument("--alternations", type=int, default=7, help="How often both sides are timed in turn.")
     made.add_argument("--threads", type=int, default=1, help="PyTorch's threads.")
+    made.add_argument("--json", type=Path, help="Also write the rows to this file.")
     return made
 
 
-def start(arguments: argparse.Namespace) -> None:
-    """Set threads and seed, and print what the numbers were measured on."""
-    torch.set_num_threads(arguments.threads)
-    transformers.set_seed(0)
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    print(f"machine: {machine()}")
-    print(
-        f"options: {' '.join(f'{name}={value}' for name, value in vars(arguments).items() if name != 'dataset_dir')}"
+class Report:
+    """The rows of one benchmark: printed as they are measured, and as a Markdown table at the end.
+
+    Args:
+        arguments (`argparse.Namespace`): The options; threads and seed are set from them.
+    """
+
+    def __init__(self, arguments: argparse.Namespace):
+        torch.set_num_threads(arguments.threads)
+        transformers.set_seed(0)
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        self.arguments, self.rows = arguments, []
+        print(f"machine: {machine()}\noptions: {' '.join(f'{k}={v}' for k, v in vars(arguments).items())}")
+
+    def compare(
+        self, what: str, ours: Callable[[], object], reference: Callable[[], object], target: float | None = None
+    ) -> dict:
+        """Time both sides in turn and add the median of the paired ratios ours / reference as a row.
+
+        Each alternation runs A B or B A in turn, so that a drift of the machine's speed favours neither. The ratio of
+        processor times, child processes included, is the steadier one on a busy machine.
+        """
+        ours(), reference()  # warm up
+        sides = {"ours": ours, "reference": reference}
+        times: dict[str, list[tuple[float, float]]] = {"ours": [], "reference": []}
+        for turn in range(self.arguments.alternations):
+            for side in list(sides)[:: 1 if turn % 2 == 0 else -1]:
+                times[side].append(timed(sides[side]))
+        wall, processor = (
+            statistics.median(
+                a[kind] / max(b[kind], 1e-9) for a, b in zip(times["ours"], times["reference"], strict=True)
+            )
+            for kind in (0, 1)
+        )
+        seconds = {side: statistics.median(pair[0] for pair in found) for side, found in times.items()}
+        return self.add(what, **seconds, ratio=wall, cpu_ratio=processor, target=target)
+
+    def add(self, what: str, **values: float | None) -> dict:
+        """Add a row of named values; what `--json` names always holds the rows so far."""
+        row = {"what": what, **{name: value for name, value in values.items() if value is not None}}
+        self.rows.append(row)
+        print(what, *(f"{name} {value:.4g}" for name, value in row.items() if name != "what"), sep=", ", flush=True)
+        if self.arguments.json:
+            options = {name: str(value) for name, value in vars(self.arguments).items()}
+            write_json(self.arguments.json, {"machine": machine(), "options": options, "rows": self.rows})
+        return row
+
+    def finish(self) -> None:
+        """Print the rows as a table."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        print("\n| " + " | ".join(names) + " |\n|" + "---|" * len(names))
+        for row in self.rows:
+            cells = [row.get(name, "") for name in names]
+            print("| " + " | ".join(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells) + " |")
+
+
+def timed(function: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds and the processor seconds of a call, child processes included."""
+    wall, processor = time.perf_counter(), processor_seconds()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - wall, processor_seconds() - processor
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process so far, and of its children that have ended."""
+    return time.process_time() + sum(os.times()[2:4])
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a command in the clone's root and return what it printed; its errors end the benchmark."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        list(command), cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
     )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
 
 
 def machine() -> str:
-    """Processor, cores, load, threads and versions in one line."""
-    names = [line.partition(":")[2].strip() for line in cpu_information() if line.startswith("model name")]
+    """Return processor, cores, GPU, load, threads and versions in one line."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
         f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {device}, load "
@@ -54,81 +143,74 @@ def machine() -> str:
     )
 
 
-def cpu_information() -> list[str]:
-    """Lines of /proc/cpuinfo; none where there is no such file."""
-    path = Path("/proc/cpuinfo")
-    return path.read_text("utf-8").splitlines() if path.is_file() else []
+def matmul_rate(dtype: torch.dtype, device: str, size: int | None = None, repeats: int = 10) -> float:
+    """Return the operations per second of square matrix products: the machine's own rate for a type.
 
-
-def compare(name: str, ours: Callable[[], object], reference: Callable[[], object], alternations: int) -> float:
-    """Time both in turn, print medians and the median of the paired ratios ours / reference, and return that.
-
-    Each alternation runs A B or B A in turn, so that a drift of the machine's speed favours neither. CPU time is
-    given beside wall time: on a busy machine it is the steadier number.
+    Args:
+        dtype (`torch.dtype`): `torch.float32`, `torch.bfloat16`, ... or `torch.int8`.
+        device (`str`): `"cpu"` or `"cuda"`.
+        size (`int`, *optional*): Rows and columns; 8192 on a GPU, 1024 on a processor by default.
+        repeats (`int`, *optional*, defaults to 10): Products that are timed; the median counts.
     """
-    ours(), reference()  # warm up
-    walls: dict[str, list[float]] = {"ours": [], "reference": []}
-    processors: dict[str, list[float]] = {"ours": [], "reference": []}
-    for turn in range(alternations):
-        order = [("ours", ours), ("reference", reference)]
-        for side, run in order if turn % 2 == 0 else order[::-1]:
-            wall, processor = time.perf_counter(), time.process_time()
-            run()
-            processors[side].append(time.process_time() - processor)
-            walls[side].append(time.perf_counter() - wall)
-    wall_ratio = median_ratio(walls)
-    print(
-        f"{name}: {wall_ratio:.2f} x (wall), {median_ratio(processors):.2f} x (CPU); ours "
-        f"{milliseconds(walls['ours'])} ({milliseconds(processors['ours'])} CPU), reference "
-        f"{milliseconds(walls['reference'])} ({milliseconds(processors['reference'])} CPU), median of {alternations}",
-        flush=True,
-    )
-    return wall_ratio
+    size = size or (8192 if device.startswith("cuda") else 1024)
+    if dtype == torch.int8:
+        a, b = (torch.randint(-64, 64, (size, size), dtype=dtype, device=device) for _ in range(2))
+        product = torch._int_mm
+    else:
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        product = torch.mm
+    for _ in range(3):
+        product(a, b)
+    return 2 * size**3 / statistics.median(timed(lambda: product(a, b))[0] for _ in range(repeats))
 
 
-def milliseconds(times: list[float]) -> str:
-    """The median in words."""
-    return f"{statistics.median(times) * 1e3:.1f} ms"
-
-
-def median_ratio(times: dict[str, list[float]]) -> float:
-    """Median of the ratios within each alternation."""
-    return statistics.median(a / b for a, b in zip(times["ours"], times["reference"], strict=True))
+def operations(function: Callable[[], object]) -> int:
+    """Return the floating-point operations of the matrix products of a call, backward passes included."""
+    # fused attention on processors is not counted; as two products it is
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        function()
+    return counter.get_total_flops()
 
 
 def load_split(arguments: argparse.Namespace, name: str) -> tuple[Dataset, DatasetInfo]:
-    """A split of the prepared folder."""
+    """Return a split of the prepared folder."""
     splits, info = read_prepared(arguments.dataset_dir)
     if info.task != "mner":
         raise SystemExit("The benchmarks read an MNER folder.")
     return splits[name], info
 
 
-def student(arguments: argparse.Namespace, info: DatasetInfo) -> CoTPDForTokenClassification:
-    """A CoTPD model with a new prompt and head, in evaluation mode."""
-    config = CoTPDConfig(
-        prompt_type=arguments.prompt_type,
-        prompt_length=arguments.prompt_length,
-        id2label=dict(enumerate(info.label_names)),
+def student(
+    arguments: argparse.Namespace, info: DatasetInfo, **changes
+) -> tuple[CoTPDForTokenClassification, PreTrainedTokenizerBase]:
+    """Return a CoTPD checkpoint, or a new prompt and head on an encoder, on the device; and the tokenizer."""
+    settings = {"prompt_type": arguments.prompt_type, "prompt_length": arguments.prompt_length, **changes}
+    model, tokenizer = load_model(
+        TASKS["mner"], ModelArguments(arguments.model_name_or_path, **settings), info.label_names
     )
-    return CoTPDForTokenClassification.from_encoder(
-        resolve_encoder(arguments.model_name_or_path), config=config
-    ).eval()
+    return model.eval().to(arguments.device), tokenizer
 
 
 def plain(arguments: argparse.Namespace, info: DatasetInfo) -> PreTrainedModel:
-    """The reference: the same encoder with transformers' own token-classification head, in evaluation mode."""
-    return AutoModelForTokenClassification.from_pretrained(
-        resolve_encoder(arguments.model_name_or_path), num_labels=len(info.label_names), dtype=torch.float32
-    ).eval()
-
-
-def tokenizer_of(arguments: argparse.Namespace, model: CoTPDForTokenClassification) -> PreTrainedTokenizerBase:
-    """The tokenizer of both sides, bounded to what the student reads."""
-    return load_tokenizer(arguments.model_name_or_path, max_length=model.get_base_model().max_text_length)
+    """Return the reference: transformers' own token-classification head on the encoder, new or of a checkpoint."""
+    source = resolve_encoder(arguments.model_name_or_path)
+    if is_cotpd_checkpoint(source):
+        encoder = CoTPDForTokenClassification.from_pretrained(source).get_base_model().encoder.config
+        model = AutoModelForTokenClassification.from_config(encoder, num_labels=len(info.label_names))
+    else:
+        model = AutoModelForTokenClassification.from_pretrained(
+            source, num_labels=len(info.label_names), dtype=torch.float32
+        )
+    return model.eval().to(arguments.device)
 
 
 def posts_of(split: Dataset, count: int) -> list[str]:
-    """`count` posts as strings, the split repeated where it is shorter."""
+    """Return `count` posts as strings, the split repeated where it is shorter."""
     texts = [" ".join(tokens) for tokens in split["tokens"]]
     return [texts[index % len(texts)] for index in range(count)]
+
+
+def write_posts(path: Path, texts: Sequence[str]) -> Path:
+    """Write posts as JSON Lines that `cotpd predict` reads."""
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    return path

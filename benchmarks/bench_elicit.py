@@ -1,6 +1,5 @@
 """Time of many requests: the elicitation runner with its store against a bare `AsyncOpenAI` loop, on loopback."""
 
-import argparse
 import asyncio
 import itertools
 import subprocess
@@ -11,13 +10,13 @@ from pathlib import Path
 
 import openai
 import psutil
-from bench import compare, machine
+from bench import Report, parser
 
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.runner import run_jobs
+from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 PROMPTS = load_prompts()
@@ -55,38 +54,38 @@ def ours(url: str, count: int, concurrency: int, memory: list[float]) -> None:
     settings = EndpointSettings(model="fast", base_url=url)
     plan = ElicitationPlan(settings, PROMPTS, ("noun",), "independent")
 
-    def note(progress) -> None:
-        if progress.jobs % 5000 == 0:
-            memory.append(psutil.Process().memory_info().rss / 2**20)
-
+    asking = Asking(concurrency)
     with tempfile.TemporaryDirectory() as folder, ResponseStore(Path(folder) / "answers.sqlite") as store:
         jobs = elicitation_jobs(posts(count), plan)
-        done = run_jobs(jobs, settings, store, concurrency=concurrency, on_change=note)
-    if done.asked != {"answered": count}:
-        raise SystemExit(f"{count} requests were to be answered: {done.asked}")
+        for number, _ in enumerate(run_jobs(jobs, settings, store, asking)):
+            if number % 5000 == 0:
+                memory.append(psutil.Process().memory_info().rss / 2**20)
+    if asking.progress.asked != {"answered": count}:
+        raise SystemExit(f"{count} requests were to be answered: {asking.progress.asked}")
 
 
 def main() -> None:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    made.add_argument("--requests", type=int, default=25_000, help="Of each side in each alternation.")
-    made.add_argument("--alternations", type=int, default=4, help="How often both sides are timed in turn.")
-    made.add_argument("--concurrency", type=int, default=32, help="Requests under way at once.")
-    asked = made.parse_args()
-    print(f"machine: {machine()}\noptions: {vars(asked)}")
+    """Measure both."""
+    options = parser(__doc__, dataset=False)
+    options.add_argument("--requests", type=int, default=25_000, help="Of each side in each alternation.")
+    options.add_argument("--concurrency", type=int, default=32, help="Requests under way at once.")
+    asked = options.parse_args()
+    report = Report(asked)
     endpoint = [sys.executable, str(Path(__file__).parent / "fast_endpoint.py")]
     memory: list[float] = []
     with subprocess.Popen(endpoint, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            compare(
+            report.compare(
                 f"{asked.requests} requests",
                 lambda: ours(url, asked.requests, asked.concurrency, memory),
                 lambda: bare(url, asked.requests, asked.concurrency),
-                asked.alternations,
+                1.11,
             )
         finally:
             server.kill()
-    print(f"resident memory, MB: first {memory[0]:.0f}, highest {max(memory):.0f}, last {memory[-1]:.0f}")
+    report.add("resident memory, MB", first=memory[0], highest=max(memory), last=memory[-1])
+    report.finish()
 
 
 if __name__ == "__main__":

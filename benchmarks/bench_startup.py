@@ -1,21 +1,15 @@
-"""Seconds from starting `run_mner.py` to the first training step, against importing what any Trainer script imports.
+"""From starting `run_mner.py` to the first training step, against importing what any Trainer script imports.
 
-Both in processes of their own, in turn, after one run that fills the caches of word pieces and files. The reference is
-`import torch, datasets, transformers` and its `Trainer`, `AutoModelForTokenClassification` and `pipeline`, so the
-difference is reading, joining, tokenizing, loading the model, and our own imports. Target: under 5 s.
+Both in processes of their own, after one run that fills the caches of subword tokens and files. The difference is
+reading, joining, tokenizing, loading the model, and our own imports.
 """
 
-import statistics
-import subprocess
+import itertools
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from bench import machine, parser
-
-ENTRY_POINT = Path(__file__).parents[1] / "run_mner.py"
-RECIPE = Path(__file__).parents[1] / "configuration" / "twitter2017_minilm.yaml"
+from bench import ROOT, Report, parser, run
 
 OURS = """
 import os, runpy, sys, transformers
@@ -23,40 +17,31 @@ def stop(*args, **kwargs):
     sys.stdout.flush()
     os._exit(0)
 transformers.Trainer.training_step = stop
+sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
 REFERENCE = """
 import torch, datasets
 from transformers import AutoModelForTokenClassification, Trainer, pipeline
 """
 
 
-def seconds(code: str, *options: str) -> float:
-    """How long a process takes."""
-    begin = time.perf_counter()
-    program = f"import sys; sys.argv = {list(options) or ['-']!r}\n{code}"
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=ENTRY_POINT.parent)
-    return time.perf_counter() - begin
-
-
 def main() -> None:
-    """Print medians of both."""
+    """Measure both."""
     options = parser(__doc__)
+    options.add_argument("--recipe", default="configuration/mner.yaml", help="Of run_mner.py.")
     arguments = options.parse_args()
-    print(f"machine: {machine()}")
-    times: dict[str, list[float]] = {"ours": [], "reference": []}
-    with tempfile.TemporaryDirectory() as name:
-        for turn in range(arguments.alternations + 1):
-            command = [str(ENTRY_POINT), str(RECIPE), "--dataset_dir", str(Path(arguments.dataset_dir).resolve())]
-            ours = seconds(OURS, *command, "--output_dir", f"{name}/{turn}")
-            reference = seconds(REFERENCE)
-            if turn:  # the first fills the caches
-                times["ours"].append(ours)
-                times["reference"].append(reference)
-    for side, what in (("ours", "to the first step"), ("reference", "imports of a Trainer script")):
-        found = times[side]
-        print(f"{what}: {statistics.median(found):.1f} s ({min(found):.1f} to {max(found):.1f})")
+    report = Report(arguments)
+    command = [sys.executable, "-c", OURS, str(ROOT / "run_mner.py"), arguments.recipe]
+    command += ["--dataset_dir", str(Path(arguments.dataset_dir).resolve())]
+    numbers = itertools.count()
+    with tempfile.TemporaryDirectory() as folder:
+        report.compare(
+            "run_mner.py to the first step, imports of a Trainer script",
+            lambda: run([*command, "--output_dir", f"{folder}/{next(numbers)}"]),
+            lambda: run([sys.executable, "-c", REFERENCE]),
+        )
+    report.finish()
 
 
 if __name__ == "__main__":

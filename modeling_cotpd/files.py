@@ -40,7 +40,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
     try:
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+        text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
         with os.fdopen(number, mode, **text) as file:
             yield file
             file.flush()
@@ -83,7 +83,7 @@ def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
     if path.stat().st_size > MAX_YAML_BYTES:
         raise SettingError(f"The file has more than {MAX_YAML_BYTES:,} bytes.", place=str(path), fix="Shorten it.")
     try:
-        settings = yaml.load(path.read_text("utf-8"), _PlainLoader)
+        settings = _PlainLoader(path.read_text("utf-8")).get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise SettingError(f"This is not YAML: {reason:.200}.", place=str(path), fix="Correct the line.") from error

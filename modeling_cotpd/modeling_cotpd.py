@@ -5,153 +5,20 @@ of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt len
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_cotpd import CoTPDConfig
 from .crf_cotpd import LinearChainCRF
-from .encoder_cotpd import (
-    EMBEDDED_ENCODERS,
-    check_weights,
-    encode_and_read,
-    encoder_layers,
-    max_positions,
-    prepare_encoder,
-    prompt_view_layout,
-    resolve_encoder,
-)
+from .encoder_cotpd import encode_and_read, encoder_layers, max_positions, prepare_encoder, prompt_view_layout
 from .outputs_cotpd import CoTPDModelOutput, CoTPDOutput
-from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt, init_prompt_weights
-
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
-"""What says where a model is found."""
-
-
-class CoTPDPreTrainedModel(PreTrainedModel):
-    """Weight initialization, saving and loading for all CoTPD models."""
-
-    config_class = CoTPDConfig
-    base_model_prefix = "cotpd"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        init_prompt_weights(module)
-        if isinstance(module, LinearChainCRF):
-            module.init_weights()
-        if isinstance(module, CoTPDForTokenClassification):
-            init.zeros_(module.continues_word)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, use_safetensors: bool = True, **kwargs):
-        """As `PreTrainedModel.from_pretrained`, but from safetensors alone, and only a whole CoTPD model.
-
-        Raises:
-            OSError: The folder or repository holds a plain encoder, another head, a pickle, or not all weights. With
-                `output_loading_info=True`, missing weights are returned and not refused.
-        """
-        if not use_safetensors:
-            raise ValueError("Only safetensors are loaded: leave use_safetensors out.")
-        source = pretrained_model_name_or_path
-        check_weights(source)
-        returns_info = kwargs.pop("output_loading_info", False)
-        if not isinstance(kwargs.get("config"), PreTrainedConfig) and not returns_info:
-            cls._check_kind(source, {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
-        resizes = kwargs.pop("ignore_mismatched_sizes", False)
-        model, info = super().from_pretrained(
-            source,
-            *model_args,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **kwargs,
-        )
-        wrong = [] if resizes else sorted(each[0] for each in info["mismatched_keys"])
-        missing = [] if returns_info else sorted(info["missing_keys"])
-        if wrong or missing:
-            names = wrong or missing
-            raise OSError(
-                f"{source}: The weights do not fit the configuration: {len(names)} of them "
-                f"{'have another shape' if wrong else 'are missing'}, such as {names[0]}. Copy the model again."
-            )
-        return (model, info) if returns_info else model
-
-    @classmethod
-    def _check_kind(cls, source: str, hub: dict[str, Any]) -> None:
-        """Refuse a plain encoder, and a model with another head."""
-        config, _ = PreTrainedConfig.get_config_dict(source, **hub)
-        if config.get("model_type") != CoTPDConfig.model_type:
-            raise OSError(
-                f"{source}: This is a model of type {config.get('model_type')}, not a trained CoTPD model. "
-                f"To train one from it: {cls.__name__}.from_encoder({str(source)!r})"
-            )
-        heads = config.get("architectures") or [cls.__name__]
-        if cls is not CoTPDModel and cls.__name__ not in heads:
-            raise OSError(f"{source}: This is a {heads[0]}, not a {cls.__name__}. Load it with {heads[0]}.")
-
-    @classmethod
-    def from_encoder(
-        cls,
-        name_or_path: str,
-        *,
-        config: CoTPDConfig | None = None,
-        encoder_kwargs: dict | None = None,
-        **config_kwargs,
-    ) -> "CoTPDPreTrainedModel":
-        """Start from a pretrained encoder; prompt and head are new.
-
-        Args:
-            name_or_path (`str`): An encoder on the Hub or in a folder, or `embedded-minilm`.
-            config (`CoTPDConfig`, *optional*): Its settings are kept, its `encoder_config` becomes the checkpoint's.
-            encoder_kwargs (`dict`, *optional*): Passed to `AutoModel.from_pretrained` (`revision`, `token`,
-                `attn_implementation`, `trust_remote_code`, ...). Only safetensors weights are loaded, and as float32,
-                which is what training needs, unless `dtype` says otherwise.
-            config_kwargs: Fields of `CoTPDConfig`, such as `prompt_length=4` or `id2label={...}`.
-
-        Raises:
-            OSError: There is no such checkpoint, or it has no safetensors weights.
-            ValueError: The model is not a bidirectional encoder, or a field of the configuration is out of range.
-
-        Example:
-
-        ```python
-        >>> from modeling_cotpd import CoTPDForTokenClassification
-        >>> model = CoTPDForTokenClassification.from_encoder(
-        ...     "google-bert/bert-base-uncased", num_labels=9, prompt_length=4
-        ... )  # doctest: +SKIP
-        ```
-        """
-        _, hub_name = EMBEDDED_ENCODERS.get(name_or_path, ("", ""))
-        name_or_path = resolve_encoder(name_or_path)
-        check_weights(name_or_path)
-        loading = {"dtype": torch.float32, "trust_remote_code": False, **(encoder_kwargs or {})}
-        encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **loading)
-        attention = encoder.config._attn_implementation  # a composite configuration sets it back to the default
-        if Path(name_or_path).is_dir():  # a path of this machine says nothing on another
-            encoder.config._name_or_path = hub_name or Path(name_or_path).name
-        if config is None:
-            config = CoTPDConfig(encoder_config=encoder.config, **config_kwargs)
-        else:
-            config.encoder_config = encoder.config
-        config._attn_implementation = attention
-        model = cls(config)
-        model.get_base_model().encoder = prepare_encoder(encoder, config.prompt_type == "prefix")
-        return model
-
-    def get_base_model(self) -> "CoTPDModel":
-        """The `CoTPDModel` inside, or the model itself."""
-        return self if isinstance(self, CoTPDModel) else self.cotpd
+from .pretrained_cotpd import CoTPDPreTrainedModel
+from .prompt_cotpd import ConditionalPrompt, PrefixPrompt, UnconditionalPrompt
 
 
 class CoTPDModel(CoTPDPreTrainedModel):
@@ -278,8 +145,10 @@ class CoTPDModel(CoTPDPreTrainedModel):
         self, text: torch.Tensor, mask: torch.Tensor, output_attentions: bool, output_hidden_states: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None, ModelOutput]:
         """Encode [x; p] and read it at the n text positions."""
-        prompt, prompt_attentions = (None, None) if self.prompt is None else self.prompt(text, mask)
-        prefix_vectors = None
+        prompt: Any = None
+        prompt_attentions = prefix_vectors = None
+        if self.prompt is not None:
+            prompt, prompt_attentions = self.prompt(text, mask)
         if self.config.prompt_type == "prefix":  # not isinstance: peft wraps the modules that it trains
             prefix_vectors = prompt
             prompt = text.new_zeros(text.shape[0], prompt.shape[1], text.shape[2])
@@ -326,6 +195,11 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         self.crf = LinearChainCRF(config.num_labels) if config.use_crf else None
         self.register_buffer("continues_word", torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool))
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            init.zeros_(self.continues_word)
 
     def read_words(self, continues_word: Sequence[bool] | None) -> None:
         """Let every subword token of a word have the label of the word's first one, in evaluation mode.

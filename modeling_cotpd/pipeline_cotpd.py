@@ -22,9 +22,9 @@ class RelationExtractionPipeline(Pipeline):
     """
     Finds the relation between two entities of a text, from the text alone.
 
-    Call it with one input or a list of inputs. An input is a `dict` with `text` (`str`), `head` and `tail`: each
-    `(start, end)` or `{"start": start, "end": end}` in characters, end excluded, or the mention itself if it occurs
-    once. Keyword arguments:
+    Call it with one input or a list of inputs. An input is a `dict` with `text` (`str`), `head` and `tail`. Each of
+    the two is a span, `(start, end)` or `{"start": start, "end": end}`: the first character and the one after the
+    last; or a mention, a `str` that occurs in the text exactly once. Keyword arguments:
 
         top_k (`int`, *optional*, defaults to 1): How many relations to return, best first. With 1, each result is a
             `dict` with `label` and `score`; else a list of such.
@@ -34,7 +34,8 @@ class RelationExtractionPipeline(Pipeline):
     character, is read as U+FFFD.
 
     Raises:
-        ValueError: A span is empty or lies outside the text, or the entities are further apart than the model reads.
+        ValueError: A span is empty or lies outside the text, a mention occurs not once, or the entities are further
+            apart than the model reads. The message says what a span is.
 
     Example:
 
@@ -74,7 +75,7 @@ class RelationExtractionPipeline(Pipeline):
             verbose=False,
         )
         offsets = encoded["offset_mapping"]
-        head, tail = (pieces_of_span(offsets, *span) for span in spans.values())
+        head, tail = (pieces_of_span(offsets, *spans[side]) for side in ("head", "tail"))
         prefix, suffix = special_affixes(self.tokenizer)
         markers = marker_ids(self.tokenizer)
         room = self.tokenizer.model_max_length - len(prefix) - len(suffix) - len(markers)
@@ -93,6 +94,9 @@ class RelationExtractionPipeline(Pipeline):
         }
 
     def _forward(self, model_inputs: dict[str, GenericTensor]) -> dict[str, GenericTensor]:
+        # a tokenizer that pads on the left moves the text to the right
+        shift = model_inputs["attention_mask"].argmax(-1, keepdim=True)
+        model_inputs = {**model_inputs, "marker_positions": model_inputs["marker_positions"] + shift}
         return {"logits": self.model(**model_inputs).logits}
 
     def postprocess(self, model_outputs: dict[str, GenericTensor], top_k: int = 1) -> dict | list[dict]:
@@ -106,36 +110,39 @@ class RelationExtractionPipeline(Pipeline):
 
 
 def span_of(value: Any, text: str, side: str) -> tuple[int, int]:
-    """A span of a text as its first character and the one after the last.
+    """The characters (start, end) that a value in one of the accepted forms means.
 
     Args:
-        value: `(start, end)`, `{"start": start, "end": end}`, or the mention itself if it occurs once.
+        value (`tuple`, `list`, `dict` or `str`): `(start, end)`, `{"start": ..., "end": ...}`, or a mention.
         text (`str`): The text.
-        side (`str`): `head` or `tail`, for messages.
+        side (`str`): `"head"` or `"tail"`, for messages.
 
     Raises:
-        ValueError: It is not a span of characters of the text.
+        ValueError: The value has another form, or no characters of the text; the message says what a span is.
 
     Example:
         >>> span_of("Harlow", "Maya moved to Harlow", "tail")
         (14, 20)
     """
+    form = "A span is (start, end): the first character and the one after the last, as in (0, 4)."
     if isinstance(value, str):
-        count = text.count(value) if value.strip() else 0
-        if count != 1:
-            raise ValueError(
-                f"The {side} {value!r:.40} occurs {count} times in the text; give its span (start, end) instead."
-            )
-        start = text.index(value)
-        return start, start + len(value)
-    bounds = (value.get("start"), value.get("end")) if isinstance(value, dict) else value
-    if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(type(bound) is int for bound in bounds):
-        raise ValueError(
-            f"The {side} {value!r:.40} is not a span: give (start, end), two whole numbers that count characters."
-        )
-    start, end = bounds
+        found = text.count(value) if value.strip() else 0
+        if found != 1:
+            raise ValueError(f"The {side} {value!r:.80} occurs {found} times in the text, so give its span. {form}")
+        return text.index(value), text.index(value) + len(value)
+    if isinstance(value, dict):
+        value = (value.get("start"), value.get("end"))
+    try:
+        start, end = (int(each) for each in value)
+        whole = all(int(each) == each for each in value)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise ValueError(f"The {side} is {value!r:.80}, not a span. {form}")
     if not 0 <= start < end <= len(text) or not text[start:end].strip():
-        raise ValueError(f"The {side} span ({start}, {end}) must hold characters of the text of length {len(text)}.")
+        raise ValueError(
+            f"The {side} span ({start}, {end}) must hold characters of the text of length {len(text)}. {form}"
+        )
     return start, end
 
 
@@ -153,4 +160,4 @@ def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:
     return begin, begin + room
 
 
-__all__ = ["RELATION_PIPELINE", "RelationExtractionPipeline"]
+__all__ = ["RELATION_PIPELINE", "RelationExtractionPipeline", "span_of"]

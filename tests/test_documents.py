@@ -5,6 +5,7 @@ fictional sample corpus is run, in the order of the document; what does not is n
 """
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, comman
 from stub_server import StubServer
 from transformers import HfArgumentParser
 
+from experiments import __main__ as experiments
+from experiments import cases
 from modeling_cotpd.cli.main import app
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments
@@ -37,27 +40,31 @@ NOT_RUN = {
     "cotpd caption --images pictures --out captions.jsonl": HUB,
     "cotpd caption --images pictures --data data/twitter2017": HUB,
     "accelerate launch --no_python cotpd caption": HUB,
-    "accelerate launch run_mner.py configuration/twitter2017_bert_base.yaml": HUB,
-    "accelerate launch run_mner.py configuration/twitter2017_lora.yaml": HUB,
+    "accelerate launch run_mner.py configuration/mner.yaml configuration/encoders": HUB,
+    "accelerate launch run_mner.py configuration/mner.yaml configuration/lora.yaml": HUB,
     "accelerate launch --config_file configuration/accelerate/multi_gpu": GPUS,
     "accelerate launch --multi_gpu": GPUS,
     "torchrun": "needs a processor per process; tests/inference/test_run.py runs two processes",
     "cotpd augment data/twitter2017 --out data/t17-$size-x$times": "in a loop over 20 settings",
-    "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --dataset_dir data/t17-100-x4": "in a loop",
-    "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --prompt_type none --alpha 0": "in a loop",
-    "accelerate launch run_mner.py configuration/twitter2017_minilm.yaml --max_labelled_samples 1500": (
-        "learns from three models; tests/test_training.py runs it"
+    "accelerate launch run_mner.py configuration/mner.yaml --dataset_dir data/t17-100-x4": "in a loop",
+    "accelerate launch run_mner.py configuration/mner.yaml configuration/knowledge.yaml --dataset_dir": "in a loop",
+    "accelerate launch run_mner.py configuration/mner.yaml configuration/student.yaml --dataset_dir": (
+        "learns from three models; tests/training/test_run.py runs it"
     ),
+    "accelerate launch run_mner.py configuration/mner.yaml configuration/knowledge.yaml configuration/few_labels.yaml": (
+        "in a loop"
+    ),
+    "cotpd knowledge label": "needs more labelled posts; tests/knowledge/test_list_label_run.py runs it",
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",
     "cotpd elicit shards/ --out explained": "writes what a batch service has answered",
-    "cotpd experiment configuration/experiments/table3.yaml --source raw # run it": "trains for hours",
-    "cotpd experiment configuration/experiments/table3.yaml --tables": "belongs to the run above it",
-    "cotpd experiment --write": "tests/experiments/test_published_tables.py runs it",
-    "cotpd experiment --check": "tests/experiments/test_published_tables.py runs it",
+    "python -m experiments configuration/experiments/table3.yaml --source raw # run": "trains for hours",
+    "python -m experiments configuration/experiments/table3.yaml --tables": "belongs to the run above it",
+    "python -m experiments --write": "tests/experiments/test_document.py runs it",
+    "python -m experiments --check": "tests/experiments/test_document.py runs it",
+    "python -m experiments.cases": "needs two runs; tests/experiments/test_cases.py runs it",
     "hf auth login": "asks for a token",
     "cotpd push": "tests/cli/test_push.py runs it against a stand-in for the Hub",
-    "cotpd cases": "its second model comes from a study; tests/experiments/test_cases.py runs it",
 }
 PYTHON_NOT_RUN = {"push_to_hub": "uploads"}
 """A python block is left out when it holds this."""
@@ -70,7 +77,7 @@ SUBSTITUTIONS = {
     " --download": "",
     "http://127.0.0.1:8000/v1": "ENDPOINT",
     "me/cotpd-twitter2017": "outputs/twitter2017_minilm",
-    r"(run_mner\.py \S+\.yaml)": rf"\1 {SMALL}",
+    r"(run_mner\.py(?: \S+\.yaml)+)": rf"\1 {SMALL}",
 }
 """Patterns in commands, and what they become when they are run: no network, the stub as endpoint, small trainings."""
 
@@ -121,6 +128,10 @@ def parse(command: list[str]) -> None:
 
 def parse_launch(program: str, arguments: list[str]) -> None:
     if program == "python":
+        if arguments[0] == "-m":
+            module = {"experiments": "experiments.__main__"}.get(arguments[1], arguments[1])
+            importlib.import_module(module).parser().parse_args(arguments[2:])
+            return
         if arguments[0].endswith(".py") and (ROOT / arguments[0]).is_file() and not arguments[0].startswith("run_"):
             return
         parse(arguments)
@@ -192,6 +203,9 @@ def test_an_unknown_setting_is_noticed(monkeypatch):
 def known_options() -> set[str]:
     """Of all commands and entry points, in both spellings of a switch."""
     found = {flag for action in HfArgumentParser(SETTINGS)._actions for flag in action.option_strings}
+    found |= {
+        flag for each in (experiments, cases) for action in each.parser()._actions for flag in action.option_strings
+    }
     waiting = [typer.main.get_command(app)]
     while waiting:
         command = waiting.pop()
@@ -302,7 +316,7 @@ def write_inputs(folder: Path) -> None:
 
 
 def write_entry_points(folder: Path) -> None:
-    for name in ("run_mner.py", "run_mre.py", "configuration", "examples", "docs"):
+    for name in ("run_mner.py", "run_mre.py", "configuration", "examples", "experiments", "docs"):
         (folder / name).symlink_to(ROOT / name)
 
 
@@ -365,11 +379,7 @@ MADE_BY_ITSELF = {
     "README.md": {"data/twitter2017", "outputs/twitter2017_minilm"},
     "docs/tutorial.md": {"outputs/tutorial"},
     "docs/cross_domain.md": {"data/twitter2017", "outputs/twitter2017_minilm"},
-    "docs/knowledge.md": {"outputs/twitter2017_minilm"},
-    "docs/augmentation.md": {"outputs/twitter2017_minilm"},
-    "docs/settings.md": {"outputs/twitter2017_minilm"},
     "docs/how_to/own_teacher.md": {"data/twitter2017-explained"},
-    "docs/how_to/several_gpus.md": {"outputs/twitter2017_minilm"},
 }
 """What a document's own commands make, and is not given to it."""
 

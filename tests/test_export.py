@@ -94,8 +94,11 @@ def test_what_is_written(tmp_path):
     for task in ("mner", "mre"):
         save_tiny_model(tmp_path / task, task)
         names = {path.name for path in (tmp_path / task).glob("*.py")}
-        code = {"configuration_cotpd.py", "crf_cotpd.py", "encoder_cotpd.py", "modeling_cotpd.py", "prompt_cotpd.py"}
-        assert names == code | ({"pipeline_cotpd.py", "markers_cotpd.py"} if task == "mre" else set())
+        code = {
+            "configuration_cotpd.py", "crf_cotpd.py", "encoder_cotpd.py", "markers_cotpd.py", "modeling_cotpd.py",
+            "outputs_cotpd.py", "pipeline_cotpd.py", "pretrained_cotpd.py", "prompt_cotpd.py",
+        }  # fmt: skip
+        assert names == code
         config = json.loads((tmp_path / task / "config.json").read_text("utf-8"))
         auto = "AutoModelForTokenClassification" if task == "mner" else "AutoModelForSequenceClassification"
         assert set(config["auto_map"]) == {"AutoConfig", auto}

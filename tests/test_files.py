@@ -6,7 +6,16 @@ import sys
 import pytest
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.files import STAGING, atomic_write, exclusive, require_empty, sha256_of, staged_folder, write_json
+from modeling_cotpd.files import (
+    STAGING,
+    atomic_write,
+    exclusive,
+    require_empty,
+    sha256_of,
+    staged_folder,
+    whole_folder,
+    write_json,
+)
 
 
 def test_a_file_keeps_its_old_content_when_writing_fails(tmp_path):
@@ -81,3 +90,29 @@ def test_a_lock_excludes_other_processes_and_dies_with_its_holder(tmp_path):
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_whole_folder_appears_in_one_step(tmp_path):
+    with whole_folder(tmp_path / "a" / "new") as staging:
+        (staging / "one.txt").write_text("1")
+        assert not (tmp_path / "a" / "new").exists()
+        with pytest.raises(SettingError, match="Another process writes"), whole_folder(tmp_path / "a" / "new"):
+            pass
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["new"]
+    assert (tmp_path / "a" / "new" / "one.txt").read_text() == "1"
+
+
+def test_a_whole_folder_replaces_only_what_may_be_lost(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "one.txt").write_text("1")
+    with pytest.raises(SettingError, match="not empty"), whole_folder(tmp_path / "old"):
+        pass
+    with pytest.raises(SettingError, match="not empty"), whole_folder(tmp_path / "old", lambda path: False):
+        pass
+    with pytest.raises(OSError, match="full"), whole_folder(tmp_path / "old", lambda path: True):
+        raise OSError("the disk is full")
+    assert (tmp_path / "old" / "one.txt").read_text() == "1"
+    with whole_folder(tmp_path / "old", lambda path: path.suffix == ".txt") as staging:
+        (staging / "two.txt").write_text("2")
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["two.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]

@@ -387,7 +387,7 @@ class TestSaving:
         """A checkpoint of another prompt type: what is missing gets fresh weights, never raw memory."""
         tiny_model(CoTPDForTokenClassification, prompt_type="none").save_pretrained(tmp_path)
         config = CoTPDConfig.from_pretrained(tmp_path, prompt_type=prompt_type, prompt_layers=2, use_crf=True)
-        model = CoTPDForTokenClassification.from_pretrained(tmp_path, config=config)
+        model, _ = CoTPDForTokenClassification.from_pretrained(tmp_path, config=config, output_loading_info=True)
         assert all(torch.isfinite(value).all() for value in model.state_dict().values())
         assert model.crf.transitions.abs().max() <= 0.1 and model.crf.transitions.std() > 0.01
         if prompt_type == "conditional":

@@ -11,7 +11,7 @@ from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassificati
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.views import ViewBuilder, ViewSettings
 from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, add_entity_markers
-from modeling_cotpd.pipeline_cotpd import span_of, window
+from modeling_cotpd.pipeline_cotpd import window
 
 TEXT = "Mira Holt sings at Quarry Lane"
 PAIR = {"text": TEXT, "head": (0, 9), "tail": (19, 30)}
@@ -66,9 +66,54 @@ class TestRelations:
             assert [entry["label"] for entry in given_] == [entry["label"] for entry in alone]
             assert [entry["score"] for entry in given_] == pytest.approx([entry["score"] for entry in alone], abs=1e-6)
 
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_padding_on_either_side_changes_nothing(self, side):
+        made = extractor()
+        pairs = [PAIR, {"text": f"so proud of {TEXT}", "head": (12, 21), "tail": (31, 42)}]
+        alone = [made(pair, top_k=3) for pair in pairs]
+        made.tokenizer.padding_side = side
+        for found, expected in zip(made(pairs, batch_size=2, top_k=3), alone, strict=True):
+            assert [each["label"] for each in found] == [each["label"] for each in expected]
+            assert [each["score"] for each in found] == pytest.approx([each["score"] for each in expected], abs=1e-5)
+
+    @pytest.mark.parametrize(
+        ("head", "tail"),
+        [
+            ([0, 9], [19, 30]),
+            ({"start": 0, "end": 9}, {"start": 19, "end": 30}),
+            ("Mira Holt", "Quarry Lane"),
+            ((0.0, 9.0), "Quarry Lane"),
+        ],
+        ids=["lists", "records", "mentions", "floats"],
+    )
+    def test_every_form_of_a_span(self, head, tail):
+        made = extractor()
+        assert made({"text": TEXT, "head": head, "tail": tail}) == made(PAIR)
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (None, "The head is None, not a span. A span is .start, end."),
+            ((0,), "not a span"),
+            ((0, 4, 9), "not a span"),
+            ((0.5, 4), "not a span"),
+            (7, "not a span"),
+            ({"from": 0, "to": 4}, "not a span"),
+            (("a", "b"), "not a span"),
+            ((0, float("nan")), "not a span"),
+            ("Nobody", "The head 'Nobody' occurs 0 times in the text, so give its span. A span is"),
+            ("i", "occurs 2 times"),
+            ("", "occurs 0 times"),
+        ],
+    )
+    def test_what_is_no_span(self, value, message):
+        with pytest.raises(ValueError, match=message):
+            extractor()({**PAIR, "head": value})
+
     @pytest.mark.parametrize(
         ("pair", "message"),
         [
+            ({**PAIR, "text": 3}, "The text is a int, not a string"),
             ({**PAIR, "head": (0, 0)}, r"The head span \(0, 0\) must hold characters"),
             ({**PAIR, "tail": (25, 31)}, r"The tail span \(25, 31\) must hold characters of the text of length 30"),
             ({**PAIR, "tail": (-3, 2)}, "The tail span"),
@@ -158,26 +203,3 @@ class TestTokenClassification:
                 [entity["score"] for entity in other], abs=1e-5
             )
 
-
-@pytest.mark.parametrize("tail", [(19, 30), [19, 30], {"start": 19, "end": 30}, "Quarry Lane"])
-def test_a_span_in_every_form(tail):
-    assert span_of(tail, TEXT, "tail") == (19, 30)
-
-
-@pytest.mark.parametrize(
-    ("tail", "message"),
-    [
-        (None, "is not a span"),
-        ((19.0, 30.0), "is not a span"),
-        ((True, 3), "is not a span"),
-        ({"start": 19}, "is not a span"),
-        ("a", "occurs 4 times"),
-        ("Dario", "occurs 0 times"),
-        ("", "occurs 0 times"),
-        ((30, 19), "must hold characters"),
-        ((19, 99), "must hold characters"),
-    ],
-)
-def test_what_is_no_span_is_refused(tail, message):
-    with pytest.raises(ValueError, match=message):
-        span_of(tail, TEXT, "tail")

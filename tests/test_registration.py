@@ -22,13 +22,38 @@ def test_importing_the_package_registers_the_models(order):
     assert python(code).split() == ["CoTPDConfig", "True"]
 
 
-def test_the_command_registers_the_models_when_one_is_asked_for():
-    code = "import sys, cotpd_command, modeling_cotpd\nassert 'torch' not in sys.modules\n"
+IMPORTS = [
+    "modeling_cotpd",
+    "modeling_cotpd.configuration_cotpd",
+    "modeling_cotpd.modeling_cotpd",
+    "modeling_cotpd.pipeline_cotpd",
+    "modeling_cotpd.training.trainer",
+]
+
+
+@pytest.mark.parametrize("module", IMPORTS)
+def test_whatever_is_imported_first(module):
+    code = f"import {module}\nfrom transformers import AutoConfig, AutoModelForTokenClassification\n"
+    code += 'config = AutoConfig.for_model("cotpd")\nprint(type(config).__name__)\n'
+    code += "print(type(AutoModelForTokenClassification.from_config(config)).__module__)"
+    assert python(code).split() == ["CoTPDConfig", "modeling_cotpd.modeling_cotpd"]
+
+
+def test_the_import_alone_loads_neither_torch_nor_transformers():
+    code = "import sys, modeling_cotpd\nprint(sorted({'torch', 'transformers', 'datasets'} & set(sys.modules)))\n"
     code += "from modeling_cotpd import CoTPDForTokenClassification\nfrom transformers import AutoConfig\n"
     code += 'print(type(AutoConfig.for_model("cotpd")).__name__)'
-    assert python(code).split() == ["CoTPDConfig"]
+    assert python(code).split() == ["[]", "CoTPDConfig"]
+
+
+def test_every_public_name_is_there():
+    code = (
+        "import modeling_cotpd\nfor name in modeling_cotpd.__all__:\n    assert getattr(modeling_cotpd, name), name\n"
+    )
+    code += "print(set(modeling_cotpd.__all__) <= set(dir(modeling_cotpd)))"
+    assert python(code).split() == ["True"]
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error():
-    code = "import cotpd_command, modeling_cotpd\ntry:\n    modeling_cotpd.nothing\nexcept AttributeError as error:\n"
+    code = "import modeling_cotpd\ntry:\n    modeling_cotpd.nothing\nexcept AttributeError as error:\n"
     assert "has no attribute 'nothing'" in python(code + "    print(error)")

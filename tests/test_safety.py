@@ -15,13 +15,11 @@ from safetensors.torch import load_file
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.data.lengths import fast_tokenizer
-from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.training.arguments import ModelArguments
-from modeling_cotpd.training.pretrained import load_tokenizer
-from modeling_cotpd.training.run import load_model
+from modeling_cotpd.training.pretrained import load_model, load_tokenizer
+from modeling_cotpd.training.tasks import TASKS
 from modeling_cotpd.training.trainer import CoTPDTrainer
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
@@ -119,9 +117,8 @@ class TestPickles:
         as_pickle(encoder, marker)
         with pytest.raises(OSError, match="only a pickle checkpoint"):
             CoTPDForTokenClassification.from_encoder(str(encoder))
-        info = DatasetInfo("x", "mner", ["O"])
         with pytest.raises(OSError, match="only a pickle checkpoint"):
-            load_model("mner", CoTPDForTokenClassification, ModelArguments(str(encoder)), info)
+            load_model(TASKS["mner"], ModelArguments(str(encoder)), ["O"])
         assert not marker.exists()
 
 
@@ -149,9 +146,8 @@ class TestCode:
         hostile_code(encoder, "evil", marker)
         places = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
         change_json(encoder / "config.json", model_type="evil", auto_map=places)
-        info = DatasetInfo("x", "mner", ["O"])
         for load in (
-            lambda: load_model("mner", CoTPDForTokenClassification, ModelArguments(str(encoder)), info),
+            lambda: load_model(TASKS["mner"], ModelArguments(str(encoder)), ["O"]),
             lambda: load_predictor(str(encoder)),
             lambda: CoTPDForTokenClassification.from_encoder(str(encoder)),
         ):
@@ -163,8 +159,7 @@ class TestCode:
         hostile_code(encoder, "evil", marker)
         places = {"AutoTokenizer": ["evil.Tokenizer", "evil.Tokenizer"]}
         change_json(encoder / "tokenizer_config.json", auto_map=places, tokenizer_class="Evil")
-        for load in (load_tokenizer, fast_tokenizer):
-            assert load(str(encoder)).is_fast
+        assert load_tokenizer(str(encoder)).is_fast
         assert not marker.exists()
 
     def test_code_runs_when_it_is_trusted(self, encoder, marker):

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from modeling_cotpd.knowledge.mentions import fold, occurrences
 from modeling_cotpd.augmentation.candidate import Rejected
 from modeling_cotpd.augmentation.sample import Mention, Sample
+from modeling_cotpd.knowledge.mentions import fold, occurrences
 
 Span = tuple[int, int]
 
@@ -26,7 +26,7 @@ def align(sample: Sample, tokens: Sequence[str], label_repeats: bool = False) ->
         MNER: the mentions in their order in the rewrite; MRE: head and tail.
 
     Raises:
-        Rejected: A mention is missing, or it cannot be told which tokens it is.
+        Rejected: A mention is missing, or it is unclear which tokens it is.
     """
     gold: dict[str, list[Mention]] = {}
     for mention in sample.mentions:

@@ -5,15 +5,15 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
-from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.knowledge.mentions import fold, occurrences, candidate_names
-from modeling_cotpd.augmentation.renaming import Renaming
 from modeling_cotpd.augmentation.candidate import ENTITY, NO_ANSWER, REJECTED, UNASKED, Candidate, Rejected, Unasked
 from modeling_cotpd.augmentation.plan import ONE, AugmentPlan, opening
+from modeling_cotpd.augmentation.renaming import Renaming
 from modeling_cotpd.augmentation.sample import Mention, Sample, bio_tags, moved, replace_spans
+from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
 from modeling_cotpd.augmentation.source import EntitySource, Name, name_of, written_as
+from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.knowledge.answer import CUT, Answer
+from modeling_cotpd.knowledge.mentions import candidate_names, fold, occurrences
 from modeling_cotpd.knowledge.request import Request
 
 MOST_DRAWS = 30

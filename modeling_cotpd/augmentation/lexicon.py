@@ -1,16 +1,16 @@
-"""What a training split shows about names and words; it guards rewrites against entities that nobody labelled."""
+"""What a training split shows about names and words; it guards rewrites against entities without a label."""
 
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from modeling_cotpd.knowledge.mentions import SHORT, fold, occurrences, candidate_names
 from modeling_cotpd.augmentation.candidate import Rejected
 from modeling_cotpd.augmentation.sample import Mention, Sample
+from modeling_cotpd.knowledge.mentions import SHORT, candidate_names, fold, occurrences
 
 _SENTENCE_ENDS = ("", ".", "!", "?", ":", "…", "...", '"', "“")
 NAME_SHARE = 0.8
-"""A string is a name when at least this share of its occurrences is labelled; ours, so that "May" is none."""
+"""A string is a name when at least this share of its occurrences is labelled, so that "May" is none."""
 
 
 class Lexicon:

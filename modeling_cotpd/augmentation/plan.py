@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from modeling_cotpd.augmentation.candidate import ENTITY, IMAGE, KINDS, STYLE, Unasked
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import FINAL, Answer
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 IN_DOMAIN, FROM_TEACHER = "in-domain", "teacher"
 REWRITE, ELICIT, EMPTY = "rewrite", "elicit", "empty"

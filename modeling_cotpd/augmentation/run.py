@@ -8,8 +8,8 @@ from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
 
-from modeling_cotpd.augmentation.entity_list import WrittenList, list_jobs, teacher_names
 from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED, Candidate
+from modeling_cotpd.augmentation.entity_list import WrittenList, list_jobs, teacher_names
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.posts import TRAIN, TrainingPosts
 from modeling_cotpd.augmentation.source import EntitySource

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from modeling_cotpd.knowledge.mentions import key_of
 from modeling_cotpd.data.bio import entities, orphans
+from modeling_cotpd.knowledge.mentions import key_of
 
 Item = TypeVar("Item")
 
@@ -53,7 +53,7 @@ class Sample:
 
     @property
     def unlabelled(self) -> bool:
-        """Whether nobody labelled an MNER post, so that its mentions are not known."""
+        """Whether an MNER post is not labelled, so that its mentions are not known."""
         return not self.is_relation and self.row["ner_tags"] is None
 
     @property

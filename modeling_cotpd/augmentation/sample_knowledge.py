@@ -2,10 +2,11 @@
 
 from collections.abc import Generator, Sequence
 
-from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.augmentation.renaming import Renaming, rename, with_full_name
 from modeling_cotpd.augmentation.candidate import IMAGE, Candidate
 from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, AugmentPlan, opening
+from modeling_cotpd.augmentation.renaming import Renaming, rename, with_full_name
+from modeling_cotpd.augmentation.tokenization import detokenize
+from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.schema import COT_COLUMNS
 from modeling_cotpd.knowledge.answer import SKIPPED, Answer
 from modeling_cotpd.knowledge.explanation import explain
@@ -45,12 +46,18 @@ def with_knowledge(
     else:
         _rename(row, "caption", renamings, candidate)
     if plan.knowledge == EMPTY:
-        row |= dict.fromkeys(COT_COLUMNS, "")
+        row |= {**dict.fromkeys(COT_COLUMNS, ""), "glosses": []}
     elif plan.knowledge == ELICIT:
         row |= yield from _elicited(plan, row, renamings, candidate)
+        row["glosses"] = parse_noun_list(row["cot_noun"])
     else:
         for column in COT_COLUMNS:
             _rename(row, column, renamings, candidate)
+        glosses = (
+            {name: rename(gloss[name] or "", renamings) for name in ("mention", "gloss")}
+            for gloss in row.get("glosses") or ()
+        )
+        row["glosses"] = [gloss for gloss in glosses if gloss["mention"] and gloss["gloss"]]
     return row
 
 

@@ -5,19 +5,21 @@ import re
 from collections.abc import Generator
 
 from modeling_cotpd.augmentation.alignment import align
-from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
-from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
-from modeling_cotpd.knowledge.mentions import fold
 from modeling_cotpd.augmentation.candidate import NO_ANSWER, REJECTED, STYLE, UNASKED, Candidate, Rejected, Unasked
+from modeling_cotpd.augmentation.lexicon import Lexicon
 from modeling_cotpd.augmentation.plan import AugmentPlan, opening
 from modeling_cotpd.augmentation.sample import Sample, with_mentions
+from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
+from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.knowledge.answer import FINAL, Answer
+from modeling_cotpd.knowledge.mentions import fold
 from modeling_cotpd.knowledge.request import Request
 
+_OPENER = r"(?:sure|certainly|of course|absolutely|okay|ok|great|yes|alright)(?: thing)?"
 _INTRODUCTION = re.compile(
-    r"(?:sure|certainly|of course|absolutely|okay|ok|yes|great|here(?:'s| is| are| you go)|the (?:tweet|text|post|sentence))\b"
-    r"[^\n]{0,100}?:\s*|(?:sure|certainly|of course|absolutely|okay|ok)[!.,]+\s*$",
+    rf"(?:{_OPENER}[,!.:]*\s+)?(?:here(?:'s| is| are| you)|this is|below is|the)\b[^\n:]{{0,60}}?"
+    r"\b(?:tweet|version|text|post|rewrite|rewritten|sentence|style|transformation|it is|go|are|option|result)\b"
+    rf"[^\n:]{{0,40}}:\s*|{_OPENER}[!.,]*\s*$",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
@@ -26,11 +28,12 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _REMARK = re.compile(
-    r"(?:let me know|hope (?:this|that|it)|i hope (?:this|that)|feel free|would you like|do you want (?:me|another)|is there anything"
-    r"|(?:please )?note(?: that)?\b|explanation\b|this (?:version|rewrite|tweet|post|text|keeps|uses|maintains)|the (?:tweet|rewrite|text|"
-    r"version) (?:keeps|uses|above|is)|i(?:'ve| have)? (?:kept|added|used|changed|made|tried|replaced|rewrote|maintained)"
-    r"|if you (?:want|need|would|have|like)|another (?:option|version)|alternatively|or[,:]|happy to|changes made|character count|\d+ characters"
-    r"|end of|---|meaning)\b",
+    r"(?:let me know|(?:i )?hope (?:this|that|it)|feel free|would you like|do you want (?:me|another)"
+    r"|is there anything|(?:please )?note(?: that)?\b|explanation\b|meaning|alternatively|or(?=[,:])|happy to|end of"
+    r"|this (?:version|rewrite|tweet|post|text|keeps|uses|maintains)"
+    r"|the (?:tweet|rewrite|text|version) (?:keeps|uses|above|is)"
+    r"|i(?:'ve| have)? (?:kept|added|used|changed|made|tried|replaced|rewrote|maintained)"
+    r"|if you (?:want|need|would|have|like)|another (?:option|version)|changes made|character count|\d+ characters)\b",
     re.IGNORECASE,
 )
 _NOTE = re.compile(

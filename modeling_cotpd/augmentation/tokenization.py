@@ -1,4 +1,4 @@
-"""How a benchmark cuts posts into tokens, told from its own tokens, and texts cut in the same style."""
+"""How a benchmark tokenizes posts, found from its tokens, and texts tokenized in the same way."""
 
 import re
 import unicodedata

@@ -24,9 +24,12 @@ def check(
         cotpd check data/twitter2017 --tokenizer bert-base-cased
     """
     from modeling_cotpd.data.check import check as run
+    from modeling_cotpd.text_safety import printable
 
     report = run(folder, tokenizer, max_length)
-    typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else "\n".join(render(report)))
+    typer.echo(
+        json.dumps(report, indent=2, ensure_ascii=False) if as_json else "\n".join(map(printable, render(report)))
+    )
 
 
 def render(report: dict) -> Iterable[str]:

@@ -48,14 +48,15 @@ def elicit(
 
         cotpd elicit data/twitter2017 --out data/twitter2017-explained --model gpt-5-nano --dry-run
     """
+    from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.knowledge.elicit import elicit as run
     from modeling_cotpd.knowledge.explanation import elicitation_jobs
-    from modeling_cotpd.knowledge.post import all_posts, check_ids, find_post_files
+    from modeling_cotpd.knowledge.post import all_posts, check_ids
 
     settings, asking = teacher.settings(model), teacher.asking(model, offline)
     plan = make_plan(settings, teacher.prompts, grains, mode, images, nouns)
     if not offline:
-        files = find_post_files(source, split or ())
+        files = find_post_files(source, splits=split or ())
         check_ids(files, limit)
         teacher.print_estimate(elicitation_jobs(all_posts(files, limit), plan), settings, asking)
     if teacher.dry_run:

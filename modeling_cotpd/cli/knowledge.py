@@ -8,6 +8,7 @@ import typer
 
 from modeling_cotpd.cli import teacher_options as options
 from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Nouns, Split, make_plan
+from modeling_cotpd.cli.knowledge_label import label
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.command()(label)
 
 
 def _existing(store: Path) -> Path:
@@ -108,13 +110,14 @@ def batch_write(
 
         cotpd knowledge batch-write posts.parquet --out batches --model gpt-5-nano --mode independent
     """
+    from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.knowledge.batch import BatchWriter
     from modeling_cotpd.knowledge.explanation import elicitation_jobs
-    from modeling_cotpd.knowledge.post import all_posts, check_ids, find_post_files
+    from modeling_cotpd.knowledge.post import all_posts, check_ids
     from modeling_cotpd.knowledge.store import ResponseStore
 
     plan = make_plan(teacher.settings(model), teacher.prompts, grains, mode, images, nouns)
-    files = find_post_files(source, split or ())
+    files = find_post_files(source, splits=split or ())
     check_ids(files, limit)
     with ResponseStore(teacher.store) as opened:
         writer = BatchWriter(opened, out, teacher.repeated(), most_requests, int(most_megabytes * 1e6))
@@ -169,7 +172,9 @@ def summarize(
 
         cotpd knowledge summarize data/t17 --out data/t17-short --model gpt-5-nano --tokenizer bert-base-cased
     """
-    from modeling_cotpd.knowledge.post import all_posts, find_post_files
+    import modeling_cotpd  # noqa: F401  # the tokenizer may be that of a trained model
+    from modeling_cotpd.data.posts import find_post_files
+    from modeling_cotpd.knowledge.post import all_posts
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs
     from modeling_cotpd.knowledge.summarize import summarize as run

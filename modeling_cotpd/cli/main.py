@@ -11,7 +11,6 @@ from modeling_cotpd.cli import (
     check,
     demo,
     elicit,
-    experiment,
     explain,
     export,
     knowledge,
@@ -55,7 +54,7 @@ for panel, commands in {
         export.export,
         push.push,
     ),
-    RESEARCH: (experiment.experiment, experiment.cases, llm_baseline.llm_baseline),
+    RESEARCH: (llm_baseline.llm_baseline,),
 }.items():
     for command in commands:
         # the flags of a run are those of its dataclasses

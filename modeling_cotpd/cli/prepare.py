@@ -58,6 +58,7 @@ def prepare(
     """
     from modeling_cotpd.data.prepare import PrepareOptions
     from modeling_cotpd.data.prepare import prepare as run
+    from modeling_cotpd.text_safety import printable
 
     options = PrepareOptions(
         task=task,
@@ -78,11 +79,11 @@ def prepare(
         joined = [asdict(report) for report in coverage]
         typer.echo(json.dumps({"out": str(out), **asdict(info), "joined": joined}, indent=2, ensure_ascii=False))
         return
-    typer.echo(f"{info.name} ({info.task}), {len(info.label_names)} labels: {', '.join(info.label_names)}")
+    typer.echo(printable(f"{info.name} ({info.task}), {len(info.label_names)} labels: {', '.join(info.label_names)}"))
     for split, facts in info.splits.items():
         typer.echo(f"{split}: {facts['rows']} rows, gold hash {facts['gold_hash']}")
     for report in coverage:
-        typer.echo(str(report))
+        typer.echo(printable(str(report)))
     typer.echo(f"captions: {info.captioner or 'none'}; knowledge: {info.knowledge or 'none'}")
     typer.echo(f"Written to {out}. Look it over with: cotpd check {out}")
 

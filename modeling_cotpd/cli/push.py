@@ -33,6 +33,9 @@ def push(
         typer.echo(f"{size:>13,}  {name}")
     typer.echo(f"{sum(sizes.values()):>13,}  bytes in {len(sizes)} files")
     if dry_run:
+        typer.echo(
+            f"Repository: {repo}{', a pull request' if create_pr else f', branch {revision}' if revision else ''}"
+        )
         stays = sorted(path.name for path in folder.iterdir() if path.name not in sizes)
         typer.echo(f"Not published: {', '.join(stays) or 'nothing else is there'}")
         return

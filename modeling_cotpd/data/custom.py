@@ -44,6 +44,8 @@ def read_custom(
         rows[split] = []
         for path in paths:
             rows[split] += _file_rows(path, task, split, label_names, scheme, len(rows[split]))
+        if not rows[split]:
+            raise DataError("There are no posts.", place=str(paths[0]), fix="Leave the split out or fill it.")
     return rows, files, list(named.pop()) if named else None
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from modeling_cotpd.data.redact import redact_urls
 from modeling_cotpd.data.sources import RemoteFile
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import sha256_of
+from modeling_cotpd.text_safety import redact_urls
 
 logger = logging.getLogger(__name__)
 

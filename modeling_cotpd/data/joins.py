@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modeling_cotpd.data.files import find_split_file, inside, read_json, read_json_rows, refuse_similar_names
 from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS
-from modeling_cotpd.data.values import id_of, text_of
+from modeling_cotpd.data.values import glosses_of, id_of, text_of
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 logger = logging.getLogger(__name__)
@@ -187,3 +187,14 @@ def join(
         if filled < min_coverage * len(rows):
             logger.warning("%s; choose another key of %s for more", reports[-1], ", ".join(keys))
     return reports
+
+
+def join_glosses(rows: list[dict], source: TextFile) -> None:
+    """Fill `glosses` of rows, in place, where the objects with their ids have them.
+
+    Raises:
+        DataError: They are not lists of mention and gloss.
+    """
+    for row in rows:
+        value = source.texts.get(row["id"], {})
+        row["glosses"] = glosses_of(value.get("glosses"), f"{source.file}, id {row['id']}") or row.get("glosses") or []

@@ -15,6 +15,7 @@ from modeling_cotpd.data.joins import (
     TextFile,
     find_text_files,
     join,
+    join_glosses,
     read_provenance,
 )
 from modeling_cotpd.data.labels import check_label_names, found_label_names, rename_types
@@ -220,6 +221,8 @@ def _join_files(
             if made := origin or read_provenance(folder, "knowledge"):
                 info.provenance["knowledge"] = [made]
             jobs.append((knowledge, {column: key for key, column in KNOWLEDGE_KEYS.items()}, False))
+            for split, source in knowledge.items():
+                join_glosses(rows[split], source)
         files += paths
     if options.knowledge_from_captions:
         notes = [f"{column} from captions by {key}" for column, key in options.knowledge_from_captions.items()]

@@ -14,7 +14,6 @@ from datasets.exceptions import DatasetGenerationError
 from modeling_cotpd.data.files import inside, read_json
 from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.parquet import BROKEN, read_batches, read_schema
-from modeling_cotpd.data.redact import redact_urls
 from modeling_cotpd.data.schema import (
     KNOWLEDGE_COLUMNS,
     SPLITS,
@@ -26,6 +25,7 @@ from modeling_cotpd.data.schema import (
 )
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import whole_folder, write_json
+from modeling_cotpd.text_safety import redact_urls
 
 METADATA_FILE = "dataset.json"
 MAX_METADATA_BYTES = 1 << 24
@@ -97,7 +97,7 @@ def is_replaceable(path: Path) -> bool:
 
 
 def read_info(folder: str | os.PathLike) -> DatasetInfo:
-    """Read `dataset.json`.
+    """Read `dataset.json`, without user names, passwords and queries of URLs.
 
     Raises:
         DataError: The folder has none, or one that `write_prepared` does not write.
@@ -117,7 +117,7 @@ def read_info(folder: str | os.PathLike) -> DatasetInfo:
             place=str(metadata),
             fix="Prepare the folder again.",
         )
-    return DatasetInfo(**found)
+    return DatasetInfo(**redact_urls(found))
 
 
 def _fault_of(found) -> str:

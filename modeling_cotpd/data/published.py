@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modeling_cotpd.data.conll import ConllForm, read_conll
-from modeling_cotpd.data.files import SPLIT_ALIASES, find_split_file
+from modeling_cotpd.data.files import SPLIT_ALIASES, find_split_file, inside
 from modeling_cotpd.data.mnre import read_mnre, read_relation_ids
 from modeling_cotpd.data.published_texts import read_captions, read_explanations
 from modeling_cotpd.data.schema import SPLITS
@@ -57,7 +57,7 @@ def read_published(source: Source, folder: Path) -> tuple[dict[str, list[dict]],
         rows[split] = list(read_mnre(path) if source.task == "mre" else read_conll(path, split, form))
     if source.task == "mner":
         return rows, files, None
-    relations = [folder / name for name in RELATION_FILES if (folder / name).is_file()]
+    relations = [inside(folder / name, folder) for name in RELATION_FILES if (folder / name).is_file()]
     if not relations:
         raise DataError(
             f"The relation ids are missing; their file is called {' or '.join(RELATION_FILES)}.",
@@ -72,7 +72,7 @@ def published_captions(source: Source, folder: Path) -> tuple[dict[str, dict[str
     texts: dict[str, dict[str, str]] = {}
     read: list[Path] = []
     for captioner, files in source.captions.items():
-        paths = [folder / file.name for file in files if (folder / file.name).is_file()]
+        paths = [inside(folder / file.name, folder) for file in files if (folder / file.name).is_file()]
         for image, caption, _ in read_captions(paths):
             texts.setdefault(image, {})[captioner] = caption
         read += paths
@@ -85,5 +85,5 @@ def published_explanations(
     """Published explanations by split and row id, if their file is in the folder, and this file."""
     if source.explanations is None or not (folder / source.explanations.name).is_file():
         return {}, []
-    archive = folder / source.explanations.name
+    archive = inside(folder / source.explanations.name, folder)
     return {split: read_explanations(archive, split, rows[split]) for split in rows}, [archive]

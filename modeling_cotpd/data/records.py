@@ -11,7 +11,7 @@ from modeling_cotpd.data.files import read_json_rows
 from modeling_cotpd.data.parquet import parquet_rows, read_schema
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, TASKS
 from modeling_cotpd.data.spans import SPAN_KEYS, flat_row, has_spans, tokens_and_pair, tokens_and_tags
-from modeling_cotpd.data.values import id_of, is_missing, span_of, text_of, token_list, whole_number
+from modeling_cotpd.data.values import glosses_of, id_of, is_missing, span_of, text_of, token_list, whole_number
 from modeling_cotpd.errors import DataError, SettingError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,12 @@ def records_of(
     for index, (raw, spot) in enumerate(rows, start=first):
         raw = flat_row(raw, spot)
         row = _gold(raw, task, label_names, scheme, spot)
-        new = set(raw) - known - ignored - ({"text", *SPAN_KEYS} if has_spans(raw) else set())
+        new = (
+            set(raw)
+            - known
+            - ignored
+            - ({"text", *SPAN_KEYS} if raw.get("tokens") is None or has_spans(raw) else set())
+        )
         if new:
             ignored |= new
             logger.warning("%s: columns that the record does not have are left out: %s", spot, ", ".join(sorted(new)))
@@ -174,15 +179,3 @@ def _name(value: object, names: Sequence[str] | None, column: str, spot: str) ->
             fix=f"The labels are {', '.join(names)}; the label of an unlabelled row is null.",
         )
     return names[number]
-
-
-def glosses_of(value: object, spot: str) -> list[dict[str, str]]:
-    if is_missing(value):
-        return []
-    if not isinstance(value, list) or not all(isinstance(gloss, dict) for gloss in value):
-        raise DataError(
-            "The column 'glosses' does not hold a list of objects.",
-            place=spot,
-            fix='It looks like [{"mention": "Mira", "gloss": "a singer"}].',
-        )
-    return [{key: text_of(gloss.get(key), key, spot) for key in ("mention", "gloss")} for gloss in value]

@@ -4,15 +4,19 @@ import re
 import unicodedata
 
 _DO = (
-    "assist|summari[sz]e|name|comment|perform|entertain|help(?: you)?(?: with|$|[.!,;]| identify| fulfil| in\\b)|provide(?! enough)|fulfil|comply|describing|identifying|helping|answering|providing|answer|identify|recogni[sz]e|do that"
-    "|discuss|engage|process|view|see (?:(?:the|this|that|any|your) )?(?:image|picture|photo|text|tweet)|analy[sz]e|complete (?:this|that|your)|describe(?! how| what)|generate"
+    "assist|summari[sz]e|name|comment|perform|entertain|help(?: you)?(?: with|$|[.!,;]| identify| fulfil| in\\b)"
+    "|provide(?! enough)|fulfil|comply|describing|identifying|helping|answering|providing|answer|identify"
+    "|recogni[sz]e|do that"
+    "|discuss|engage|process|view|see (?:(?:the|this|that|any|your) )?(?:image|picture|photo|text|tweet)|analy[sz]e"
+    "|complete (?:this|that|your)|describe(?! how| what)|generate"
     "|create|write|rewrite|transform|explain (?:this|that|the)|determine|respond|fulfill|participate|access|support"
     "|offer|produce|interpret|continue (?:with )?(?:this|that)|share (?:this|that|info)|speculate|verify|confirm|open"
     "|give (?:you )?(?:an|any|that|info)|talk about|make (?:assumptions|guesses|an? )"
 )
 _CANNOT = (
     r"\b(?:i|we)(?:'m| am|'re| are)?(?: just| simply| currently| still| really| also)?"
-    r" (?:can't|cannot|can not|could not|couldn't|(?:won't|will not)(?: be able to)?|cannot and will not|can't and won't|refuse to|unable to|not able to|not allowed to|not permitted to"
+    r" (?:can't|cannot|can not|could not|couldn't|(?:won't|will not)(?: be able to)?|cannot and will not"
+    r"|can't and won't|refuse to|unable to|not able to|not allowed to|not permitted to"
     r"|not comfortable|(?:don't|do not) feel comfortable(?: with)?|decline to"
     r"|don't have (?:the ability|access|enough)|do not have (?:the ability|access|enough)|lack the ability|can only)"
 )
@@ -31,8 +35,10 @@ _ENGLISH = re.compile(
     r"|(?:i'm|i am)(?: \w+)? sorry, but\b.{0,160}?(?:can't|cannot|unable|not able|no (?:image|picture|paragraph)|issue"
     r"|not provided|without)"
     rf"|(?:{_SORRY}.{{0,40}}?)?{_CANNOT} (?:\w+ )?(?:{_DO})"
-    r"|(?:as|i'm|i am)(?: just| only)? an? (?:\w+ ){0,3}(?:ai|language model|assistant)\b.{0,60}?\bi (?:can|am|do|don't|have|must|cannot|won't)"
-    r"|i (?:must|have to|need to) (?:\w+ )?(?:decline|refuse)|(?:request|access) denied|(?:this|that|your) (?:request|content) (?:violates|goes against)",
+    r"|(?:as|i'm|i am)(?: just| only)? an? (?:\w+ ){0,3}(?:ai|language model|assistant)\b.{0,60}?\bi (?:can|am|do"
+    r"|don't|have|must|cannot|won't)"
+    r"|i (?:must|have to|need to) (?:\w+ )?(?:decline|refuse)|(?:request|access) denied|(?:this|that"
+    r"|your) (?:request|content) (?:violates|goes against)",
     re.DOTALL,
 )
 # An apology or a denial at the beginning, and within a short distance the words for "not able to", by language.

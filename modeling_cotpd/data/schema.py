@@ -149,10 +149,9 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
         seen[row["id"]] = place
         labels = row[column]
         try:
-            if isinstance(labels, list):
-                value = [ids[label] for label in labels]
-            else:
-                value = None if labels is None else ids[labels]
+            each = labels if isinstance(labels, list) else [] if labels is None else [labels]
+            known = [ids[label] for label in each]
+            value = known if isinstance(labels, list) else known[0] if known else None
         except KeyError as error:
             raise DataError(
                 f"Unknown label {error.args[0]!r}.", place=place, fix=f"The labels are {', '.join(label_names)}."

@@ -119,17 +119,25 @@ def cut(text: str, bounds: Iterable[int] = ()) -> list[tuple[int, int]]:
 def _edges(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The word in [start, end) between the runs of equal punctuation characters at its edges."""
     first, last = start, end
-    while first < end and _is_edge(text[first]) and not (text[first] in "#@" and text[first + 1 : end].strip("#@")):
+    while first < end and _is_edge(text[first]) and not _begins_word(text, first, end):
         first += 1
     while last > first and _is_edge(text[last - 1]):
         last -= 1
-    if first < last and last - first == 1 and text[first] in "#@" and last < end:
-        first = last  # only punctuation
-    for begin, stop in ((start, first), (last, end)):
-        if begin == last and first < last:
-            yield first, last
-        for run in re.finditer(r"(.)\1*", text[begin:stop], re.DOTALL):
-            yield begin + run.start(), begin + run.end()
+    if text[first:last] in ("#", "@", "'", "’"):  # punctuation alone after all
+        first = last
+    for match in re.finditer(r"(.)\1*", text[start:first], re.DOTALL):
+        yield start + match.start(), start + match.end()
+    if first < last:
+        yield first, last
+    for match in re.finditer(r"(.)\1*", text[last:end], re.DOTALL):
+        yield last + match.start(), last + match.end()
+
+
+def _begins_word(text: str, place: int, end: int) -> bool:
+    """Whether punctuation belongs to the word behind it: `#` and `@`, and the apostrophe of an ending such as `'s`."""
+    if text[place] in "#@":
+        return bool(text[place:end].strip("#@"))
+    return text[place] in "'’" and text[place - 1 : place].isalnum() and text[place + 1 : end][:1].isalnum()
 
 
 def _is_edge(character: str) -> bool:

@@ -98,3 +98,20 @@ def token_list(value: object, spot: str, column: str = "tokens") -> list[str]:
             fix='It looks like ["Hello", "Bristol", "!"]; a post that is not split into tokens goes into "text".',
         )
     return [text_of(token, column, spot) for token in value]
+
+
+def glosses_of(value: object, spot: str) -> list[dict[str, str]]:
+    """The glosses of a row; none where they are missing.
+
+    Raises:
+        DataError: The value is not a list of objects, or a mention or gloss is not a text.
+    """
+    if is_missing(value):
+        return []
+    if not isinstance(value, list) or not all(isinstance(gloss, dict) for gloss in value):
+        raise DataError(
+            "The column 'glosses' does not hold a list of objects.",
+            place=spot,
+            fix='It looks like [{"mention": "Mira", "gloss": "a singer"}].',
+        )
+    return [{key: text_of(gloss.get(key), key, spot) for key in ("mention", "gloss")} for gloss in value]

@@ -34,7 +34,8 @@ class KnowledgeSource:
     >>> from functools import partial
     >>> from modeling_cotpd.knowledge.captions import caption_image
     >>> settings = EndpointSettings("Qwen/Qwen2.5-VL-3B-Instruct", "http://127.0.0.1:8000/v1")  # doctest: +SKIP
-    >>> ask = partial(caption_image, settings=settings, prompt=load_prompts()["caption"], store="answers.sqlite")  # doctest: +SKIP
+    >>> prompt = load_prompts()["caption"]  # doctest: +SKIP
+    >>> ask = partial(caption_image, settings=settings, prompt=prompt, store="answers.sqlite")  # doctest: +SKIP
     >>> source = KnowledgeSource(captioner=ask)  # doctest: +SKIP
     ```
     """

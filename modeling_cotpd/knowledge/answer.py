@@ -25,19 +25,16 @@ _FAILURE = re.compile(
     r"|incomplete|malformed|other|unspecified|unknown|language"
 )
 _LIMIT = re.compile(r"length|max|limit|token|truncat|window")
+_FILTERED_PROMPT = re.compile(r"block_?reason|content_?filter|prohibited_?content|safety_?ratings", re.IGNORECASE)
 _FILTER = re.compile(r"filter|safety|block|prohibit|policy|recitation|refus|sensitive|guardrail|spii|moderat|violat")
 
-_TAG = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
-_THOUGHT_PAIRS = re.compile(
-    rf"<({_TAG})\b[^>]*>.*?</\1\s*>|\[think\].*?\[/think\]|◁think▷.*?◁/think▷", re.IGNORECASE | re.DOTALL
-)
-_THOUGHT_END = re.compile(
-    rf"^.*(?:</{_TAG}\s*>|\[/think\]|◁/think▷|<\|channel\|>\s*final\s*<\|message\|>)", re.IGNORECASE | re.DOTALL
-)
-_THOUGHT_BEGIN = re.compile(
-    rf"(?:<{_TAG}\b[^>]*(?:>|$)|\[think\]|◁think▷|<\|channel\|>\s*(?:analysis|commentary)\b).*$",
-    re.IGNORECASE | re.DOTALL,
-)
+_TAG = r"(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis)"
+_OPEN = rf"(?:<(?:\w+:)?{_TAG}\b[^>]*>|<\|(?:begin_of_|start_)?{_TAG}\|>|\[{_TAG}\]|◁{_TAG}▷)"
+_CLOSE = rf"(?:</(?:\w+:)?{_TAG}\s*>|<\|(?:end_of_|end_|/){_TAG}\|>|\[/{_TAG}\]|◁/{_TAG}▷)"
+_CHANNEL = r"<\|channel\|>\s*(?:analysis|commentary)\b"
+_THOUGHTS = re.compile(rf"{_OPEN}.*?{_CLOSE}", re.IGNORECASE | re.DOTALL)
+_THOUGHT_END = re.compile(rf"^.*(?:{_CLOSE}|<\|channel\|>\s*final\s*<\|message\|>)", re.IGNORECASE | re.DOTALL)
+_THOUGHT_BEGIN = re.compile(rf"(?:{_OPEN}|{_CHANNEL}|<(?:\w+:)?{_TAG}\b[^>]*$).*$", re.IGNORECASE | re.DOTALL)
 _HALF_TAG = re.compile(
     r"^\s*<(?:t|th|thi|thin|think|thinki|thinkin|thinking|r|re|rea|reas|reaso|reason)?$", re.IGNORECASE
 )
@@ -100,7 +97,7 @@ def visible_text(text: str) -> str:
     """
     if not any(mark in text for mark in _MARKS):
         return text
-    visible = _THOUGHT_PAIRS.sub("", text)
+    visible = _THOUGHTS.sub("", text)
     visible = _THOUGHT_END.sub("", visible)
     visible = _THOUGHT_BEGIN.sub("", visible)
     visible = "" if _HALF_TAG.match(visible) else visible
@@ -125,10 +122,13 @@ def read_answer(body: str, attempts: int = 1) -> Answer:
     except (ValueError, RecursionError) as error:
         raise MalformedAnswer(f"the body is not JSON ({error}): {body[:80]!r}") from None
     try:
+        if not completion.get("choices") and _FILTERED_PROMPT.search(body):
+            return Answer(REFUSED, "", f"no answer: {body[:200]}", response=body, attempts=attempts)
         choice = completion["choices"][0]
         message, usage = choice["message"], completion.get("usage")
-        refusal, end = _text_of(message.get("refusal")), choice.get("finish_reason")
-        text = visible_text(storable(_text_of(message.get("content"))))
+        content, end = message.get("content"), choice.get("finish_reason")
+        refusal = _text_of(message.get("refusal")) or _text_of(content, ("refusal",))
+        text = visible_text(storable(_text_of(content)))
         fault = choice.get("error") or completion.get("error")
     except (KeyError, IndexError, TypeError, AttributeError):
         raise MalformedAnswer(f"the body is not a chat completion: {body[:80]!r}") from None
@@ -151,12 +151,10 @@ def read_answer(body: str, attempts: int = 1) -> Answer:
     return Answer(status, text, reason, finish_reason, tokens[0], tokens[1], body, attempts)
 
 
-def _text_of(content: object) -> str:
-    """A message's content: a text, or the text parts of a list of typed parts; parts that hold thoughts are skipped."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
+def _text_of(content: object, kinds: tuple[str, ...] = ("text", "output_text")) -> str:
+    """A message's content: a text, or the parts of some types in a list; parts that hold thoughts have others."""
+    if content is None or isinstance(content, str):
+        return content if content and "text" in kinds else ""
     if isinstance(content, dict):
         content = [content]
     if not isinstance(content, list):
@@ -164,13 +162,13 @@ def _text_of(content: object) -> str:
     texts = []
     for part in content:
         if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"):
-            value = part.get("text")
+            part = {"text": part}
+        if not isinstance(part, dict):
+            raise TypeError(part)
+        if part.get("type", "text") in kinds:
+            value = part.get("refusal") or part.get("text")
             value = value.get("value") if isinstance(value, dict) else value
             texts.append(value if isinstance(value, str) else "")
-        elif not isinstance(part, dict):
-            raise TypeError(part)
     return "".join(texts)
 
 

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from modeling_cotpd.data.prepared import read_prepared
+from modeling_cotpd.data.refusals import is_refusal
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.files import atomic_write, json_line, write_json
-from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, REFUSED, Answer
+from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, FINAL, REFUSED, Answer
 from modeling_cotpd.knowledge.conversation import Conversation, Dialogue, Job
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, list_images
@@ -92,7 +93,8 @@ class CaptionFiles:
             for line in path.read_bytes().split(b"\n")[:-1]:
                 with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                     row = json.loads(line)
-                    found[row["image"]] = row["text"]
+                    if isinstance(row["text"], str):
+                        found[row["image"]] = row["text"]
         return found
 
     def write(self, captions: dict[str, Caption]) -> Counter:
@@ -399,11 +401,12 @@ def _caption_locally(
 
     The next batch is read from disk while the model works on this one.
     """
-    requests = []
+    missing: dict[str, Request] = {}  # by key, because equal pictures get one caption
     for job in jobs:
-        dialogue = Dialogue(job)
-        if dialogue.request is not None and store.get(dialogue.request.key).status not in (ANSWERED, EMPTY):
-            requests.append(dialogue.request)
+        request = Dialogue(job).request
+        if request is not None and store.get(request.key).status not in FINAL:
+            missing[request.key] = request
+    requests = list(missing.values())
     if not requests:
         return
     chunks = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
@@ -435,7 +438,7 @@ def _opened(requests: Sequence[Request]) -> list["Image.Image | ImageProblem"]:
 
 def _answer(caption: Caption) -> Answer:
     if isinstance(caption, str):
-        return Answer(ANSWERED, caption)
+        return Answer(REFUSED, caption, caption[:200]) if is_refusal(caption) else Answer(ANSWERED, caption)
     return Answer(EMPTY if caption.reason == "empty caption" else FAILED, "", caption.detail, caption.reason)
 
 

@@ -10,12 +10,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
+from datasets import Dataset
+
+from modeling_cotpd.data.glosses import parse_noun_list
+from modeling_cotpd.data.posts import PostFile, find_post_files
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, MISSING, SKIPPED, WAITING
 from modeling_cotpd.knowledge.conversation import Job
 from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain
-from modeling_cotpd.knowledge.post import PostFile, all_posts, check_ids, count_posts, find_post_files, is_prepared
+from modeling_cotpd.knowledge.post import check_ids, count_posts, is_prepared, posts_of
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -98,13 +102,13 @@ def elicit(
         SettingError: `out` is not empty.
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
     """
-    asking, out, files = asking or Asking(), Path(out), find_post_files(source, splits)
+    asking, out, files = asking or Asking(), Path(out), find_post_files(source, splits=tuple(splits))
     prepared = is_prepared(source) and not json_lines
     if prepared:
         require_empty(out)
     check_ids(files, limit)
     result = Elicited(asking.progress, keep_cut, problems=out.with_name(f"{out.name}.problems.jsonl"))
-    jobs = (Job(file.name, partial(explain, post, plan)) for file in files for post in file.posts(limit))
+    jobs = (Job(file.name, partial(explain, post, plan)) for file in files for post in posts_of(file, limit))
     with ResponseStore(store) as opened, atomic_write(result.problems) as problems:
         explained = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files, limit))
         columns = {}
@@ -183,12 +187,21 @@ def _columns(
             columns[name].append(text)
         if plan.nouns == LIST:
             columns[GLOSSES].append(_glosses(explanation, keep_cut))
-    for post in itertools.islice(file.posts(), limit, None) if limit is not None else ():
+    for post in itertools.islice(posts_of(file), limit, None) if limit is not None else ():
         for grain in GRAINS:
             columns[f"cot_{grain}"].append(post.knowledge.get(grain, ""))
         if plan.nouns == LIST:
             columns[GLOSSES].append([])
     return columns
+
+
+def _glosses_of(split: Dataset, nouns: list[str], given: list[list[dict]] | None) -> list[list[dict]]:
+    """Glosses as given, else those of before where the noun column is as before, else those that it lists."""
+    found = []
+    for number, (noun, row) in enumerate(zip(nouns, split.select_columns(["cot_noun", GLOSSES]), strict=True)):
+        same = row[GLOSSES] if noun == row["cot_noun"] else parse_noun_list(noun)
+        found.append((given[number] if given is not None else None) or same)
+    return found
 
 
 def write_columns(
@@ -212,8 +225,8 @@ def write_columns(
     splits, info = read_prepared(source)
     for name, values in columns.items():
         split, features = splits[name], splits[name].features
-        # A folder of an earlier format has no column for glosses; its noun column holds them as text.
-        values = {column: texts for column, texts in values.items() if column in features}
+        if "cot_noun" in values:
+            values = {**values, GLOSSES: _glosses_of(split, values["cot_noun"], values.get(GLOSSES))}
         split = split.remove_columns(list(values))
         for column, texts in values.items():
             split = split.add_column(column, texts, feature=features[column])

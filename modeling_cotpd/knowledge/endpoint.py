@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+import httpx
 import openai
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, REFUSED, Answer, MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.request import Request, endpoint_name
-from modeling_cotpd.text_safety import Redactor, storable
+from modeling_cotpd.text_safety import Redactor, printable, storable
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +32,25 @@ RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_
 OPTIONAL = ("temperature", *RENAMED)
 """The parameters that every request has by default, so that the client may leave them out where they are refused."""
 _UNSUPPORTED = re.compile(
-    r"unsupported|not (?:be )?support|n't support|unrecognized|unknown|unexpected|not (?:be )?(?:permitted|allowed|accepted)"
+    r"unsupported|not (?:be )?support|n't support|unrecognized|unknown|unexpected|not (?:be )?(?:permitted|allowed"
+    r"|accepted)"
     r"|extra inputs?|additional propert|deprecated|only the default|only (?:\w+ )?supports?|no longer|use '?max_",
     re.IGNORECASE,
 )
 _FILTERED = re.compile(
-    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|safety (?:system|polic|setting|reason)|flagged"
-    r"|data.?inspection|inappropriate|usage polic|sensitive (?:content|information|word)|prohibited.?content|violat|guardrail"
-    r"|risk.?control|invalid_prompt|high risk|unsafe",
+    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|safety (?:system|polic|setting"
+    r"|reason)|flagged"
+    r"|data.?inspection|inappropriate|usage polic|sensitive (?:content|information|word)|prohibited.?content|violat"
+    r"|guardrail"
+    r"|risk.?control|invalid_prompt|high risk|unsafe|敏感|违规|不当内容|安全审核",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
-    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|too (?:long|many (?:input |prompt )?tokens)"
+    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|too (?:long"
+    r"|many (?:input |prompt )?tokens)"
     r"|(?:prompt|input|request|context|image)s? (?:\w+ )?(?:is |are )?too large"
-    r"|(?:exceed|longer|larger|more)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)|string_above_max_length|token limit"
+    r"|(?:exceed|longer|larger|more)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)"
+    r"|string_above_max_length|token limit"
     r"|input length|reduce (?:the|your) (?:length|prompt|input)",
     re.IGNORECASE,
 )
@@ -165,23 +171,28 @@ class ChatClient:
             )
         self.redact = Redactor(settings.secrets())
         parts = urlsplit(settings.base_url.strip())
-        host = parts.hostname or ""
+        host, (login, _, address) = parts.hostname or "", parts.netloc.rpartition("@")
+        # A name and password go into a header, because URLs appear in logs.
+        headers = {"Authorization": f"Basic {base64.b64encode(unquote(login).encode()).decode()}"} if login else {}
+        if key and host.endswith(".azure.com"):
+            headers["api-key"] = key
         try:
             self._client = openai.AsyncOpenAI(
                 api_key=key or "none",
-                base_url=urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")),
+                base_url=urlunsplit((parts.scheme, address, parts.path.removesuffix("/chat/completions"), "", "")),
                 default_query=dict(parse_qsl(parts.query)),
-                default_headers={"api-key": key} if key and host.endswith(".azure.com") else None,
+                default_headers=headers,
                 timeout=settings.timeout,
                 max_retries=0,
                 # A proxy is no way to a server on this machine.
                 http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(host) else None,
             )
-        except (ImportError, ValueError, openai.OpenAIError) as error:
+        except (ImportError, ValueError, OSError, httpx.InvalidURL, openai.OpenAIError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SettingError(
-                f"The connection cannot be set up: {self.redact(str(error).splitlines()[0])}.",
-                place="a proxy variable of the environment, such as ALL_PROXY or HTTPS_PROXY",
-                fix="Unset it or name an http:// proxy; socks5:// needs: pip install 'httpx[socks]'",
+                f"The connection cannot be set up: {self.redact(reason)}.",
+                place="the environment's proxy (ALL_PROXY, HTTPS_PROXY, NO_PROXY) or certificates (SSL_CERT_FILE)",
+                fix="Unset the variable or name an http:// proxy; socks5:// needs: pip install 'httpx[socks]'",
             ) from None
         self._not_before = 0.0
         self._renamed: dict[str, str | None] = {}
@@ -220,7 +231,7 @@ class ChatClient:
                 return self._redacted(answer)
             except MalformedAnswer as error:
                 reason = f"malformed response: {error}"
-            except (asyncio.TimeoutError, openai.APITimeoutError):
+            except (TimeoutError, openai.APITimeoutError):
                 reason = f"no response within {self.settings.timeout:g} s"
             except openai.APIConnectionError as error:
                 reason = f"connection failed: {error.__cause__ or error}"
@@ -273,7 +284,7 @@ class ChatClient:
         name = next((name for name in named if name in OPTIONAL and name in sent), None)
         if name is None or not (_UNSUPPORTED.search(f"{body.get('code')} {message}")):
             return False
-        # Another worker may have learned it while this request was under way; then nothing changes here. Of "use max_completion_tokens instead", the first name that was sent is the one refused.
+        # Another worker may have learned it while this request was under way; then nothing changes here.
         original = next((key for key, value in self._renamed.items() if value == name), name)
         other = RENAMED.get(name) if original == name else None
         if self._renamed.get(original, original) == name:
@@ -360,7 +371,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _message_of(error: openai.APIStatusError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     message = body.get("message") or body.get("detail") or error.response.text or error.message
-    return storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False))
+    return printable(storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)))
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.files import atomic_write, json_line
 from modeling_cotpd.knowledge.request import request_key
 from modeling_cotpd.knowledge.store import ROW_COLUMNS, ResponseStore
+from modeling_cotpd.text_safety import storable
 
 _NUMBERS = ("prompt_tokens", "completion_tokens", "attempts", "created")
 
@@ -70,4 +71,7 @@ def _read_row(line: bytes, place: str) -> dict:
         kind = (int, float) if name in _NUMBERS else dict if name == "request" else str
         if not isinstance(row[name], kind) or isinstance(row[name], bool):
             raise KnowledgeError(f"The field {name!r} is not of its kind.", place=place)
-    return {**row, "request": json.dumps(row["request"], ensure_ascii=False)}
+        if not isinstance(row[name], str | dict) and not 0 <= row[name] < 2**53:
+            raise KnowledgeError(f"The field {name!r} is out of range.", place=place)
+    row = {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
+    return {**row, "request": storable(json.dumps(row["request"], ensure_ascii=False))}

@@ -95,8 +95,8 @@ class ElicitationPlan:
 
     def describe(self) -> str:
         """Return one line about the model, the mode and the prompts, for `DatasetInfo.knowledge`."""
-        prompts = ", ".join(self.prompt(grain).tag for grain in self.grains)
-        return f"{self.settings.model} at {self.settings.endpoint}, {self.mode} mode, {self.shown} shown, prompts {prompts}"
+        settings, prompts = self.settings, ", ".join(self.prompt(grain).tag for grain in self.grains)
+        return f"{settings.model} at {settings.endpoint}, {self.mode} mode, {self.shown} shown, prompts {prompts}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ import json
 import re
 from collections.abc import Iterable
 
+from modeling_cotpd.text_safety import storable
+
 _MENTION = ("mention", "name", "entity", "term", "word", "text", "phrase", "noun")
 _GLOSS = ("gloss", "explanation", "meaning", "description", "definition", "type", "category")
 _ENTRY = re.compile(r"\s*(.+?)\s*(?::\s+|\s[-–—]\s|\()(.+?)\)?\s*", re.DOTALL)
@@ -47,7 +49,7 @@ def read_glosses(text: str) -> list[dict[str, str]] | None:
         return None
     glosses: dict[str, str] = {}
     for item in found:
-        mention, gloss = _mention_and_gloss(item)
+        mention, gloss = map(storable, _mention_and_gloss(item))  # JSON may hold half an emoji, escaped
         if mention and not glosses.get(mention):
             glosses[mention] = gloss
     if found and not glosses:

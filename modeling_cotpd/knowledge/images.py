@@ -19,7 +19,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", "
 MAX_PIXELS = 89_478_485
 """Pillow's own warning limit: a quarter of a GiB as 24-bit pixels."""
 MAX_ASPECT = 100
-"""Ours: processors that scale the short side would blow a longer strip up to hundreds of megabytes."""
+"""Processors that scale the short side would blow a longer strip up to hundreds of megabytes."""
 
 
 class ImageProblem(KnowledgeError):

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LONGEST_SIDE = 1024
-"""Pictures are sent with this many pixels on their longer side at most: endpoints scale to about that or bill by size."""
+"""Most pixels of the longer side of a picture that is sent: endpoints scale to about that or bill by size."""
 
 
 def endpoint_name(base_url: str) -> str:
-    """Return a base URL as it is stored: without user name, password, query and trailing slash.
+    """Return a base URL as it is stored: without user name, password, query, trailing slash and `/chat/completions`.
 
     Raises:
         SettingError: It is not an HTTP URL.
@@ -30,7 +30,7 @@ def endpoint_name(base_url: str) -> str:
         'https://example.org/v1'
     """
     try:
-        name = public_url(base_url)
+        name = public_url(base_url).removesuffix("/chat/completions")
     except ValueError:
         name = ""
     if not name.startswith(("http://", "https://")):

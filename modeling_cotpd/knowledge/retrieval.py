@@ -14,6 +14,7 @@ import numpy as np
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
+from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import DataError, SettingError
@@ -267,7 +268,11 @@ def fill_column(
     check_column(splits, column, overwrite)
     filled = {}
     for name, split in splits.items():
-        columns = {**split.to_dict(), column: found[name].texts} if name in found else split.to_dict()
+        columns = split.to_dict()
+        if name in found:
+            columns[column] = found[name].texts
+            if column == "cot_noun":
+                columns["glosses"] = [parse_noun_list(text) for text in found[name].texts]
         filled[name] = Dataset.from_dict(columns, features=split.features)
     note = f"{column}: {provenance}"
     before = info.knowledge if column != "caption" else "" if overwrite else info.captioner

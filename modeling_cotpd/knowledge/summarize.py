@@ -1,5 +1,6 @@
 """The summarizer: explanations that are over the student's budget, and only those, are shortened by the model."""
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from modeling_cotpd.data.posts import find_post_files
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write, json_line, require_empty
@@ -15,7 +17,7 @@ from modeling_cotpd.knowledge.conversation import Conversation, Job
 from modeling_cotpd.knowledge.elicit import write_columns
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import GRAINS
-from modeling_cotpd.knowledge.post import Post, all_posts, count_posts, find_post_files
+from modeling_cotpd.knowledge.post import Post, all_posts, count_posts
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Request
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
@@ -33,7 +35,7 @@ class SummaryPlan:
     Args:
         settings (`EndpointSettings`): Which model is asked.
         prompt (`Prompt`): The prompt `summarize`, with the fields `words` and `explanation`.
-        budgets (`dict[str, int]`): Grain to the most subword tokens it may have; a grain that is not named stays as it is.
+        budgets (`dict[str, int]`): Grain to the most subword tokens it may have; others stay as they are.
         count (`Callable[[str], int]`): Number of subword tokens of a text, without special tokens.
 
     Raises:
@@ -147,7 +149,7 @@ def summarize(
         results = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files))
         for file in files:
             texts: dict[str, list[str]] = {grain: [] for grain in GRAINS}
-            for _, (_, (post, answers)) in zip(range(len(file)), results, strict=False):
+            for _, (post, answers) in itertools.islice(results, count_posts([file])):
                 for grain in GRAINS:
                     texts[grain].append(post.knowledge.get(grain, ""))
                 for grain, answer in answers.items():

@@ -83,18 +83,10 @@ def paired_bootstrap(
     if groups is not None:
         units = _sum_groups(units, groups)
 
-    # Few posts differ in all five counts, so drawing how often each distinct row of counts occurs is the same
-    # bootstrap as drawing posts, and takes a small part of the time.
-    patterns, frequencies = np.unique(units, axis=0, return_counts=True)
-    rng = np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for start in range(0, resamples, _CHUNK):
-        stop = min(start + _CHUNK, resamples)
-        times = rng.multinomial(len(units), frequencies / len(units), size=stop - start)
-        resampled_a, resampled_b = _f1_of_both(times @ patterns)
-        drawn[start:stop] = resampled_a - resampled_b
-
-    f1_a, f1_b = (float(f1[0]) for f1 in _f1_of_both(units.sum(axis=0, keepdims=True)))
+    resampled = resampled_f1([units[None, :, [0, 1, 2]], units[None, :, [3, 4, 2]]], resamples=resamples, seed=seed)
+    drawn = resampled[:, 0] - resampled[:, 1]
+    totals = units.sum(axis=0)
+    f1_a, f1_b = float(f1_of(totals[[0, 1, 2]])), float(f1_of(totals[[3, 4, 2]]))
     difference = f1_a - f1_b
     # The tolerance keeps ties that rounding would split, such as two equal systems.
     extreme = int((np.abs(drawn - difference) >= abs(difference) - 1e-12).sum())
@@ -109,6 +101,51 @@ def paired_bootstrap(
         units=len(units),
         resamples=resamples,
     )
+
+
+def resampled_f1(systems: Sequence[np.ndarray], *, resamples: int = 5_000, seed: int = 0) -> np.ndarray:
+    """Resample posts with replacement, the same ones for all systems, and compute the micro F1 of each.
+
+    A system may have several training seeds. Then its value is the mean F1 over as many seeds, also drawn with
+    replacement and for each system on its own, because seeds of different systems have nothing in common.
+
+    Args:
+        systems (`Sequence[np.ndarray]` of shape (seeds, posts, 3)): Correct, predicted and gold items of every post.
+            The number of seeds may differ.
+        resamples (`int`, defaults to 5000): Number of resamples.
+        seed (`int`, defaults to 0): Equal seeds give equal results.
+
+    Returns:
+        `np.ndarray` of shape (resamples, systems).
+
+    Raises:
+        DataError: The systems were not scored on the same posts.
+    """
+    gold = systems[0][0, :, 2]
+    if any(counts.shape[1] != len(gold) or (counts[..., 2] != gold).any() for counts in systems):
+        raise DataError("The systems were scored on different posts or another gold.", fix="Use one copy of the data.")
+    units = np.concatenate([seeded for counts in systems for seeded in counts], axis=1)
+    # Few posts differ in all counts, so drawing how often each distinct row of counts occurs is the same bootstrap as
+    # drawing posts, and takes a small part of the time.
+    patterns, frequencies = np.unique(units, axis=0, return_counts=True)
+    parts = np.cumsum([len(counts) for counts in systems])[:-1]
+    rng = np.random.default_rng(seed)
+    means = np.empty((resamples, len(systems)))
+    for start in range(0, resamples, _CHUNK):
+        stop = min(start + _CHUNK, resamples)
+        times = rng.multinomial(len(units), frequencies / len(units), size=stop - start)
+        totals = times.astype(float) @ patterns.astype(float)
+        f1 = np.split(f1_of(totals.reshape(stop - start, -1, 3)), parts, axis=1)
+        for index, scores in enumerate(f1):
+            if scores.shape[1] > 1:
+                scores = np.take_along_axis(scores, rng.integers(scores.shape[1], size=scores.shape), axis=1)
+            means[start:stop, index] = scores.mean(axis=1)
+    return means
+
+
+def f1_of(totals: np.ndarray) -> np.ndarray:
+    """Micro F1 from correct, predicted and gold items in the last dimension; 0 where there are none."""
+    return 2 * totals[..., 0] / np.maximum(totals[..., 1] + totals[..., 2], 1)
 
 
 def _check_counts(counts_a: np.ndarray, counts_b: np.ndarray) -> None:
@@ -147,12 +184,3 @@ def _sum_groups(units: np.ndarray, groups: Sequence[Hashable]) -> np.ndarray:
     sums = np.zeros((len(number), units.shape[1]), dtype=units.dtype)
     np.add.at(sums, index, units)
     return sums
-
-
-def _f1_of_both(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """F1 of both systems from totals of shape (resamples, 5): correct a, predicted a, gold, correct b, predicted b."""
-    correct_a, predicted_a, gold, correct_b, predicted_b = totals.T
-    # The maximum makes F1 0 where there is neither gold nor prediction.
-    f1_a = 2 * correct_a / np.maximum(predicted_a + gold, 1)
-    f1_b = 2 * correct_b / np.maximum(predicted_b + gold, 1)
-    return f1_a, f1_b

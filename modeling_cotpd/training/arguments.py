@@ -150,9 +150,8 @@ def find_recipe(name: str) -> Path:
         path.stem: path for path in sorted((SHIPPED if SHIPPED.is_dir() else CLONE / "configuration").glob("*.yaml"))
     }
     if name not in known:
-        raise SettingError(
-            f"There is no recipe {name!r}.", fix=did_you_mean(name, known, f"The recipes are {', '.join(known)}.")
-        )
+        fix = did_you_mean(name, known, f"The recipes are {', '.join(sorted(known))}.")
+        raise SettingError(f"There is no recipe {name!r}.", fix=fix)
     return known[name]
 
 
@@ -162,12 +161,15 @@ def run_script(task: str) -> Path:
 
 
 def parse_run(argv: Sequence[str] | None = None) -> tuple[ModelArguments, DataArguments, CoTPDTrainingArguments]:
-    """Parse `[RECIPE] [--flag value ...]` into the arguments of a run; see `parse_arguments`."""
+    """Parse `[RECIPE ...] [--flag value ...]` into the arguments of a run; see `parse_arguments`."""
     return parse_arguments((ModelArguments, DataArguments, CoTPDTrainingArguments), argv)
 
 
 def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None = None) -> tuple:
-    """Parse `[RECIPE] [--flag value ...]` into one instance of every dataclass.
+    """Parse `[RECIPE ...] [--flag value ...]` into one instance of every dataclass.
+
+    A recipe is a file or the name of one that comes with the package. A later recipe overrides an earlier one, and
+    flags override both.
 
     Args:
         dataclass_types (`Sequence[type]`): Such as `(ModelArguments, DataArguments, CoTPDTrainingArguments)`.
@@ -177,18 +179,19 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         SettingError: The recipe is missing or has an unknown key, a flag is unknown, or a value is out of range.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE] [--flag value ...]")
-    if argv and not argv[0].startswith("-"):
-        allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
-        recipe = read_recipe(find_recipe(argv.pop(0)), allowed)
-        for action in parser._actions:
-            if action.dest in recipe:
-                value = recipe[action.dest]
-                if action.nargs == "+" and isinstance(value, str):
-                    value = [value]  # a list of one
-                elif isinstance(value, int | float) and action.type not in (None, type(value)):
-                    value = str(value)  # argparse converts strings alone, and reports what it can not convert
-                action.default, action.required = value, False
+    parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE ...] [--flag value ...]")
+    recipe: dict[str, Any] = {}
+    allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
+    while argv and not argv[0].startswith("-"):
+        recipe |= read_recipe(find_recipe(argv.pop(0)), allowed)
+    for action in parser._actions:
+        if action.dest in recipe:
+            value = recipe[action.dest]
+            if action.nargs == "+" and isinstance(value, str):
+                value = [value]  # a list of one
+            elif isinstance(value, int | float) and action.type not in (None, type(value)):
+                value = str(value)  # argparse converts strings alone, and reports what it cannot convert
+            action.default, action.required = value, False
     *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
@@ -196,6 +199,6 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         raise SettingError(
             f"Unknown argument {unknown[0]!r}.",
             place="command line",
-            fix=f"Did you mean {near[0]}?" if near else "A recipe comes first, flags after it.",
+            fix=f"Did you mean {near[0]}?" if near else "Recipes come first, flags after them.",
         )
     return tuple(parsed)

@@ -161,9 +161,9 @@ class MeanDistribution:
                 rows.append(log_mean([distribution for _, distribution in members]))
                 continue
             offsets, mask = batch["student_offsets"][index], batch["student_mask"][index]
-            matched = [align_distributions(offsets, *member, self.inside) for member in members]
-            found = zip(mask, zip(*matched, strict=True), strict=True)
-            rows.append([log_mean(token) if compared and None not in token else [] for compared, token in found])
+            matched = [align_distributions(offsets, theirs or (), found, self.inside) for theirs, found in members]
+            tokens = zip(mask, zip(*matched, strict=True), strict=True)
+            rows.append([log_mean(token) if compared and None not in token else [] for compared, token in tokens])
         return {TARGET_COLUMN: rows}
 
 
@@ -195,14 +195,14 @@ def align_distributions(
             holders.setdefault(character, place)
     found: list[torch.Tensor | None] = []
     for start, end in offsets:
-        place = holders.get(start) if start < end else None
-        if place is None:
+        holder = holders.get(start) if start < end else None
+        if holder is None:
             found.append(None)
-        elif teacher_offsets[place][0] == start:
-            found.append(distributions[place])
+        elif teacher_offsets[holder][0] == start:
+            found.append(distributions[holder])
         else:
-            moved = torch.zeros_like(distributions[place])
-            found.append(moved.index_add(0, torch.tensor(inside), distributions[place]))
+            moved = torch.zeros_like(distributions[holder])
+            found.append(moved.index_add(0, torch.tensor(inside), distributions[holder]))
     return found
 
 

@@ -13,6 +13,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.training.model_card import model_card
+from modeling_cotpd.training.results import without_secrets
 from modeling_cotpd.training.tasks import TASKS
 
 CONFIG_FILE, CARD_FILE, RESULTS_FILE = "config.json", "README.md", "results.json"
@@ -30,8 +31,13 @@ PUBLISHED_RESULTS = (
 """What of `results.json` is published; the rest tells of the machine, such as the command as it was typed."""
 LOCAL_SETTINGS = ("model_name_or_path", "dataset_dir", "unlabelled_dataset_dir", "cache_dir")
 """Settings that name places on this machine; encoder and data set stand in the results by their names."""
-_ADDRESS = re.compile(r"https?://[^\s,;\"]+")
-_PUBLIC_ADDRESS = re.compile(r"https://(?!localhost\b)(?:[\w-]+\.)+[a-z]{2,}(?:/[^@]*)?")
+NAMES = ("label_names", "example")
+"""Results that hold names of labels, which may begin with a slash and are no paths."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s,;\"]+")
+_PUBLIC_ADDRESS = re.compile(
+    r"https://(?:[\w-]+\.)+(?!(?:local|localdomain|internal|intranet|private|lan|home|corp)\b)[a-z]{2,}(?:/[^@?#]*)?"
+)
+_PATH = re.compile(r"(?<![\w:/.~])(?:~|/[\w.@~+-]+|[A-Za-z]:[\\/])[\w.@~+\\ -]*?(?:[\\/][\w.@~+-]+)+")
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
     if (folder / RESULTS_FILE).is_file():
         files[RESULTS_FILE] = (json.dumps(published, indent=2, ensure_ascii=False) + "\n").encode()
     files[CARD_FILE] = _card(folder, results, published, name)
+    _refuse_links(folder, files)
     _refuse_local_places(folder, files)
     return Publication(folder, task, files)
 
@@ -162,19 +169,18 @@ def published_results(results: dict) -> dict:
     kept = {name: results[name] for name in PUBLISHED_RESULTS if name in results}
     if "settings" in kept:
         kept["settings"] = {key: value for key, value in kept["settings"].items() if key not in LOCAL_SETTINGS}
-    return _without_places(kept)
+    return _without_places(without_secrets(kept))
 
 
 def _without_places(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_places(each) for key, each in value.items()}
+        return {key: each if key in NAMES else _without_places(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_without_places(each) for each in value]
     if not isinstance(value, str):
         return value
-    if Path(value).is_absolute():
-        return Path(value).name
-    return _ADDRESS.sub(lambda match: match[0] if _PUBLIC_ADDRESS.fullmatch(match[0]) else "a private address", value)
+    value = _ADDRESS.sub(lambda match: match[0] if _PUBLIC_ADDRESS.fullmatch(match[0]) else "a private address", value)
+    return _PATH.sub(lambda match: re.split(r"[\\/]", match[0])[-1], value)
 
 
 def _card(folder: Path, results: dict, published: dict, name: str) -> bytes:
@@ -185,6 +191,18 @@ def _card(folder: Path, results: dict, published: dict, name: str) -> bytes:
         if title is None or text.strip() != model_card(results, title[1]).strip():
             return text.encode()
     return model_card(published, name).encode()
+
+
+def _refuse_links(folder: Path, files: dict[str, Path | bytes]) -> None:
+    """Refuse a link that leads out of the folder: what it holds was not meant to be published."""
+    inside = folder.resolve()
+    for name, content in files.items():
+        if isinstance(content, Path) and not content.resolve().is_relative_to(inside):
+            raise SettingError(
+                f"{name} is a link to {content.resolve()}, outside of the folder.",
+                place=str(folder),
+                fix="Put a copy of the file there, if it is to be published.",
+            )
 
 
 def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:

@@ -115,9 +115,11 @@ HYPERPARAMETERS = (
     "prompt_nll_weight", "prompt_view_masking", "lora_r", "bf16", "fp16",
 )  # fmt: skip
 LOG_ROWS = 10
-BOTH_VIEWS = """The prompt view reads the post alone, and it is what the code above runs. The knowledge view
-reads caption and explanations at test time, which an application would have to produce for every post; its score stands
-beside the other for comparison."""
+BOTH_VIEWS = (
+    "The prompt view reads the post alone, and it is what the code above runs. The knowledge view reads caption and "
+    "explanations at test time, which an application would have to produce for every post; its score stands beside "
+    "the other for comparison."
+)
 ONE_VIEW = "The model reads the post alone."
 INTENDED = {
     "mner": "Finding names of persons, places, organizations and other entities in short English posts.",

@@ -17,6 +17,7 @@ from typing import Any
 from datasets import Dataset
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.redact import redact_urls
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import STAGING, atomic_write, exclusive, write_json
@@ -38,9 +39,7 @@ MODEL_SETTINGS = (
 )  # fmt: skip
 """Settings of prompt and head, which a model's configuration holds."""
 _SECRET_FLAG = re.compile(r"token|key|secret|password", re.IGNORECASE)
-_SECRET = re.compile(r"\b(hf_|sk-|gh[pousr]_|xox[a-z]-|glpat-)[\w-]{8,}")
-_USER_IN_URL = re.compile(r"(\w+://)[^/\s@]+@")
-_KEY_IN_URL = re.compile(r"([?&][^=&\s]*(?:key|token|secret|password|sig)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_TOKEN = re.compile(r"\b(hf_|sk-|gh[pousr]_|xox[a-z]-|glpat-)[\w-]{8,}")
 
 
 def recorded_settings(args: CoTPDTrainingArguments, config: CoTPDConfig) -> dict[str, Any]:
@@ -91,7 +90,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
     """
     folder = Path(folder)
     known = folder / RUN_FILE
-    settings = json.loads(json.dumps(settings))
+    settings = without_secrets(json.loads(json.dumps(settings)))
     if known.is_file():
         if overwrite:
             for path in folder.glob("checkpoint-*"):
@@ -197,15 +196,18 @@ def _holds_secret(flag: str) -> bool:
     return flag.startswith("--") and bool(short or _SECRET_FLAG.search(name))
 
 
-def without_secrets(text: str) -> str:
-    """A text without access tokens, and without user, password and keys in its URLs.
+def without_secrets(value: Any) -> Any:
+    """A copy of a value of JSON without access tokens, and without user, password and query of its URLs.
 
     Example:
-        >>> without_secrets("http://me:pass@host/v1?api-key=abc")
-        'http://...@host/v1?api-key=...'
+        >>> without_secrets(["http://me:pass@host/v1?key=abc", "hf_abcdefghijkl"])
+        ['http://REDACTED@host/v1?REDACTED', 'hf_...']
     """
-    text = _SECRET.sub(r"\1...", text)
-    return _KEY_IN_URL.sub(r"\1...", _USER_IN_URL.sub(r"\1...@", text))
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(item) for item in value]
+    return redact_urls(_TOKEN.sub(r"\1...", value)) if isinstance(value, str) else value
 
 
 def write_predictions(path: Path, split: Dataset, predictions: dict[str, list]) -> None:

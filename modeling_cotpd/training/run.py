@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from modeling_cotpd.training.results import (
     claim_output_dir,
     output_folder,
     summary,
+    without_secrets,
     write_predictions,
 )
 from modeling_cotpd.training.splits import filled_columns
@@ -54,10 +56,30 @@ def started(args: CoTPDTrainingArguments) -> Iterator[None]:
         args.disable_tqdm = True
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
-    with output_folder(args.output_dir, writes=args.process_index == 0):
+    with output_folder(args.output_dir, writes=args.process_index == 0), writable_cache():
         yield
         # gloo may abort a process whose partner leaves first
         PartialState().wait_for_everyone()
+
+
+@contextmanager
+def writable_cache() -> Iterator[None]:
+    """Let `datasets` use a temporary folder where its cache cannot be written, such as in a read-only home."""
+    usual = datasets.config.HF_DATASETS_CACHE
+    try:
+        Path(usual).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=usual):
+            pass
+    except OSError as error:
+        logger.warning("The cache %s cannot be written (%s), so a temporary one is used.", usual, error.strerror)
+        with tempfile.TemporaryDirectory(prefix="cotpd-") as folder:
+            datasets.config.HF_DATASETS_CACHE = Path(folder)
+            try:
+                yield
+            finally:
+                datasets.config.HF_DATASETS_CACHE = usual
+        return
+    yield
 
 
 def check_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> None:
@@ -85,6 +107,11 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
             "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained.",
             fix="Give prompt_type=none, or a positive alpha.",
         )
+
+
+def learns_from_labels(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> bool:
+    """Whether a run trains on gold labels alone: without a KL term, rows without labels teach nothing."""
+    return args.do_train and not (args.alpha > 0 and (model_args.distill_from or data_args.knowledge_columns))
 
 
 def run_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> dict:
@@ -249,7 +276,7 @@ def finish(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: Dat
     """
     args = trainer.args
     trainer.facts = facts(trainer, info, settings, splits)
-    results = trainer.results()
+    results = without_secrets(trainer.results())
     folder = Path(args.output_dir)
     if args.process_index == 0:
         write_json(folder / RESULTS_FILE, results)

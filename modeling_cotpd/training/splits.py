@@ -16,12 +16,13 @@ from modeling_cotpd.training.arguments import DataArguments
 logger = logging.getLogger(__name__)
 
 
-def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, DatasetInfo]:
+def load_splits(arguments: DataArguments, task: str, labelled_only: bool = False) -> tuple[DatasetDict, DatasetInfo]:
     """Read the prepared folder of a run and select its rows.
 
     Args:
         arguments (`DataArguments`): What to read and how many rows.
         task (`str`): `"mner"` or `"mre"`.
+        labelled_only (`bool`, *optional*, defaults to `False`): Leave training rows without labels out.
 
     Raises:
         DataError: The folder is of the other task, or an unlabelled folder lacks a split of `unlabelled_splits`.
@@ -51,13 +52,32 @@ def load_splits(arguments: DataArguments, task: str) -> tuple[DatasetDict, Datas
             train = concatenate_datasets([train.select(range(labelled)), without_labels(rest, train)])
         more = [without_labels(split, train) for split in unlabelled_splits(arguments)]
         warn_of_evaluation_posts(splits, more)
-        splits["train"] = concatenate_datasets([train, *more])
+        train = concatenate_datasets([train, *more])
+        splits["train"] = labelled_rows(train) if labelled_only else train
     for name, limit in (("validation", arguments.max_eval_samples), ("test", arguments.max_predict_samples)):
         if name in splits and limit is not None:
             splits[name] = splits[name].select(range(min(limit, len(splits[name]))))
     for name, split in splits.items():
         log_coverage(name, split, arguments.knowledge_columns)
     return splits, info
+
+
+def labelled_rows(split: Dataset) -> Dataset:
+    """The rows that have a label. A run without a KL term trains on these alone: nothing teaches the others.
+
+    Raises:
+        DataError: No row has a label.
+    """
+    label = split[LABEL_COLUMNS[task_of(split.features)]]
+    places = [place for place, value in enumerate(label) if value is not None]
+    if not places:
+        raise DataError(
+            "No training row has a label, and nothing else teaches this run.",
+            fix="Label some rows, or name finished models in distill_from.",
+        )
+    if len(places) < len(split):
+        logger.info("train: %d rows without labels are left out; they teach by KL alone.", len(split) - len(places))
+    return split.select(places)
 
 
 def unlabelled_splits(arguments: DataArguments) -> list[Dataset]:

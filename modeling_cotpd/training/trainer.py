@@ -28,6 +28,7 @@ from modeling_cotpd.training.evaluation import by_view, decode, highest_label, i
 from modeling_cotpd.training.hub import collect, push
 from modeling_cotpd.training.losses import distillation_kl
 from modeling_cotpd.training.model_card import example_output, write_model_card
+from modeling_cotpd.training.pretrained import prepare_tokenizer
 from modeling_cotpd.training.results import environment, recorded_settings
 from modeling_cotpd.training.splits import as_records, filled_columns
 from modeling_cotpd.training.tasks import TASKS, Task
@@ -139,7 +140,7 @@ class CoTPDTrainer(Trainer):
             )
         if data_collator is None and processing_class is not None:
             data_collator = CoTPDCollator(processing_class.pad_token_id, 8 if args.device.type == "cuda" else None)
-        if "compute_metrics" not in kwargs:
+        if kwargs.get("compute_metrics") is None:
             kwargs.setdefault("preprocess_logits_for_metrics", highest_label)
         limit, args.save_total_limit = args.save_total_limit, None  # CompleteCheckpoints rotates them
         super().__init__(
@@ -191,6 +192,8 @@ class CoTPDTrainer(Trainer):
         config = self.head_model.config
         names = [config.id2label[index] for index in range(config.num_labels)]
         records = as_records(dataset, self.task.name, names, "train" if not scored else "evaluation")
+        if config.knowledge_columns is None:  # a new model
+            prepare_tokenizer(self.processing_class, self.head_model, self.task)
         if self.views is None:
             self.views = model_views(self.head_model, records)
         if not scored:

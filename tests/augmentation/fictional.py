@@ -8,10 +8,10 @@ from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.sample import Sample, read_sample
 from modeling_cotpd.data.schema import bio_label_names
 from modeling_cotpd.knowledge.answer import ANSWERED, Answer
-from modeling_cotpd.knowledge.conversation import replay
+from modeling_cotpd.knowledge.conversation import Job, replay
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 LABELS = bio_label_names(["PER", "ORG", "LOC"])
 RELATIONS = ["None", "/per/org/member_of", "/per/per/peer", "/per/per/alternate_names"]
@@ -54,7 +54,7 @@ def mre(text: str, head: str, tail: str, relation: str | None, id: str = "r1", *
 
 
 def plan(**settings: object) -> AugmentPlan:
-    """A plan with a teacher that is never reached."""
+    """A plan with an endpoint that is never reached."""
     teacher = EndpointSettings("stub", base_url="http://127.0.0.1:9/v1")
     return AugmentPlan(**{"prompts": load_prompts(), "settings": teacher, **settings})
 
@@ -73,7 +73,7 @@ def drive(talk, answers: Callable[[Request], str | Answer]):
         text = answers(request)
         return answered(text) if isinstance(text, str) else text
 
-    return walk(talk, answer), asked
+    return replay(Job("post", lambda: talk), answer), asked
 
 
 def spans_of(row: dict) -> list[tuple[str, str]]:

@@ -5,14 +5,14 @@ from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cotpd.augmentation.entity import draw, replace_entities, replaced_row
-from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.knowledge.mentions import fold
 from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED, Rejected
+from modeling_cotpd.augmentation.entity import draw, read_verdict, replace_entities, replaced_row
 from modeling_cotpd.augmentation.sample import read_sample
 from modeling_cotpd.augmentation.source import EntitySource, Name, training_names
+from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.bio import entities, orphans
 from modeling_cotpd.knowledge.answer import FAILED, Answer
+from modeling_cotpd.knowledge.mentions import fold
 
 SOURCE = training_names(
     [
@@ -206,3 +206,20 @@ def test_properties_of_replaced_posts(sample, seed, mentions):
     # No replaced name is left.
     for each in replacements:
         assert all(fold("".join(tokens[start:end])) != fold("".join(each.renaming.old)) for start, end in new_spans)
+
+
+@pytest.mark.parametrize("text", ["yes", "Yes.", "**Yes**, it is possible.", "The answer is yes.", "YES\nNo doubt."])
+def test_verdicts_of_yes(text):
+    assert read_verdict(text) is True
+
+
+@pytest.mark.parametrize("text", ["no", "No, a river cannot sing.", "- No", "I would say no."])
+def test_verdicts_of_no(text):
+    assert read_verdict(text) is False
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Maybe", "It may be yes or no.", "Nothing is known", "No one can tell", "Yesterday"]
+)
+def test_unclear_verdicts(text):
+    assert read_verdict(text) is None

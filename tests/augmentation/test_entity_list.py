@@ -55,6 +55,6 @@ def test_the_size_is_shared_among_the_types():
     assert sizes == {"LOC": 4, "ORG": 3, "PER": 3}
 
 
-def test_names_are_cut_into_tokens_in_the_posts_manner():
+def test_names_are_tokenized_as_the_posts_are():
     source = teacher_names({"PER": ["J. Aske-Brand"]}, Tokenization())
     assert source.names["PER", ""][0].tokens == ("J", ".", "Aske", "-", "Brand")

@@ -2,8 +2,8 @@ import pytest
 from fictional import mner
 
 from modeling_cotpd.augmentation.alignment import align
-from modeling_cotpd.augmentation.lexicon import Lexicon
 from modeling_cotpd.augmentation.candidate import Rejected
+from modeling_cotpd.augmentation.lexicon import Lexicon
 
 POST = mner("so proud of Holt", ("PER", "Holt"))
 LEXICON = Lexicon(

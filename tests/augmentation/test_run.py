@@ -13,8 +13,9 @@ from modeling_cotpd.data.bio import orphans
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
-from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.prompt import load_prompts
+from modeling_cotpd.knowledge.runner import Asking
 from modeling_cotpd.training.arguments import DataArguments
 from modeling_cotpd.training.splits import load_splits
 
@@ -177,7 +178,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(folder, tmp_path):
         assert result.unasked == 2
         assert not result.written
         assert not (tmp_path / "out").exists()
-        partly = augment(TrainingPosts(folder), tmp_path / "part", store, plan, ask=False, partial_folder=True)
+        partly = augment(TrainingPosts(folder), tmp_path / "part", store, plan, Asking(ask=False), partial_folder=True)
         assert partly.written == [tmp_path / "part"]
         fault["on"] = False
         result = augment(TrainingPosts(folder), tmp_path / "out", store, plan)
@@ -230,5 +231,5 @@ def test_relations_are_augmented_too(tmp_path, server):
 
 
 def test_a_filled_output_folder_is_left_alone(folder, tmp_path):
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(SettingError, match="not empty"):
         augment(TrainingPosts(folder), folder, tmp_path / "s.sqlite", OFFLINE)

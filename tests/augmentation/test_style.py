@@ -1,11 +1,11 @@
 import pytest
 from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, spans_of
 
+from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED, Rejected
 from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.tokenization import Tokenization
-from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED
 from modeling_cotpd.augmentation.sample import read_sample
 from modeling_cotpd.augmentation.style import restyle, rewrite_in
+from modeling_cotpd.augmentation.tokenization import Tokenization
 from modeling_cotpd.knowledge.answer import CUT, FAILED, REFUSED, Answer
 
 POST = mner("Mira Holt sings for # Otters !", ("PER", "Mira Holt"), ("ORG", "Otters"), **KNOWLEDGE)
@@ -91,7 +91,46 @@ def test_an_unlabelled_post_stays_unlabelled():
         ("Tweet: Go Otters!\n#win", "Go Otters! #win"),
         ('"Go" and "win"', '"Go" and "win"'),
         ("Mira: go", "Mira: go"),
+        ("Go Otters!\n\nLet me know if you would like another version!", "Go Otters!"),
+        ("Go Otters!\n(Note: I kept the hashtags.)", "Go Otters!"),
+        ("Go Otters! (Note: the names are kept)", "Go Otters!"),
+        ("Go Otters! Hope this helps!", "Go Otters!"),
+        ("**Go Otters!**", "Go Otters!"),
+        ("**Rewritten tweet:** Go **Otters**!", "Go Otters!"),
+        ("```\nGo Otters!\n```", "Go Otters!"),
+        ("> Go Otters!", "Go Otters!"),
+        ("Sure! Here's the tweet: Go Otters!", "Go Otters!"),
+        ("Here is a version in Twitter style:\n---\n\u2018Go Otters!\u2019", "Go Otters!"),
+        ("Go Otters!\n#win", "Go Otters! #win"),
+        ("#Otters win", "#Otters win"),
+        ("Sure thing Otters win", "Sure thing Otters win"),
+        ("Great news: Otters win", "Great news: Otters win"),
+        ("Here we are: Otters!", "Here we are: Otters!"),
+        ("Sure!\n\nGo Otters!", "Go Otters!"),
+        ("Sure, here is your rewritten tweet:\nGo Otters!", "Go Otters!"),
     ],
 )
 def test_what_models_put_around_a_rewrite_is_taken_off(answer, text):
     assert rewrite_in(answer) == text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Go Otters!\n\nThe Otters shall win.",
+        "1. Go Otters!\n2. Win, Otters!",
+        "Option 1: Go Otters!\n\nOption 2: Win, Otters!",
+        "- Go Otters!\n- Win, Otters!",
+    ],
+)
+def test_an_answer_with_two_texts_is_no_rewrite(answer):
+    with pytest.raises(Rejected) as error:
+        rewrite_in(answer)
+    assert error.value.reason == "more than one text"
+
+
+def test_what_the_post_has_itself_stays_in_its_rewrite():
+    assert rewrite_in("go ** otters **", "** Otters ** go") == "go ** otters **"
+    assert rewrite_in("yay otters! let me know how it goes", "Otters! Let me know how it goes") == (
+        "yay otters! let me know how it goes"
+    )

@@ -18,7 +18,13 @@ app.command()(check)
 def mner(tmp_path):
     names = bio_label_names(["LOC", "MISC"])
     rows = [
-        {"id": "1", "tokens": ["Leeds", "!"], "ner_tags": ["I-LOC", "O"], "caption": "Sorry, I cannot describe it."},
+        {
+            "id": "1",
+            "tokens": ["Leeds", "!"],
+            "ner_tags": ["I-LOC", "O"],
+            "caption": "Sorry, I cannot describe it.",
+            "cot_noun": "1. Leeds (city) 2. York (city)",
+        },
         {"id": "2", "tokens": ["Leeds", "!"], "ner_tags": ["B-LOC", "O"]},
     ]
     write_prepared(
@@ -49,6 +55,7 @@ def test_tables_of_a_tagging_folder(mner):
     assert "train - train exact 1 1 = 2" in lines
     assert "train: 1 rows repeat a sentence with another label, for example 1 and 2" in lines
     assert "train: 1 texts of caption refuse to answer, for example id 1" in lines
+    assert "train: 1 of 2 glosses of 1 rows were aligned to the text" in lines
     assert any("The fourth type is MISC" in line for line in lines)
 
 
@@ -76,3 +83,11 @@ def test_with_a_tokenizer(mner):
 def test_table():
     assert list(table(["a", "b"], [["long", 1]])) == ["a     b", "long  1"]
     assert list(table(["a"], [])) == ["none"]
+
+
+def test_control_characters_of_the_data_do_not_reach_the_terminal(tmp_path):
+    names = bio_label_names(["\x1b[2J"])
+    rows = [{"id": f"\x1b]0;{number}\x07", "tokens": ["Leeds"], "ner_tags": [names[1]]} for number in range(2)]
+    write_prepared({"train": make_split(rows, "mner", names, "t")}, DatasetInfo("x", "mner", names), tmp_path / "a")
+    text = run(tmp_path / "a")
+    assert "\x1b" not in text and "\\x1b[2J 2" in text

@@ -210,9 +210,10 @@ def test_offline_writes_what_is_there(server, tmp_path):
     [
         (("--sampling", "{"), SettingError, "--sampling: This is no JSON"),
         (("--sampling", "[]"), SettingError, "--sampling: This is no JSON object"),
-        (("--again", "failed"), SettingError, "'failed' can not be asked again"),
+        (("--again", "failed"), SettingError, "'failed' cannot be asked again"),
         (("--grains", "noun,verb"), SettingError, "'verb' is not a grain"),
         (("--mode", "chat"), SettingError, "'chat' is not a mode"),
+        (("--nouns", "json"), SettingError, "'json' is not a form of nouns"),
         (("--split", "dev"), DataError, "no split 'dev'"),
         (("--prompts", "nowhere"), KnowledgeError, "no such folder of prompts"),
         (("--images", "nowhere"), DataError, "no such image folder"),
@@ -229,7 +230,7 @@ def test_an_output_folder_that_holds_something_is_left_alone(server, tmp_path):
     source = prepare(tmp_path / "data")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(SettingError, match="not empty"):
         call(server, source, tmp_path / "out")
     assert server.asked.total() == 0
 
@@ -243,3 +244,62 @@ def test_the_summary_as_json(server, tmp_path):
     assert summary["dollars"] == pytest.approx((summary["prompt_tokens"] + summary["completion_tokens"]) / 1e6)
     again = json.loads(call(server, source, tmp_path / "out", "--json").stdout)
     assert again["asked"] == {} and again["answered_before"] == 6
+
+
+def test_nouns_as_a_list_give_glosses_and_count_what_cannot_be_parsed(tmp_path):
+    def listed(body):
+        if "JSON list" not in body["messages"][-1]["content"]:
+            return answer(body)
+        odd = "Post 2" in body["messages"][0]["content"]
+        return "Only Post." if odd else '[{"mention": "Post", "gloss": "a letter"}]'
+
+    source = write_posts(tmp_path / "posts.jsonl")
+    with StubServer(answer=listed) as server:
+        result = call(server, source, tmp_path / "out", "--nouns", "list", "--grains", "noun")
+    assert result.exit_code == 4 and 'noun: "answered": 3, "unparsable": 1' in result.stderr
+    rows = lines(tmp_path / "out/knowledge.posts.jsonl")
+    assert rows[0]["glosses"] == [{"mention": "Post", "gloss": "a letter"}] and rows[0]["noun"] == "1. Post (a letter)"
+    assert (rows[2]["noun"], rows[2]["glosses"]) == ("", [])
+    (problem,) = lines(tmp_path / "out.problems.jsonl")
+    assert (problem["id"], problem["status"]) == ("2", "unparsable") and "Only Post." in problem["reason"]
+
+
+def test_posts_that_the_endpoint_filters_are_listed_and_asked_once(tmp_path):
+    def fault(body, number):
+        odd = "Post 1" in body["messages"][0]["content"]
+        return ("status", 400, {}, "blocked by our content filter") if odd else None
+
+    source = prepare(tmp_path / "data")
+    with StubServer(answer=answer, fault=fault) as server:
+        result = call(server, source, tmp_path / "out", "--split", "test")
+        assert result.exit_code == 4 and read_prepared(tmp_path / "out")[0]["test"]["cot_noun"][1] == ""
+        asked = server.asked.total()
+        assert {row["status"] for row in lines(tmp_path / "out.problems.jsonl")} == {"refused"}
+        assert call(server, source, tmp_path / "again", "--split", "test").exit_code == 4
+        assert server.asked.total() == asked
+
+
+def test_kept_cut_answers_without_text_are_problems(tmp_path):
+    body = {"choices": [{"message": {"content": ""}, "finish_reason": "length"}]}
+    source = write_posts(tmp_path / "posts.jsonl", 2)
+    with StubServer(fault=lambda *_: ("body", body)) as server:
+        result = call(server, source, tmp_path / "out", "--grains", "noun", "--keep-cut")
+    assert result.exit_code == 4 and len(lines(tmp_path / "out.problems.jsonl")) == 2
+
+
+def test_two_posts_with_one_id_are_refused_before_anything_is_asked(server, tmp_path):
+    (tmp_path / "posts.jsonl").write_text('{"id": "1", "text": "one"}\n{"id": "1", "text": "two"}\n')
+    with pytest.raises(DataError, match="line 2"):
+        call(server, tmp_path / "posts.jsonl", tmp_path / "out")
+    assert server.asked.total() == 0
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path):
+    (tmp_path / "posts.jsonl").write_text('{"id": "1", "text": "one"}\n')
+    message = "no \x1b]0;gone\x07 model"
+    with (
+        StubServer(fault=lambda *_: ("status", 404, {}, message)) as server,
+        pytest.raises(KnowledgeError, match="declines") as error,
+    ):
+        call(server, tmp_path / "posts.jsonl", tmp_path / "out")
+    assert "\x1b" not in str(error.value)

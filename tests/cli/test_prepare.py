@@ -63,3 +63,15 @@ def test_the_summary_as_json(source, tmp_path):
     summary = json.loads(result.stdout)
     assert summary["out"] == str(tmp_path / "out") and summary["splits"]["train"]["rows"] == 2
     assert {"column": "caption", "split": "train"}.items() <= summary["joined"][0].items()
+
+
+def test_a_folder_is_replaced_with_overwrite(source, tmp_path):
+    for options, code in (([], 0), ([], 1), (["--overwrite"], 0)):
+        assert run("twitter2015", "--source", source, "--out", tmp_path / "out", *options).exit_code == code
+
+
+def test_tags_of_another_scheme(tmp_path):
+    (tmp_path / "train.txt").write_text("Ada S-PER\n")
+    result = run("custom", "--task", "mner", "--source", tmp_path, "--out", tmp_path / "out", "--tag-scheme", "bioes")
+    assert result.exit_code == 0, result.output
+    assert read_prepared(tmp_path / "out")[1].label_names == ["O", "B-PER", "I-PER"]

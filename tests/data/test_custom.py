@@ -96,6 +96,23 @@ def test_sources_that_cannot_be_read(tmp_path):
         read_custom(tmp_path / "conll", "mre")
 
 
+def test_a_split_without_posts(tmp_path):
+    (tmp_path / "train.conll").write_text("-DOCSTART- -X- O\n\n")
+    with pytest.raises(DataError, match=r"train\.conll: There are no posts"):
+        read_custom(tmp_path, "mner")
+    (tmp_path / "train.conll").unlink()
+    Dataset.from_dict({"tokens": [], "ner_tags": []}, features=FEATURES).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"train\.parquet: There are no rows"):
+        read_custom(tmp_path, "mner")
+
+
+def test_shards_are_one_split(tmp_path):
+    for number in range(2):
+        write(tmp_path, f"train-0000{number}-of-00002.jsonl", MNER, MNER)
+    rows, files, _ = read_custom(tmp_path, "mner")
+    assert [row["id"] for row in rows["train"]] == [f"train-{number}" for number in range(4)] and len(files) == 2
+
+
 def test_splits_that_declare_different_labels(tmp_path):
     other = Features({**FEATURES, "ner_tags": List(ClassLabel(names=["O", "B-LOC", "I-LOC"]))})
     for name, features in (("train", FEATURES), ("test", other)):

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from modeling_cotpd.data.joins import TextFile, join, read_texts
-from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.data.joins import TextFile, find_text_files, join, join_glosses, read_texts
+from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 
 
 def rows():
@@ -64,3 +64,51 @@ def test_empty_texts_are_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         join(rows(), TextFile.read(path), {"caption": "blip2"}, "train")
     assert "0 texts are not empty" in caplog.text and "another key of blip2, owl" in caplog.text
+
+
+def test_ids_of_pandas_and_files_that_are_one_list(tmp_path):
+    (tmp_path / "captions.train.json").write_text('[{"id": 2.0, "blip2": "a dog"}, {"id": 3, "blip2": NaN}]')
+    assert list(read_texts(tmp_path / "captions.train.json")) == ["2", "3"]
+    data = rows()
+    join(data, TextFile.read(tmp_path / "captions.train.json"), {"caption": "blip2"}, "train", min_coverage=0.5)
+    assert [row["caption"] for row in data] == ["", "", "a dog", ""]
+
+
+def test_texts_in_rows_and_files_together(tmp_path):
+    path = write(
+        tmp_path, *({"id": name, "blip2": text} for name, text in (("1", "a dog"), ("2", ""), ("3", "a cat")))
+    )
+    data = [{**row, "caption": text} for row, text in zip(rows(), ("", "a dog", "mine", "a cat"), strict=True)]
+    (report,) = join(data, TextFile.read(path), {"caption": "blip2"}, "train")
+    assert [row["caption"] for row in data] == ["a dog", "a dog", "mine", "a cat"] and report.filled == 4
+    data[3]["caption"] = "mine"
+    with pytest.raises(KnowledgeError, match=r"id 3: The row at train\.txt, line 4 has another text in 'caption'"):
+        join(data, TextFile.read(path), {"caption": "blip2"}, "train")
+    join(data, TextFile.read(path), {"caption": "blip2"}, "train", replace=True)
+    assert data[3]["caption"] == "a cat"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["captions.jsonl", "captions_train.jsonl", "caption.train.jsonl", "captions.trian.jsonl", "capitons.train.jsonl",
+     "captions.train.csv", "captions.train.jsonl.gz"],
+)  # fmt: skip
+def test_names_that_almost_match_are_refused(tmp_path, name):
+    write(tmp_path, {"id": "1", "blip2": "a dog"})
+    (tmp_path / "captions.provenance.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert list(find_text_files(tmp_path, "captions", {"train": []})) == ["train"]
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(DataError, match=f"{name}: The name is nearly that of a file that is read"):
+        find_text_files(tmp_path, "captions", {"train": []})
+
+
+def test_glosses_of_knowledge_files(tmp_path):
+    gloss = {"mention": "Varro", "gloss": "a painter"}
+    path = write(tmp_path, {"id": "2", "glosses": [gloss]}, {"id": "3", "glosses": None})
+    data = rows()
+    data[3]["glosses"] = [{"mention": "Quill", "gloss": "mine"}]
+    join_glosses(data, TextFile.read(path))
+    assert [row["glosses"] for row in data] == [[], [], [gloss], [{"mention": "Quill", "gloss": "mine"}]]
+    with pytest.raises(DataError, match="id 2: The column 'glosses' does not hold a list"):
+        join_glosses(rows(), TextFile({"2": {"glosses": "Varro"}}, "file"))

@@ -75,3 +75,19 @@ def test_relation_ids(tmp_path):
     path.write_text("{")
     with pytest.raises(DataError, match="not JSON"):
         read_relation_ids(path)
+
+
+def test_lines_of_json_hold_emoji_as_escapes(tmp_path):
+    row = {**ROW, "token": ["\U0001f600", *ROW["token"]], "h": {"name": "\U0001f600 Ada", "pos": [0, 2]}}
+    row["t"] = {"name": "York", "pos": [6.0, 7]}
+    (plain,) = read_mnre(write(tmp_path, row))
+    assert "\\ud83d" in json.dumps(row)
+    (escaped,) = read_mnre(write(tmp_path, json.dumps(row)))
+    assert {**escaped, "place": ""} == {**plain, "place": ""} and plain["tokens"][0] == "\U0001f600"
+    (literal,) = read_mnre(write(tmp_path, repr(row).replace("\U0001f600", "\\ud83d\\ude00")))
+    assert literal == escaped
+
+
+def test_half_an_emoji_is_read_as_the_replacement_character(tmp_path, caplog):
+    (row,) = read_mnre(write(tmp_path, json.dumps({**ROW, "token": [*ROW["token"], "\ud83d"]})))
+    assert row["tokens"][-1] == "\ufffd" and "line 1: half of a surrogate pair" in caplog.text

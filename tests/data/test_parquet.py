@@ -47,3 +47,64 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 50_000_000)
     with pytest.raises(DataError, match="unpacks to more than 50,000,000 bytes"):
         next(parquet_rows(path))
+
+
+def arrow(path, table, **options):
+    with pa.OSFile(str(path), "wb") as sink:
+        stream = pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options))
+        stream.write_table(table)
+        stream.close()
+    return path
+
+
+def test_arrow_files(tmp_path):
+    table = pa.table({"id": ["1", "2"], "tokens": [["Mira"], ["sings", "!"]]})
+    assert list(parquet_rows(arrow(tmp_path / "a.arrow", table), ("tokens",))) == [
+        {"tokens": ["Mira"]},
+        {"tokens": ["sings", "!"]},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["compressed", "dictionary", "view", "cut", "text"])
+def test_arrow_files_that_may_unpack_to_more_or_are_broken(tmp_path, kind):
+    table, path = pa.table({"text": ["w" * 100_000] * 50}), tmp_path / "a.arrow"
+    if kind == "compressed":
+        arrow(path, table, compression="zstd")
+    elif kind == "dictionary":
+        arrow(path, pa.table({"text": table["text"].dictionary_encode()}))
+    elif kind == "view":
+        arrow(path, pa.table({"text": table["text"].cast(pa.string_view())}))
+    else:
+        path.write_bytes(arrow(path, table).read_bytes()[:3000] if kind == "cut" else b"not arrow")
+    with pytest.raises(DataError, match=r"a\.arrow: The (Arrow )?file (holds compressed or shared|is not Arrow)"):
+        list(parquet_rows(path))
+
+
+@pytest.mark.parametrize("name", ["train.parquet", "data/train-00000-of-00001.parquet", "train/0000.parquet"])
+def test_a_bomb_under_every_name(tmp_path, monkeypatch, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    write(tmp_path / name, 4000, "w" * 100_000)
+    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 50_000_000)
+    with pytest.raises(DataError, match="unpacks to more than 50,000,000 bytes"):
+        read_custom(tmp_path, "mner")
+
+
+@pytest.mark.parametrize("kind", ["one row", "lists of numbers", "one long text"])
+def test_other_bombs(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 50_000_000)
+    monkeypatch.setattr(module, "LARGE_COLUMN", 10_000_000)
+    rows = {
+        "one row": [{"tokens": ["w" * 100_000] * 1000}],
+        "lists of numbers": [{"tokens": [1] * 10_000_000}],
+        "one long text": [{"tokens": ["w" * 30_000_000]}],
+    }
+    parquet.write_table(pa.Table.from_pylist(rows[kind]), tmp_path / "a.parquet", compression="zstd")
+    with pytest.raises(DataError, match="unpacks to more"):
+        list(parquet_rows(tmp_path / "a.parquet"))
+
+
+def test_large_row_groups_are_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGE_COLUMN", 1000)
+    monkeypatch.setattr(module, "MAX_RATIO", 100_000)
+    path = write(tmp_path / "a.parquet", 100, " ".join(f"word{number}" for number in range(500)))
+    assert {len(batch) for batch in module.read_batches(path)} <= {module.LARGE_BATCH_ROWS, 4}

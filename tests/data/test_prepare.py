@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.data.prepared import read_prepared
@@ -195,6 +196,120 @@ def test_own_data(tmp_path):
             tmp_path / "x",
             PrepareOptions(task="mner", label_names=["O", "B-LOC", "I-LOC"]),
         )
+
+
+def own(tmp_path, name, content):
+    (tmp_path / "mine").mkdir(exist_ok=True)
+    (tmp_path / "mine" / name).write_text(content)
+    return tmp_path / "mine"
+
+
+def test_an_entity_type_called_o_is_refused_or_renamed(tmp_path):
+    source = own(tmp_path, "train.txt", "Ada B-O\nruns O\n")
+    with pytest.raises(DataError, match=r"An entity type is called O.*--rename-type O=OBJECT"):
+        prepare("custom", source, tmp_path / "out", PrepareOptions(task="mner"))
+    info, _ = prepare("custom", source, tmp_path / "out", PrepareOptions(task="mner", rename_types={"O": "OBJECT"}))
+    assert info.label_names == ["O", "B-OBJECT", "I-OBJECT"]
+    with pytest.raises(DataError, match="called O"):
+        prepare("custom", source, tmp_path / "no", PrepareOptions(task="mner", label_names=["O", "B-O", "I-O"]))
+
+
+@pytest.mark.parametrize("names", [["O", "B-PER", "B-PER"], ["O", ""], ["O", "PER"], ["O", "S-PER"]])
+def test_label_names_that_are_none(tmp_path, names):
+    source = own(tmp_path, "train.jsonl", '{"tokens": ["Ada"], "ner_tags": [0]}\n')
+    with pytest.raises(DataError, match=r"The label|A label|Unknown tag"):
+        prepare("custom", source, tmp_path / "out", PrepareOptions(task="mner", label_names=names))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "text"), [("bioes", "Ada S-PER\nB B-LOC\nC E-LOC\n"), ("iob1", "Ada I-PER\nB I-LOC\nC I-LOC\n")]
+)
+def test_tag_schemes(tmp_path, caplog, scheme, text):
+    source = own(tmp_path, "train.txt", text)
+    rows = [line.split() for line in text.splitlines()]
+    own(tmp_path, "test.jsonl", json.dumps({"tokens": [row[0] for row in rows], "ner_tags": [row[1] for row in rows]}))
+    prepare("custom", source, tmp_path / "out", PrepareOptions(task="mner", tag_scheme=scheme))
+    splits, info = read_prepared(tmp_path / "out")
+    for split in splits.values():
+        assert [info.label_names[tag] for tag in split["ner_tags"][0]] == ["B-PER", "B-LOC", "I-LOC"]
+    if scheme == "iob1":
+        prepare("custom", source, tmp_path / "plain", PrepareOptions(task="mner"))
+        assert "no entity begins with B-; if the tags are IOB1, add --tag-scheme iob1" in caplog.text
+    with pytest.raises(SettingError, match="no other tag scheme"):
+        prepare("twitter2015", source, tmp_path / "no", PrepareOptions(tag_scheme=scheme))
+
+
+def test_declared_names_of_another_scheme(tmp_path):
+    names = ["O", "B-PER", "I-PER", "E-PER", "S-PER"]
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))})
+    rows = Dataset.from_dict({"tokens": [["Ada", "Lee", "Bo"]], "ner_tags": [[1, 3, 4]]}, features=features)
+    (tmp_path / "mine").mkdir()
+    rows.to_parquet(tmp_path / "mine" / "train.parquet")
+    prepare("custom", tmp_path / "mine", tmp_path / "out", PrepareOptions(task="mner", tag_scheme="bioes"))
+    splits, info = read_prepared(tmp_path / "out")
+    assert info.label_names == ["O", "B-PER", "I-PER"] and splits["train"]["ner_tags"] == [[1, 2, 1]]
+
+
+def test_a_post_of_white_space_is_refused(tmp_path):
+    source = own(
+        tmp_path, "train.jsonl", '{"tokens": ["a"], "ner_tags": ["O"]}\n{"tokens": ["\\u00a0"], "ner_tags": ["O"]}'
+    )
+    with pytest.raises(DataError, match=r"train\.jsonl, line 2: The post holds white space only"):
+        prepare("custom", source, tmp_path / "out", PrepareOptions(task="mner"))
+
+
+def test_rows_that_pandas_wrote(tmp_path):
+    """Missing values make its whole numbers floats."""
+    rows = [
+        {"id": 1.0, "tokens": ["Ada", "x", "Bo"], "head": [0, 1], "tail": [2, 3], "relation": 1.0, "caption": None},
+        {"id": float("nan"), "tokens": ["a", "b"], "head": [0.0, 1.0], "tail": [1.0, 2.0], "relation": float("nan"),
+         "caption": float("nan")},
+    ]  # fmt: skip
+    source = own(tmp_path, "train.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    (source / "captions.train.jsonl").write_text('{"id": "1", "blip2": "a hall"}\n')
+    options = PrepareOptions(task="mre", label_names=["None", "peer"])
+    prepare("custom", source, tmp_path / "out", options)
+    train = read_prepared(tmp_path / "out")[0]["train"]
+    assert train["id"] == ["1", "train-1"] and train["relation"] == [1, None] and train["caption"] == ["a hall", ""]
+
+
+def test_captions_of_rows_and_files_are_noted(tmp_path):
+    rows = [
+        {"id": "1", "tokens": ["a"], "ner_tags": ["O"], "caption": "mine"},
+        {"id": "2", "tokens": ["b"], "ner_tags": ["O"]},
+    ]
+    source = own(tmp_path, "train.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    own(tmp_path, "captions.train.jsonl", '{"id": 2, "blip2": "a hall"}\n')
+    info, _ = prepare("custom", source, tmp_path / "out", PrepareOptions(task="mner"))
+    assert read_prepared(tmp_path / "out")[0]["train"]["caption"] == ["mine", "a hall"]
+    assert info.captioner == "blip2; given with the data"
+
+
+def test_glosses_of_rows(tmp_path):
+    rows = [
+        {"tokens": ["Ada"], "ner_tags": ["O"], "glosses": [{"mention": "Ada", "gloss": "a poet"}]},
+        {"tokens": ["Bo"], "ner_tags": ["O"], "cot_noun": "1. Bo (a dog)"},
+    ]
+    source = own(tmp_path, "train.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    prepare("custom", source, tmp_path / "out", PrepareOptions(task="mner"))
+    assert read_prepared(tmp_path / "out")[0]["train"]["glosses"] == [
+        [{"mention": "Ada", "gloss": "a poet"}],
+        [{"mention": "Bo", "gloss": "a dog"}],
+    ]
+    own(tmp_path, "train.jsonl", json.dumps({**rows[0], "glosses": ["Ada"]}))
+    with pytest.raises(DataError, match="'glosses' does not hold a list of objects"):
+        prepare("custom", source, tmp_path / "no", PrepareOptions(task="mner"))
+
+
+def test_a_prepared_folder_is_replaced_on_request(twitter, tmp_path):
+    prepare("twitter2015", twitter, tmp_path / "out")
+    with pytest.raises(SettingError, match="not empty"):
+        prepare("twitter2015", twitter, tmp_path / "out")
+    prepare("twitter2015", twitter, tmp_path / "out", PrepareOptions(knowledge=False, overwrite=True))
+    assert read_prepared(tmp_path / "out")[1].knowledge == ""
+    with pytest.raises(SettingError, match="not empty"):
+        prepare("twitter2015", twitter, twitter, PrepareOptions(overwrite=True))
+    assert (twitter / "train.txt").is_file()
 
 
 @pytest.mark.parametrize(("name", "task"), [("sample-mner", "mner"), ("sample-mre", "mre")])

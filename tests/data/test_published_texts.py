@@ -9,7 +9,7 @@ from modeling_cotpd.errors import DataError
 @pytest.mark.parametrize(
     ("text", "noun", "sentence", "multimodality"),
     [
-        ("Named entities:1. Varro (x)2. Mo (y)Reasoning:One. A picture.", "1. Varro (x)2. Mo (y)", "One.", "A picture."),
+        ("Named entities:1. Ed (x)2. Mo (y)Reasoning:One. A picture.", "1. Ed (x)2. Mo (y)", "One.", "A picture."),
         ("Named entities: NoneReasoning: Nothing is named.", "None", "Nothing is named.", ""),
         ("Named entities: 1. Varro (x) ReasoningThe hall is old.", "1. Varro (x)", "The hall is old.", ""),
         ("1. Varro (x) Reasoning: Varro sings.", "1. Varro (x)", "Varro sings.", ""),

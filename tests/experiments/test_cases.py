@@ -1,91 +1,42 @@
-"""Case studies: views side by side, attention per token, every text escaped."""
+"""Case studies: predictions side by side, every text escaped."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import torch
-from experiments.small_sweep import LABELS, fictional_rows
-from tiny_models import tiny_model
+from small_sweep import fictional_rows
 
-from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
-from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
-from modeling_cotpd.data.schema import make_split
+from experiments.cases import main, read_cases, render_page
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.experiments.case_page import render_page
-from modeling_cotpd.experiments.cases import Case, per_token, study
-from modeling_cotpd.markers_cotpd import add_entity_markers
 
 
-def saved_model(folder: Path, wordpiece, **settings) -> Path:
-    """A tiny random model with its tokenizer."""
-    id2label = dict(enumerate(LABELS))
-    model = tiny_model(CoTPDForTokenClassification, id2label=id2label, **settings)
-    model.save_pretrained(folder)
-    wordpiece.save_pretrained(folder)
+def write_predictions(folder: Path, prompt: str = "O", knowledge: str = "B-PER") -> Path:
+    """A run's predictions of eight fictional posts: the knowledge view finds the names, the prompt view does not."""
+    folder.mkdir()
+    rows = [
+        {"id": row["id"], "tokens": row["tokens"], "gold": row["ner_tags"], "prompt": ["O", prompt, "O"],
+         "knowledge": ["O", knowledge, "O"]}
+        for row in fictional_rows(8, "test")
+    ]  # fmt: skip
+    (folder / "predictions.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return folder
 
 
-@pytest.fixture
-def model_dir(tmp_path: Path, wordpiece) -> Path:
-    """A tiny random model of five tags."""
-    return saved_model(tmp_path / "model", wordpiece)
-
-
-def test_views_and_attention_of_posts(model_dir: Path, otters: Path):
-    cases = study(model_dir, otters, ids=["test2", "test0"], knowledge_columns=["caption", "cot_noun"], max_length=40)
-    assert [case.id for case in cases] == ["test2", "test0"]
-    case = cases[0]
-    assert case.gold == [("PER", 1, 1)] and set(case.views) == {"prompt", "knowledge"}
-    assert case.knowledge["cot_noun"] == "Holt is a singer <b>"
-    assert len(case.attention) == 3 and all(len(row) == 3 and 0 < sum(row) <= 1.001 for row in case.attention)
-    with pytest.raises(DataError, match="no post"):
-        study(model_dir, otters, ids=["nobody"])
-
-
-def test_without_ids_only_posts_on_which_views_disagree(model_dir: Path, otters: Path, tmp_path: Path, wordpiece):
-    other = saved_model(tmp_path / "other", wordpiece, prompt_type="none")
-    with torch.no_grad():
-        model = CoTPDForTokenClassification.from_pretrained(other)
-        model.classifier.bias += torch.tensor([0.0, 50.0, 0.0, 0.0, 0.0])
-        model.save_pretrained(other)
-    cases = study(model_dir, otters, count=2, compare=other, max_length=40)
-    assert len(cases) == 2
-    assert cases[0].views["baseline"] == [("LOC", 0, 0), ("LOC", 1, 1), ("LOC", 2, 2)]
-    assert study(other, otters, knowledge_columns=[]) == []
-
-
-def test_relations_are_shown_with_their_pair(tmp_path: Path, wordpiece):
-    rows = [
-        {**row, "head": {"start": 0, "end": 1}, "tail": {"start": 1, "end": 2}, "relation": "None"}
-        for row in fictional_rows(4, "test")
-    ]
-    for row in rows:
-        del row["ner_tags"]
-    names = ["None", "per_per_peer"]
-    write_prepared({"test": make_split(rows, "mre", names, "test")}, DatasetInfo("m", "mre", names), tmp_path / "mre")
-    add_entity_markers(wordpiece)
-    changes = {"vocab_size": len(wordpiece) + 5}
-    model = tiny_model(
-        CoTPDForRelationExtraction, id2label=dict(enumerate(names)), num_labels=2, encoder_changes=changes
-    )
-    model.save_pretrained(tmp_path / "model")
-    wordpiece.save_pretrained(tmp_path / "model")
-    case = study(tmp_path / "model", tmp_path / "mre", ids=["test1"], max_length=40)[0]
-    assert case.gold == [("head", 0, 0), ("tail", 1, 1)] and case.relations["gold"] == "None"
-    assert set(case.relations) == {"gold", "prompt", "knowledge"} and len(case.attention[0]) == 3
-    page = render_page("t", [case])
-    assert page.count("right") + page.count("wrong-text") >= 5 and "head</small>" in page
-
-
-def test_attention_of_pieces_is_added_up_to_tokens(wordpiece):
-    tokens = ["Mira", "zq", "sings"]
-    ids = wordpiece(" ".join(tokens))["input_ids"]
-    middle = len(ids) - 2
-    shares = per_token([[0.1, *[0.8 / middle] * middle, 0.1]], tokens, ids, wordpiece)
-    assert sum(shares[0]) == pytest.approx(0.8)
-    pieces = len(wordpiece("zq", add_special_tokens=False)["input_ids"])
-    assert shares[0][1] == pytest.approx(0.8 * pieces / middle)
+def test_posts_with_different_predictions_are_shown(tmp_path: Path, otters: Path):
+    run, same = write_predictions(tmp_path / "run"), write_predictions(tmp_path / "same", "B-PER")
+    cases = read_cases(run, otters, "test", count=3, compare=same)
+    assert [case["id"] for case in cases] == ["test0", "test1", "test2"]
+    assert cases[0]["views"] == {
+        "gold": ["O", "B-PER", "O"], "prompt": ["O", "O", "O"], "knowledge": ["O", "B-PER", "O"],
+        "baseline": ["O", "B-PER", "O"],
+    }  # fmt: skip
+    assert cases[2]["knowledge"]["cot_noun"] == "Holt is a singer <b>"
+    assert read_cases(same, otters, "test") == [] and len(read_cases(same, otters, "test", ["test7"])) == 1
+    with pytest.raises(DataError, match="no labelled post 'test99'"):
+        read_cases(run, otters, "test", ["test99"])
+    with pytest.raises(DataError, match="no such file"):
+        read_cases(run, otters, "validation")
 
 
 class Tags(HTMLParser):
@@ -104,26 +55,27 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def test_a_pair_that_overlaps_leaves_the_page_whole():
-    case = Case("a", ["Old", "Harlow", "Road"], [("head", 0, 2), ("tail", 1, 1)], {}, {"gold": "None"})
-    page = render_page("t", [case])
-    assert page.count("<mark") == page.count("</mark>") and "Old Harlow Road → Harlow" in page
-
-
 def test_every_text_is_escaped():
-    evil = '<script>alert("x")</script>'
-    case = Case(
-        evil,
-        [evil, "&amp;", "<b>"],
-        [("<i>", 0, 1)],
-        {"prompt": [("PER", 0, 0)], evil: []},
-        {},
-        {evil: evil},
-        [[0.5, 0.2, 0.1]],
-    )
-    page = render_page(evil, [case], evil)
+    evil = "<script>alert('x')</script>"
+    knowledge = dict.fromkeys(("caption", "cot_noun", "cot_sentence", "cot_multimodality"), evil)
+    tags = ["B-<i>", "O", "O"]
+    case = {"id": evil, "tokens": [evil, "&amp;", "<b>"], "gold": ["O", "O", "O"], "knowledge": knowledge}
+    page = render_page([{**case, "views": {"gold": case["gold"], evil: tags}}])
     parser = Tags()
     parser.feed(page)
     assert not {"script", "b", "i"} & set(parser.seen)
-    assert parser.text.count(evil) >= 8 and "&amp;" in parser.text
-    assert 'class="wrong"' in page and "query 1" in page
+    assert parser.text.count(evil) >= 8 and "&amp;" in parser.text and 'class="wrong"' in page
+
+
+def test_relations_are_shown_with_their_pair():
+    post = {"tokens": ["Old", "Harlow", "Road"], "head": {"start": 0, "end": 3}, "tail": {"start": 1, "end": 2}}
+    case = {**post, "id": "a", "gold": "None", "knowledge": dict.fromkeys(("caption", "cot_noun", "cot_sentence"))}
+    case["knowledge"]["cot_multimodality"] = ""
+    page = render_page([{**case, "views": {"gold": "None", "prompt": "per"}}])
+    assert "Old Harlow Road → Harlow: <mark>None</mark>" in page and '<mark class="wrong">per</mark>' in page
+
+
+def test_the_command_writes_a_page(tmp_path: Path, otters: Path, capsys: pytest.CaptureFixture):
+    run, page = write_predictions(tmp_path / "run"), tmp_path / "cases.html"
+    main([str(run), "--dataset_dir", str(otters), "--out", str(page), "--count", "2"])
+    assert "2 posts written" in capsys.readouterr().out and page.read_text().count("<section>") == 2

@@ -1,19 +1,20 @@
-"""A sweep through the real entry point: search, training, evaluation on other data, tables, resumption."""
+"""A sweep through the real entry point: training, evaluation on other data, tables, resumption."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import transformers
-from experiments.small_sweep import SWEEP, write_fictional, write_sweep
+from small_sweep import SWEEP, write_fictional, write_sweep
 from tiny_models import tiny_encoder_config
 
-from modeling_cotpd.experiments.launch import OUTPUT
-from modeling_cotpd.experiments.plan import Plan
-from modeling_cotpd.experiments.report import make_report
-from modeling_cotpd.experiments.runner import Runner
-from modeling_cotpd.experiments.search import search_learning_rate
-from modeling_cotpd.experiments.sweep import Search, read_sweep
+from experiments.__main__ import report
+from experiments.plan import Plan
+from experiments.process import OUTPUT
+from experiments.runner import Runner
+from experiments.store import collect
+from experiments.sweep import read_sweep
 
 
 @pytest.fixture
@@ -43,25 +44,6 @@ def settings_of(encoder: Path) -> dict:
     }
 
 
-def test_a_search_is_stored_and_resumed(tmp_path: Path, otters: Path, encoder: Path):
-    recipe = tmp_path / "recipe.yaml"
-    settings = {**settings_of(encoder), "dataset_dir": str(otters), "output_dir": str(tmp_path / "trials")}
-    settings |= {"save_strategy": "no", "load_best_model_at_end": False, "disable_tqdm": True}
-    recipe.write_text(json.dumps(settings))
-    folder = tmp_path / "search"
-    folder.mkdir()
-    first = search_learning_rate(recipe, "mner", Search(trials=2), folder)
-    assert len(first["tried"]) == 2 and first["metric"] == "eval_prompt_f1"
-    second = search_learning_rate(recipe, "mner", Search(trials=3), folder)
-    assert second["tried"][:2] == first["tried"] and len(second["tried"]) == 3
-    assert len({trial["learning_rate"] for trial in second["tried"]}) == 3
-    assert all(1e-6 <= trial["learning_rate"] <= 5e-5 for trial in second["tried"])
-    assert second["objective"] == max(trial["eval_prompt_f1"] for trial in second["tried"])
-    chosen = second["settings"]
-    assert chosen["new_parameters_learning_rate"] == pytest.approx(100 * chosen["learning_rate"])
-    assert json.loads((folder / "best.json").read_text()) == second
-
-
 @pytest.mark.slow
 def test_a_sweep_through_the_real_entry_point(tmp_path: Path, otters: Path, encoder: Path):
     columns = {
@@ -80,7 +62,7 @@ def test_a_sweep_through_the_real_entry_point(tmp_path: Path, otters: Path, enco
         "settings": settings_of(encoder),
         "encoders": {"tiny": {}},
     }
-    path = write_sweep(tmp_path, search={"trials": 1}, **changes)
+    path = write_sweep(tmp_path, **changes)
     folders = {"otters": otters, "badgers": write_fictional(tmp_path / "badgers", "badgers")}
     runner = Runner(Plan(read_sweep(path)), folders, tmp_path / "out")
     outcome = runner.run_all()
@@ -89,6 +71,9 @@ def test_a_sweep_through_the_real_entry_point(tmp_path: Path, otters: Path, enco
         results = json.loads((runner.folder(run) / OUTPUT / "results.json").read_text())
         assert results["dataset"]["name"] == ("otters" if run.trains else "badgers")
         assert not list((runner.folder(run) / OUTPUT).glob("checkpoint-*"))
-    text = make_report(runner.plan, folders, runner.root)[1].read_text()
-    assert "Otters to Badgers" in text and "1 of 1" in text and "model of another column" in text
+    saved = collect(runner.plan, folders, runner.root)[0]
+    (reading,) = saved["reading"].unique()
+    shown = Plan(replace(runner.plan.sweep, reading=reading))
+    text = report(shown, folders, runner.root)[0].read_text()
+    assert "**Otters to Badgers**" in text and "(1)" in text and "trained on the other data set" in text
     assert len(Runner(Plan(read_sweep(path)), folders, tmp_path / "out").run_all().finished_before) == 8

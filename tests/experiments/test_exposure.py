@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from experiments.small_sweep import LABELS
+from small_sweep import LABELS
 
+from experiments.exposure import Exposure, read_exposure
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
-from modeling_cotpd.experiments.exposure import Exposure, read_exposure
 from modeling_cotpd.metrics.entity_score.entity_score import entity_row_counts
 
 LABELLED = [["Mira", "sings", "in", "Port", "Elm"], ["a", "FENWICK", "day"]]
@@ -32,18 +32,17 @@ def test_a_name_stands_where_its_words_stand(name: list[str], place: str):
     assert Exposure(LABELLED, OTHERS).place(name) == place
 
 
-@pytest.mark.parametrize("strict", [False, True])
-def test_the_places_add_up_to_all_names(strict: bool):
+def test_the_places_add_up_to_all_names():
     rows = [
         {"tokens": ["Mira", "met", "Dario"], "gold": ["B-PER", "O", "B-PER"], "prompt": ["B-PER", "O", "O"]},
         {"tokens": ["Quill", "in", "Elm"], "gold": ["B-PER", "O", "O"], "prompt": ["I-PER", "O", "B-LOC"]},
     ]
-    counts = Exposure(LABELLED, OTHERS).counts(rows, "prompt", strict)
-    whole = entity_row_counts([row["prompt"] for row in rows], [row["gold"] for row in rows], strict)
+    counts = Exposure(LABELLED, OTHERS).counts(rows, "prompt")
+    whole = entity_row_counts([row["prompt"] for row in rows], [row["gold"] for row in rows])
     np.testing.assert_array_equal(sum(counts.values()), whole)
     assert counts["labelled"].tolist() == [[1, 1, 1], [0, 1, 0]]
     assert counts["others"].tolist() == [[0, 0, 1], [0, 0, 0]]
-    assert counts["new"].tolist() == [[0, 0, 0], [0, 0, 1] if strict else [1, 1, 1]]
+    assert counts["new"].tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 def test_a_folder_is_divided_as_a_run_divides_it(tmp_path: Path):

@@ -1,20 +1,19 @@
 """Which runs there are, and what makes two the same."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from experiments.small_sweep import SWEEP, write_fictional, write_sweep
+from small_sweep import SWEEP, write_fictional, write_sweep
 
+from experiments.plan import Plan
+from experiments.runner import Runner
+from experiments.sweep import read_sweep
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.experiments.plan import Plan
-from modeling_cotpd.experiments.runner import Runner
-from modeling_cotpd.experiments.sweep import Search, read_sweep
 
 
-def plan_of(folder: Path, only: tuple[str, ...] = (), search: Search | None = None, **changes) -> Plan:
-    return Plan(read_sweep(write_sweep(folder, **changes)), only, search)
+def plan_of(folder: Path, only: tuple[str, ...] = (), **changes) -> Plan:
+    return Plan(read_sweep(write_sweep(folder, **changes)), only)
 
 
 def test_rows_that_differ_in_their_view_share_their_runs(tmp_path: Path):
@@ -103,13 +102,19 @@ def test_a_row_may_take_the_models_of_several_seeds(tmp_path: Path):
     assert isinstance(Runner(one, folders, tmp_path / "out").recipe(student)["distill_from"], str)
 
 
-def test_a_search_is_shared_by_seeds_and_replaces_the_learning_rate(tmp_path: Path, otters: Path):
-    search = Search(trials=3)
-    settings = [{**SWEEP["settings"], "learning_rate": rate} for rate in (1e-4, 2e-4)]
-    one, other = (plan_of(tmp_path, search=search, settings=each) for each in settings)
-    assert one.runs[0].declared == other.runs[0].declared != plan_of(tmp_path).runs[0].declared
-    folders = {"otters": otters}
-    cells = [one.cell("Otters", "tiny", "CPD", seed) for seed in (0, 1)]
-    assert cells[0].declared != cells[1].declared
-    assert one.key(cells[0], folders, seeded=False) == one.key(cells[1], folders, seeded=False)
-    assert replace(cells[0], search=Search(trials=4)) != cells[0]
+def test_a_retired_row_is_not_run_and_keeps_its_saved_runs(tmp_path: Path):
+    rows = [{**row, "retired": row["name"] == "CPD"} for row in SWEEP["rows"]]
+    plan = plan_of(tmp_path, rows=rows)
+    assert {run.row for run in plan.runs} == {row["name"] for row in SWEEP["rows"]} - {"CPD"}
+    assert (
+        plan.cell("Otters", "tiny", "CPD", 0).declared == plan_of(tmp_path).cell("Otters", "tiny", "CPD", 0).declared
+    )
+
+
+def test_another_command_is_another_run(tmp_path: Path, otters: Path):
+    row = {"name": "other", "view": "prompt", "settings": SWEEP["rows"][3]["settings"]}
+    plan = plan_of(tmp_path, rows=[*SWEEP["rows"], {**row, "command": ["cotpd", "check", "{data}", "{seed}"]}])
+    run = plan.cell("Otters", "tiny", "other", 1)
+    assert run.declared != plan.cell("Otters", "tiny", "CPD", 1).declared
+    runner = Runner(plan, {"otters": otters}, tmp_path / "out")
+    assert runner.command(run)[-3:] == ["check", str(otters), "1"]

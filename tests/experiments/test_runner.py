@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from experiments.small_sweep import SWEEP, behave, calls, write_sweep
+from small_sweep import SWEEP, behave, calls, write_sweep
 
+from experiments.plan import Plan
+from experiments.process import LOG_FILE, OUTPUT, SPEC_FILE, locked, read_json
+from experiments.runner import Runner, duration, rows_read
+from experiments.sweep import read_sweep
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.experiments.launch import LOG_FILE, OUTPUT, locked, read_spec
-from modeling_cotpd.experiments.plan import Plan
-from modeling_cotpd.experiments.runner import Runner
-from modeling_cotpd.experiments.sweep import read_sweep
 
 
 def runner_of(tmp_path: Path, otters: Path, only: tuple[str, ...] = (), **options) -> Runner:
@@ -76,7 +76,7 @@ def test_cost_is_told_from_finished_runs(tmp_path: Path, otters: Path, stand_in:
     for run in first.plan.runs:
         path = first.folder(run) / "run.json"
         if path.is_file():
-            path.write_text(json.dumps({**read_spec(first.folder(run)), "seconds": 600.0}))
+            path.write_text(json.dumps({**read_json(path), "seconds": 600.0}))
     assert first.describe()[-1] == "6 of 8 runs to do; estimated time: 1 h 00 min"
 
 
@@ -102,7 +102,7 @@ def test_missing_data_is_left_out(tmp_path: Path, otters: Path, stand_in: Path):
 def test_a_run_in_other_hands_and_what_needs_it_are_waited_for(
     tmp_path: Path, otters: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("modeling_cotpd.experiments.runner.PATIENCE", 0.2)
+    monkeypatch.setattr("experiments.runner.PATIENCE", 0.2)
     student = {"name": "student", "view": "prompt", "settings": {"distill_from": {"run": "CPD"}}}
     path = write_sweep(tmp_path, rows=[*SWEEP["rows"], student], seeds=[0])
     runner = Runner(Plan(read_sweep(path)), {"otters": otters}, tmp_path / "out")
@@ -157,7 +157,34 @@ def test_ctrl_c_stops_the_run_and_the_next_call_goes_on(tmp_path: Path, otters: 
     with pytest.raises(KeyboardInterrupt):
         runner.run_all()
     assert time.monotonic() - start < 100, "the run was ended, not waited for"
-    assert read_spec(runner.folder(runner.plan.runs[0]))["seconds"] > 0
+    assert read_json(runner.folder(runner.plan.runs[0]) / SPEC_FILE)["seconds"] > 0
     behave(stand_in)
     assert len(runner.run_all().done) == 2
     assert calls(stand_in)[1].endswith("--resume_from_checkpoint true")
+
+
+def test_another_command_leaves_predictions_and_no_results(tmp_path: Path, otters: Path, stand_in: Path):
+    script = (
+        "import pathlib, sys; out = pathlib.Path(sys.argv[1]); out.mkdir(); (out / 'predictions.test.jsonl').touch()"
+    )
+    row = {"name": "other", "view": "prompt", "command": [sys.executable, "-c", script, "{output}"]}
+    path = write_sweep(tmp_path, rows=[*SWEEP["rows"], row], seeds=[0])
+    runner = Runner(Plan(read_sweep(path), ["other"]), {"otters": otters}, tmp_path / "out")
+    assert len(runner.run_all().done) == 1 and not calls(stand_in)
+    assert len(runner.run_all().finished_before) == 1
+    failing = {**row, "command": [sys.executable, "-c", "raise SystemExit('no knowledge')"]}
+    path = write_sweep(tmp_path, rows=[*SWEEP["rows"], failing], seeds=[0])
+    runner = Runner(Plan(read_sweep(path), ["other"]), {"otters": otters}, tmp_path / "out")
+    for _ in range(2):
+        assert "no knowledge" in next(iter(runner.run_all().failed.values()))
+
+
+def test_rows_read():
+    assert rows_read(1500, {"num_train_epochs": 5}) == 7500
+    assert rows_read(1500, {"num_train_epochs": 5, "max_steps": -1}) == 7500
+    assert rows_read(1500, {"num_train_epochs": 5, "max_steps": 300, "per_device_train_batch_size": 16}) == 4800
+    assert rows_read(0, {"max_steps": 300}) == 0, "an evaluation trains on nothing"
+
+
+def test_duration():
+    assert [duration(seconds) for seconds in (None, 40, 780, 7500)] == ["unknown", "40 s", "13 min", "2 h 05 min"]

@@ -12,18 +12,18 @@ from safetensors.torch import load_file
 from stub_server import StubServer
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
-from modeling_cotpd import CoTPDForTokenClassification
+import run_mner
 from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.data.prepare import prepare
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.inference import run as inference_run
 from modeling_cotpd.knowledge.elicit import elicit
-from modeling_cotpd.knowledge.explanation import Plan
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.teacher import TeacherSettings
+from modeling_cotpd.knowledge.runner import Asking
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
-from modeling_cotpd.training.run import run
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -76,9 +76,7 @@ def training(root: Path) -> Long:
         _data(root / "data")
 
     def start(folder: Path) -> None:
-        run(
-            "mner",
-            CoTPDForTokenClassification,
+        run_mner.run(
             ModelArguments(model_name_or_path=str(root / "encoder"), prompt_length=3),
             DataArguments(dataset_dir=str(root / "data"), max_length=48),
             CoTPDTrainingArguments(
@@ -147,14 +145,13 @@ def predicting(root: Path) -> Long:
 
 def eliciting(root: Path, server: StubServer) -> Long:
     """Twelve posts, three grains each."""
-    settings = TeacherSettings("stub", base_url=server.base_url, first_delay=0.01, retries=1)
+    settings = EndpointSettings("stub", base_url=server.base_url, first_delay=0.01, retries=1)
 
     def start(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         if not (folder / "out").exists():
-            elicit(
-                root / "data", folder / "out", folder / "store.sqlite", Plan(settings, load_prompts()), concurrency=2
-            )
+            plan = ElicitationPlan(settings, load_prompts())
+            elicit(root / "data", folder / "out", folder / "store.sqlite", plan, Asking(concurrency=2))
 
     def result(folder: Path) -> object:
         return {name: split.to_list() for name, split in read_prepared(folder / "out")[0].items()}

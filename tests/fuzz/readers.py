@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as parquet
 
+from experiments.sweep import read_sweep
 from modeling_cotpd.augmentation.entity_list import read_names
 from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.custom import read_custom
@@ -26,15 +27,13 @@ from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
 from modeling_cotpd.data.published_texts import read_captions, read_explanations
 from modeling_cotpd.data.records import read_records
 from modeling_cotpd.errors import CoTPDError
-from modeling_cotpd.experiments.sweep import read_sweep
 from modeling_cotpd.data.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
-from modeling_cotpd.knowledge.caption_store import read_caption_file, read_parts
+from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
 from modeling_cotpd.knowledge.exchange import import_answers
+from modeling_cotpd.knowledge.glosses import find_json, list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, load_image, resolve_image
-from modeling_cotpd.knowledge.post import find_post_files as find_teacher_files
-from modeling_cotpd.knowledge.prediction import find_json
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.training.arguments import read_recipe
@@ -182,18 +181,6 @@ def saved_folder(data: bytes) -> None:
             continue
 
 
-def teacher_posts(data: bytes) -> None:
-    """What `cotpd elicit` reads."""
-    for suffix in (".jsonl", ".parquet"):
-        path = at(f"teacher{suffix}/posts{suffix}", data)
-        try:
-            for file in find_teacher_files(path):
-                len(file)
-                assert all(post.text.strip() and post.id for post in file.posts())
-        except REFUSALS:
-            continue
-
-
 def prompts(data: bytes) -> None:
     load_prompts(at("prompts/noun.txt", data).parent)["noun"].fill(text="{text}", caption="")
 
@@ -202,7 +189,10 @@ def answers(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     read_names(text)
     find_json(text)
-    read_answer(text)
+    glosses = read_glosses(text)
+    list_of(glosses or []).encode()
+    answer = read_answer(text)
+    (answer.text + answer.reason + answer.response).encode()
 
 
 def stored(data: bytes) -> None:
@@ -213,12 +203,10 @@ def stored(data: bytes) -> None:
 
 
 def captions(data: bytes) -> None:
-    path = at("captions/part-00000.jsonl", data)
-    for read in (lambda: read_parts(path.parent), lambda: read_caption_file(path)):
-        try:
-            read()
-        except REFUSALS:
-            continue
+    path = at("captions/captions.jsonl", data)
+    read_caption_file(path)
+    found = CaptionFiles("blip2", {path: [("1", "1.jpg")]}, path.with_suffix("")).captions()
+    assert all(isinstance(caption, str) for caption in found.values())
 
 
 def picture(data: bytes) -> None:
@@ -239,7 +227,8 @@ READERS: dict[str, Callable[[bytes], None]] = {
     reader.__name__: reader
     for reader in (
         published, own_conll, mnre, relation_ids, records, own_folder, parquet_rows, texts, provenance, prepared,
-        recipe, sweep, posts, all_posts, explanations, published_captions, spans, saved_folder, teacher_posts, prompts, answers, stored, captions, picture, picture_name,
+        recipe, sweep, posts, all_posts, explanations, published_captions, spans, saved_folder,
+        prompts, answers, stored, captions, picture, picture_name,
     )
 }  # fmt: skip
 
@@ -304,7 +293,6 @@ SEEDS: dict[str, list[bytes]] = {
     "posts": [
         b'{"id": "1", "text": "Maya moved", "head": [0, 4], "tail": [5, 10]}', b"IMGID:1\nMira\tO\n", small_parquet()
     ],
-    "teacher_posts": [b'{"id": "1", "text": "Maya moved", "caption": "a dog"}', small_parquet()],
     "all_posts": [
         b'{"id": 1.0, "text": "Maya moved", "head": [0, 4], "tail": [5, 10], "caption": "a dog"}', small_parquet(),
         b"Mira\tO\r\nsings\tO\r\n", b'[{"id": 1, "data": {"text": "Maya"}}]',
@@ -313,7 +301,7 @@ SEEDS: dict[str, list[bytes]] = {
     "published_captions": [b"1.jpg :a dog\n", b"{'img_id': '1.jpg', 'text': 'a dog'}\n"],
     "spans": [
         b'[{"text": "Maya moved", "label": [[0, 4, "PER"]]}]',
-        b'[{"data": {"text": "Maya"}, "annotations": [{"result": [{"value": {"start": 0, "end": 4, "labels": ["A"]}}]}]}]',
+        b'[{"data": {"text": "Maya"}, "annotations": [{"result": [{"value": {"start": 0, "end": 4, "tag": "A"}}]}]}]',
     ],
     "saved_folder": [b'{"_data_files": [{"filename": "data.arrow"}]}', small_arrow()],
     "prompts": [b"---\nversion: 1\n---\nWhat is {text}?"],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("COTPD_FUZZ_EXAMPLES", "30"))
 MANY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-JSON_LINES = ("records", "texts", "posts", "teacher_posts", "stored", "captions", "answers", "prepared", "provenance")
+JSON_LINES = ("records", "texts", "posts", "stored", "captions", "answers", "prepared", "provenance")
 KEYS = {
     "id", "tokens", "ner_tags", "head", "tail", "relation", "text", "image", "caption", "start", "end", "pos", "name",
     "token", "h", "t", "img_id", "choices", "message", "content", "usage", "custom_id", "response", "error", "body",

@@ -3,7 +3,7 @@ import json
 import pytest
 from stub_server import completion
 
-from modeling_cotpd.knowledge.answer import MalformedAnswer, is_refusal, read_answer
+from modeling_cotpd.knowledge.answer import Answer, MalformedAnswer, read_answer, visible_text
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,13 @@ from modeling_cotpd.knowledge.answer import MalformedAnswer, is_refusal, read_an
         (completion("  \n"), "empty", "  \n"),
         (completion(None), "empty", ""),
         (completion("Varro Quill ke", "length"), "cut", "Varro Quill ke"),
-        (completion("", "length"), "cut", ""),
+        (completion("", "length"), "empty", ""),
+        (completion("Varro Quill ke", "MAX_TOKENS"), "cut", "Varro Quill ke"),
+        (completion("Varro Quill ke", "model_length"), "cut", "Varro Quill ke"),
+        (completion("Varro", "SAFETY"), "refused", "Varro"),
+        (completion("Varro Quill.", "eos_token"), "answered", "Varro Quill."),
+        (completion("Varro Quill.", "end_turn"), "answered", "Varro Quill."),
+        (completion("Varro Quill.", None), "answered", "Varro Quill."),
         (completion("", "content_filter"), "refused", ""),
         (completion(None, refusal="I will not."), "refused", ""),
         (completion("I'm sorry, but I can't identify people in pictures."), "refused", None),
@@ -30,19 +36,6 @@ def test_kinds_of_answers_are_told_apart(body, status, text):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "Sorry is a song.",
-        "I'm sorry for your loss is what one says to mourners.",
-        "No, that is not possible.",
-        'The writer says "I can\'t help it".',
-    ],
-)
-def test_explanations_about_sorrow_are_no_refusals(text):
-    assert not is_refusal(text)
-
-
-@pytest.mark.parametrize(
     "body",
     [
         "",
@@ -56,13 +49,83 @@ def test_explanations_about_sorrow_are_no_refusals(text):
         '{"choices": [{"message": null}]}',
         '{"choices": [{"message": {"content": 3}}]}',
         '{"choices": [{"message": {"content": "a"}}], "usage": []}x',
-        '{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "many"}}',
+        json.dumps(completion("half an ans", "error")),
+        json.dumps(completion("half an ans", "abort")),
+        json.dumps(completion("half an ans", "insufficient_system_resource")),
+        json.dumps(completion("half an ans", "OTHER")),
     ],
 )
 def test_bodies_that_are_no_completion_are_malformed(body):
-    with pytest.raises(MalformedAnswer, match=r"the body is no|content is not a text"):
+    with pytest.raises(MalformedAnswer, match=r"the body is no|the endpoint ended the answer"):
         read_answer(body)
 
 
 def test_usage_may_be_missing():
     assert read_answer('{"choices": [{"message": {"content": "a"}}]}').completion_tokens == 0
+
+
+@pytest.mark.parametrize("count", ["many", -1, 1e400, 10**30, True, None, [3]])
+def test_an_odd_bill_costs_no_answer(count):
+    body = {**completion("a"), "usage": {"prompt_tokens": 3, "completion_tokens": count}}
+    answer = read_answer(json.dumps(body))
+    assert (answer.status, answer.prompt_tokens, answer.completion_tokens) == ("answered", 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "Quill."}],
+            "Quill.",
+        ),
+        ([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "Qu"}, "ill."], "Quill."),
+        ({"type": "text", "text": {"value": "Quill."}}, "Quill."),
+        ([], ""),
+    ],
+)
+def test_content_in_parts_is_read_without_thoughts(content, text):
+    assert read_answer(json.dumps(completion(content))).text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "visible"),
+    [
+        ("<think>\nhm\n</think>\n\nQuill is a keeper.", "Quill is a keeper."),
+        ("Let me see.\n</think>\n\nQuill is a keeper.", "Quill is a keeper."),
+        ("<think>a</think>one<think>b</think> two", "one two"),
+        ("<Thinking>hm</Thinking>Quill.", "Quill."),
+        ("<seed:think>hm</seed:think>Quill.", "Quill."),
+        ("[THINK]hm[/THINK]Quill.", "Quill."),
+        ("<|begin_of_thought|>hm<|end_of_thought|>Quill.", "Quill."),
+        ("<|START_THINKING|>hm<|END_THINKING|>Quill.", "Quill."),
+        ("<analysis>hm</analysis>Quill.", "Quill."),
+        ("<think>The user wan", ""),
+        ("<think", ""),
+        ("<thi", ""),
+        ("Quill.<think>Is that ri", "Quill."),
+        ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Quill.", "Quill."),
+        ("1 < 2 and <b>bold</b> [think tank]", "1 < 2 and <b>bold</b> [think tank]"),
+        ("I think therefore", "I think therefore"),
+    ],
+)
+def test_thoughts_are_no_part_of_an_answer(text, visible):
+    assert visible_text(text) == visible
+    assert Answer("answered", text).reread().status == ("answered" if visible else "empty")
+
+
+def test_refusals_in_parts_and_filtered_prompts_are_refusals():
+    parts = [{"type": "refusal", "refusal": "I will not."}]
+    assert read_answer(json.dumps(completion(parts))).status == "refused"
+    blocked = {"choices": [], "prompt_feedback": {"block_reason": "SAFETY"}}
+    assert read_answer(json.dumps(blocked)).status == "refused"
+
+
+def test_thoughts_alone_are_empty_whatever_ended_them():
+    assert read_answer(json.dumps(completion("<think>The user", "length"))).status == "empty"
+    assert Answer("cut", "<think>The user").reread().usable_text(keep_cut=True) == ""
+
+
+def test_half_emoji_and_nul_can_be_stored():
+    answer = read_answer(json.dumps(completion("so cool CUT")).replace("CUT", "\\ud83d\\u0000"))
+    assert answer.text == "so cool \ufffd"
+    answer.response.encode()

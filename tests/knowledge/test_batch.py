@@ -2,18 +2,19 @@ import json
 import random
 
 import pytest
+from PIL import Image
 from stub_server import completion, default_answer
 
+from modeling_cotpd import files
 from modeling_cotpd.errors import KnowledgeError
-from modeling_cotpd.knowledge import files as files_module
 from modeling_cotpd.knowledge.batch import BatchWriter, read_batch
+from modeling_cotpd.knowledge.conversation import replay_all
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.images import image_folder
-from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 POSTS = [Post(str(number), f"Post {number}", "a pier") for number in range(10)]
@@ -56,8 +57,8 @@ def write_output(path, rows):
 
 
 def statuses(store, mode="independent"):
-    found = results(jobs(mode), lambda request: store.get(request.key))
-    return [answer.status for _, result in found for answer in result.values()]
+    found = replay_all(jobs(mode), lambda request: store.get(request.key))
+    return [answer.status for _, result in found for answer in result.answers.values()]
 
 
 def test_one_round_is_enough_when_the_grains_are_independent(store, tmp_path):
@@ -137,7 +138,7 @@ def test_lines_that_can_not_be_used_are_named(store, tmp_path):
 
 
 def test_a_writer_that_dies_marks_nothing_that_has_no_file(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(files_module.os, "replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(files.os, "replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         write(store, tmp_path / "b", most_requests=7)
     monkeypatch.undo()
@@ -150,10 +151,52 @@ def test_a_writer_that_dies_marks_nothing_that_has_no_file(store, tmp_path, monk
 
 
 def test_pictures_are_written_out(store, tmp_path):
-    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n123")
+    Image.new("RGB", (20, 20)).save(tmp_path / "1.png")
     writer = BatchWriter(store, tmp_path / "b")
     writer.write(jobs(posts=[Post("1", "Hello", "", "1.png")], image_folder=image_folder(tmp_path)))
     lines = lines_of(writer)
-    assert lines[0]["body"]["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,")
+    assert lines[0]["body"]["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
     counts, _ = read_batch([write_output(tmp_path / "o.jsonl", [output(line) for line in lines])], store)
     assert counts == {"answered": 3}
+
+
+def test_what_is_asked_again_is_replaced_when_it_is_read(store, tmp_path):
+    def outputs(name, lines, text, finish_reason="stop"):
+        response = {"status_code": 200, "body": completion(text, finish_reason)}
+        return write_output(tmp_path / name, [output(line, response=response) for line in lines])
+
+    lines = lines_of(write(store, tmp_path / "a"))
+    old = outputs("old.jsonl", lines, "half an ans", "length")
+    read_batch([old], store)
+    again = write(store, tmp_path / "b", again=("cut",))
+    assert len(lines_of(again)) == 30 and set(statuses(store)) == {"cut"}  # the paid answer stays until then
+    assert write(store, tmp_path / "none", again=("cut",)).files == []  # they wait
+    new = outputs("new.jsonl", lines, "a whole answer")
+    assert read_batch([old, new], store)[0] == {"cut": 30, "answered": 30}  # read in any order
+    assert set(statuses(store)) == {"answered"}
+    assert read_batch([old, new], store) == ({"known": 60}, [])
+
+
+def test_what_was_asked_again_and_failed_keeps_its_answer_and_can_be_asked_again(store, tmp_path):
+    lines = lines_of(write(store, tmp_path / "a"))
+    cut = {"status_code": 200, "body": completion("and", "length")}
+    read_batch([write_output(tmp_path / "o.jsonl", [output(line, response=cut) for line in lines])], store)
+    write(store, tmp_path / "b", again=("cut",))
+    failed = [output(line, response=None, error={"code": "batch_expired"}) for line in lines]
+    assert read_batch([write_output(tmp_path / "f.jsonl", failed)], store)[0] == {"failed": 30}
+    assert set(statuses(store)) == {"cut"} and len(lines_of(write(store, tmp_path / "c", again=("cut",)))) == 30
+
+
+def test_an_odd_line_costs_no_other(store, tmp_path):
+    lines = lines_of(write(store, tmp_path / "b"))
+    rows = [json.dumps(output(line)) for line in lines]
+    body = json.dumps(completion("CUT")).replace("CUT", "so cool \\ud83d\\u0000")
+    rows[3] = json.dumps(output(lines[3], response={"status_code": 200, "body": 0})).replace(
+        '"body": 0', f'"body": {body}'
+    )
+    rows[4] = json.dumps(
+        output(lines[4], response={"status_code": 400, "body": {"error": {"code": "content_filter"}}})
+    )
+    counts, problems = read_batch([write_output(tmp_path / "o.jsonl", rows)], store)
+    assert (counts, problems) == ({"answered": 29, "refused": 1}, [])
+    assert sum(row["text"] == "so cool \ufffd" for row in store.rows()) == 1

@@ -1,18 +1,22 @@
+import base64
+import io
 import json
 import threading
-import time
 
 import pytest
 
 pytest.importorskip("PIL")
 from PIL import Image
+from stub_server import StubServer
 
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import bio_label_names, make_split
-from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
-from modeling_cotpd.knowledge.caption_run import endpoint_answers, local_answers, open_images, run_captioner
-from modeling_cotpd.knowledge.captions import PartFile, plan_for_folder, plan_for_prepared, read_parts
-from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, image_folder
+from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.knowledge.captioner import local_settings
+from modeling_cotpd.knowledge.captions import caption_image, files_for_folder, files_for_prepared, write_captions
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.images import ImageProblem, image_folder
+from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
 
 SETTINGS = {"model": "painter", "prompt": ""}
 
@@ -41,20 +45,28 @@ def lines(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def run(plan, folder, sizer=None, **options):
+def run(files, folder, sizer=None, store=None, **options):
     sizer = sizer or Sizer()
-    return run_captioner(
-        plan, lambda names: local_answers(sizer, folder, names, 3, MAX_PIXELS), SETTINGS, {"pillow": "1"}, **options
+    return write_captions(
+        files,
+        folder,
+        local_settings("painter", None, 40),
+        Prompt("caption", "0", ""),
+        store or folder.parent / "s.sqlite",
+        {"settings": SETTINGS, "versions": {"pillow": "1"}},
+        captioner=lambda: sizer,
+        batch_size=3,
+        **options,
     )
 
 
 def test_every_picture_gets_its_own_caption(folder, tmp_path):
-    plan, sizer = plan_for_folder(folder, tmp_path / "out" / "captions.jsonl", "painter"), Sizer()
-    summary = run(plan, folder, sizer)
+    files, sizer = files_for_folder(folder, tmp_path / "out" / "captions.jsonl", "painter"), Sizer()
+    summary = run(files, folder, sizer)
     assert lines(tmp_path / "out" / "captions.jsonl") == [
         {"id": f"{number}.png", "painter": f"width {number}"} for number in range(1, 8)
     ]
-    assert (sizer.batches, summary.captioned, summary.failed) == ([3, 3, 1], 7, {})
+    assert (sizer.batches, summary.captions, summary.failed) == ([3, 3, 1], 7, {})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "captions.jsonl",
         "captions.painter.report.jsonl",
@@ -63,31 +75,31 @@ def test_every_picture_gets_its_own_caption(folder, tmp_path):
 
 
 def test_ids_by_stem_and_their_collision(folder, tmp_path):
-    plan = plan_for_folder(folder, tmp_path / "c.jsonl", "painter", ids="stem")
-    assert plan.outputs[tmp_path / "c.jsonl"][0] == ("1", "1.png")
+    files = files_for_folder(folder, tmp_path / "c.jsonl", "painter", ids="stem")
+    assert files.outputs[tmp_path / "c.jsonl"][0] == ("1", "1.png")
     Image.new("RGB", (2, 2)).save(folder / "1.jpg")
     with pytest.raises(DataError, match="same stem"):
-        plan_for_folder(folder, tmp_path / "c.jsonl", "painter", ids="stem")
+        files_for_folder(folder, tmp_path / "c.jsonl", "painter", ids="stem")
 
 
 def test_bad_pictures_are_reported_and_tried_again(folder, tmp_path):
     (folder / "2.png").write_bytes(b"no picture")
     (folder / "5.png").write_bytes(b"")
     out = tmp_path / "captions.jsonl"
-    plan = plan_for_folder(folder, out, "painter")
-    assert run(plan, folder).failed == {"corrupt": 1, "empty file": 1}
+    files = files_for_folder(folder, out, "painter")
+    assert run(files, folder).failed == {"corrupt": 1, "empty file": 1}
     assert [line["id"] for line in lines(out)] == ["1.png", "3.png", "4.png", "6.png", "7.png"]
-    report = lines(plan.report)
+    report = lines(files.report)
     assert [(line["id"], line["reason"]) for line in report] == [("2.png", "corrupt"), ("5.png", "empty file")]
     Image.new("RGB", (2, 2)).save(folder / "2.png")
     again = Sizer()
-    assert run(plan, folder, again).failed == {"empty file": 1}
+    assert run(files, folder, again).failed == {"empty file": 1}
     assert again.batches == [1]
     assert {"id": "2.png", "painter": "width 2"} in lines(out)
 
 
 def test_a_cut_off_run_goes_on_where_it_stopped(folder, tmp_path):
-    plan = plan_for_folder(folder, tmp_path / "captions.jsonl", "painter")
+    files = files_for_folder(folder, tmp_path / "captions.jsonl", "painter")
 
     class Cut(Sizer):
         def caption(self, images):
@@ -96,38 +108,39 @@ def test_a_cut_off_run_goes_on_where_it_stopped(folder, tmp_path):
             return super().caption(images)
 
     with pytest.raises(KeyboardInterrupt):
-        run(plan, folder, Cut())
-    assert len(read_parts(plan.parts)) == 3
+        run(files, folder, Cut())
+    assert not (tmp_path / "captions.jsonl").exists()
     rest = Sizer()
-    assert run(plan, folder, rest).before == 3
+    assert run(files, folder, rest).captions == 7
     assert sum(rest.batches) == 4
     assert len(lines(tmp_path / "captions.jsonl")) == 7
 
 
-def test_a_torn_last_line_is_written_anew(tmp_path):
-    part = PartFile(tmp_path / "parts", 0)
-    part.append([("1.png", "one"), ("2.png", ImageProblem("missing", "gone"))])
-    part.close()
-    file = tmp_path / "parts" / "part-00000.jsonl"
-    with file.open("ab") as stream:
-        stream.write(b'{"image": "3.png", "te')
-    assert set(read_parts(tmp_path / "parts")) == {"1.png", "2.png"}
-    part = PartFile(tmp_path / "parts", 0)
-    part.append([("3.png", "three"), ("2.png", "two")])
-    part.close()
-    assert read_parts(tmp_path / "parts") == {"1.png": "one", "2.png": "two", "3.png": "three"}
-    file.write_bytes(b"broken\n" + file.read_bytes())
-    with pytest.raises(KnowledgeError, match="line 1"):
-        read_parts(tmp_path / "parts")
+def test_a_run_that_an_earlier_version_left_goes_on(folder, tmp_path):
+    parts = tmp_path / "captions.painter.parts"
+    parts.mkdir()
+    rows = [{"image": "1.png", "text": "kept"}, {"image": "2.png", "reason": "corrupt", "detail": "?"}]
+    text = "".join(json.dumps(row) + "\n" for row in rows) + '{"image": "3.png", "te'
+    (parts / "part-00000.jsonl").write_text(text)
+    sizer = Sizer()
+    assert run(files_for_folder(folder, tmp_path / "captions.jsonl", "painter"), folder, sizer).before == 1
+    assert sum(sizer.batches) == 6 and lines(tmp_path / "captions.jsonl")[0] == {"id": "1.png", "painter": "kept"}
+
+
+def test_equal_pictures_are_captioned_once(folder, tmp_path):
+    (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
+    sizer = Sizer()
+    run(files_for_folder(folder, tmp_path / "captions.jsonl", "painter"), folder, sizer)
+    assert sum(sizer.batches) == 7 and len(lines(tmp_path / "captions.jsonl")) == 8
 
 
 def test_processes_share_the_work(folder, tmp_path):
-    plan = plan_for_folder(folder, tmp_path / "captions.jsonl", "painter")
-    barrier, sizers = threading.Barrier(3, timeout=30), [Sizer() for _ in range(3)]
+    files = files_for_folder(folder, tmp_path / "captions.jsonl", "painter")
+    barrier, sizers = threading.Barrier(3, timeout=200), [Sizer() for _ in range(3)]
     threads = [
         threading.Thread(
             target=run,
-            args=(plan, folder, sizers[rank]),
+            args=(files, folder, sizers[rank]),
             kwargs={"rank": rank, "processes": 3, "barrier": barrier.wait},
         )
         for rank in range(3)
@@ -135,22 +148,22 @@ def test_processes_share_the_work(folder, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(200)
     assert [sum(sizer.batches) for sizer in sizers] == [3, 2, 2]
     assert [line["painter"] for line in lines(tmp_path / "captions.jsonl")] == [f"width {n}" for n in range(1, 8)]
 
 
 def test_other_settings_are_not_mixed_in(folder, tmp_path):
-    plan = plan_for_folder(folder, tmp_path / "captions.jsonl", "painter")
-    run(plan, folder, limit=2)
+    files = files_for_folder(folder, tmp_path / "captions.jsonl", "painter")
+    run(files, folder, limit=2)
     with pytest.raises(SettingError, match="prompt"):
-        run_captioner(plan, lambda names: iter([]), {**SETTINGS, "prompt": "a photo of"}, {})
+        files.check_settings({**SETTINGS, "prompt": "a photo of"})
 
 
 def test_captions_of_others_stay(folder, tmp_path):
     out = tmp_path / "captions.jsonl"
     out.write_text('{"id": "1.png", "other": "eins"}\n{"id": "elsewhere", "other": "zwei"}\n')
-    run(plan_for_folder(folder, out, "painter"), folder)
+    run(files_for_folder(folder, out, "painter"), folder)
     rows = {line["id"]: line for line in lines(out)}
     assert rows["1.png"] == {"id": "1.png", "other": "eins", "painter": "width 1"}
     assert rows["elsewhere"] == {"id": "elsewhere", "other": "zwei"}
@@ -163,8 +176,8 @@ def test_the_rows_of_a_prepared_folder(folder, tmp_path):
     names = bio_label_names(["PER"])
     split = make_split(rows, "mner", names, "rows")
     write_prepared({"train": split}, DatasetInfo("own", "mner", names), tmp_path / "data")
-    plan, sizer = plan_for_prepared(tmp_path / "data", tmp_path / "out", "painter"), Sizer()
-    summary = run(plan, folder, sizer)
+    files, sizer = files_for_prepared(tmp_path / "data", tmp_path / "out", "painter"), Sizer()
+    summary = run(files, folder, sizer)
     assert sizer.batches == [1]  # the picture of two rows is captioned once
     assert lines(tmp_path / "out" / "captions.train.jsonl") == [
         {"id": "0", "painter": "width 2"},
@@ -180,65 +193,76 @@ def test_names_and_outputs_are_checked(folder, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(SettingError, match="--name"):
-        plan_for_folder(folder, tmp_path / "c.jsonl", "id")
+        files_for_folder(folder, tmp_path / "c.jsonl", "id")
     with pytest.raises(SettingError, match="jsonl"):
-        plan_for_folder(folder, tmp_path / "c.txt", "painter")
+        files_for_folder(folder, tmp_path / "c.txt", "painter")
     with pytest.raises(DataError, match="no picture files"):
-        plan_for_folder(image_folder(empty), tmp_path / "c.jsonl", "painter")
+        files_for_folder(image_folder(empty), tmp_path / "c.jsonl", "painter")
 
 
-def test_requests_are_bounded_and_all_answered(folder):
-    lock, running, most, three = threading.Lock(), 0, 0, threading.Event()
-
-    class Asker:
-        def caption(self, image):
-            nonlocal running, most
-            with lock:
-                running += 1
-                most = max(most, running)
-            if running >= 3:
-                three.set()
-            assert three.wait(60)
-            time.sleep(0.02)
-            with lock:
-                running -= 1
-            return f"width {image.width}"
-
-    names = [f"{n}.png" for n in range(1, 8)]
-    answers = dict(pair for batch in endpoint_answers(Asker(), folder, names, 3, MAX_PIXELS) for pair in batch)
-    assert answers == {f"{n}.png": f"width {n}" for n in range(1, 8)}
-    assert most == 3
+def endpoint(server, **settings):
+    return EndpointSettings("m", server.base_url, retries=0, sampling={"max_tokens": 100}, **settings)
 
 
-def test_a_dead_endpoint_stops_the_run(folder):
-    asked = []
-
-    class Dead:
-        def caption(self, image):
-            asked.append(1)
-            return ImageProblem("endpoint", "APIConnectionError: Connection error.")
-
-    with pytest.raises(KnowledgeError, match="in a row"):
-        list(endpoint_answers(Dead(), folder, ["1.png"] * 500, 4, MAX_PIXELS))
-    assert len(asked) < 40
+def ask(files, folder, server, store):
+    record = {"settings": {**SETTINGS, "base_url": server.base_url}, "versions": {}}
+    return write_captions(files, folder, endpoint(server), load_prompts()["caption"], store, record)
 
 
-def test_open_images_keeps_the_order(folder):
-    (folder / "3.png").unlink()
-    first, gone, second = open_images(folder, ["2.png", "3.png", "1.png"], MAX_PIXELS)
-    assert (first.width, gone.reason, second.width) == (2, "missing", 1)
+def size_of(body):
+    picture, question = body["messages"][0]["content"]
+    assert question["text"] == load_prompts()["caption"].text
+    return Image.open(io.BytesIO(base64.b64decode(picture["image_url"]["url"].split(",", 1)[1]))).size
 
 
-def test_a_second_run_at_the_same_time_is_refused(folder, tmp_path):
-    plan, refused = plan_for_folder(folder, tmp_path / "captions.jsonl", "painter"), []
+def test_an_endpoint_is_asked_once_for_every_picture(folder, tmp_path):
+    (folder / "8.png").write_bytes(b"no picture")
+    Image.new("RGB", (4000, 2000)).save(folder / "9.png")
+    files, store = files_for_folder(folder, tmp_path / "captions.jsonl", "eye"), tmp_path / "s.sqlite"
+    with StubServer(answer=lambda body: " size\n{}x{} ".format(*size_of(body))) as server:
+        assert ask(files, folder, server, store).failed == {"corrupt": 1}
+        assert server.asked.total() == 8
+        rows = {row["id"]: row["eye"] for row in lines(tmp_path / "captions.jsonl")}
+        assert rows["3.png"] == "size 3x3" and rows["9.png"] == "size 1024x512"
+        (tmp_path / "captions.jsonl").unlink()
+        assert ask(files, folder, server, store).captions == 8  # from the store
+        assert server.asked.total() == 8
 
-    class Second(Sizer):
-        def caption(self, images):
-            with pytest.raises(KnowledgeError, match="Another run") as caught:
-                run(plan, folder)
-            refused.append(caught)
-            return super().caption(images)
 
-    run(plan, folder, Second())
-    assert len(refused) == 3
-    assert len(lines(tmp_path / "captions.jsonl")) == 7
+def test_refusals_and_thoughts_are_no_captions(folder, tmp_path):
+    answers = {1: "I'm sorry, but I can't assist with that.", 2: "<think>A pen.</think>a pen", 3: "<think>A pe"}
+    files = files_for_folder(folder, tmp_path / "captions.jsonl", "eye")
+    with StubServer(answer=lambda body: answers.get(size_of(body)[0], "a pen")) as server:
+        assert ask(files, folder, server, tmp_path / "s.sqlite").failed == {"refused": 1, "empty caption": 1}
+    rows = {row["id"]: row["eye"] for row in lines(tmp_path / "captions.jsonl")}
+    assert set(rows.values()) == {"a pen"} and set(rows) == {"2.png", "4.png", "5.png", "6.png", "7.png"}
+
+
+def test_secrets_of_the_base_url_are_not_written(folder, tmp_path):
+    files = files_for_folder(folder, tmp_path / "captions.jsonl", "eye")
+    old = {"eye": {"settings": {**SETTINGS, "base_url": "http://me:hunter2secret@127.0.0.1/v1/"}}}
+    files.provenance.write_text(json.dumps(old))
+    files.check_settings({**SETTINGS, "base_url": "http://127.0.0.1/v1"})
+    files.write_provenance({"settings": {**SETTINGS, "base_url": "http://127.0.0.1/v1"}})
+    assert "hunter2secret" not in files.provenance.read_text()
+
+
+def test_one_opened_picture_is_captioned(tmp_path):
+    image, store = Image.new("RGB", (20, 10)), tmp_path / "s.sqlite"
+    with StubServer(answer=lambda body: "{}x{}".format(*size_of(body))) as server:
+        prompt = load_prompts()["caption"]
+        assert caption_image(image, endpoint(server), prompt, store) == "20x10"
+        assert caption_image(image, endpoint(server), prompt, store) == "20x10" and server.asked.total() == 1
+    with StubServer(fault=lambda body, number: ("status", 500)) as server:
+        problem = caption_image(image, endpoint(server, endpoint="b"), prompt, store)
+        assert isinstance(problem, ImageProblem) and problem.reason == "endpoint"
+
+
+def test_published_pictures_are_found_by_their_id(folder, tmp_path):
+    Image.new("RGB", (2, 2)).save(folder / "17_06_1.jpg")
+    rows = [{"id": "a", "tokens": ["hi"], "ner_tags": ["O"], "image": "17_06_1"}]
+    names = bio_label_names(["PER"])
+    splits = {"train": make_split(rows, "mner", names, "rows")}
+    write_prepared(splits, DatasetInfo("own", "mner", names), tmp_path / "data")
+    run(files_for_prepared(tmp_path / "data", tmp_path / "out", "painter"), folder)
+    assert lines(tmp_path / "out" / "captions.train.jsonl") == [{"id": "a", "painter": "width 2"}]

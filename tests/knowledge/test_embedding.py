@@ -90,7 +90,7 @@ def test_models_are_told_apart_by_their_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["images", "embedding", "retrieval", "caption_store", "caption_run", "caption_endpoint"]
+    "module", ["images", "embedding", "retrieval", "captions", "endpoint", "runner", "explanation"]
 )
 def test_nothing_heavy_is_imported_with_the_module(module):
     tree = ast.parse((Path(embedding.__file__).parent / f"{module}.py").read_text("utf-8"))

@@ -4,11 +4,11 @@ import time
 from email.utils import formatdate
 
 import pytest
-from stub_server import StubServer
+from stub_server import StubServer, completion
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.knowledge.endpoint import ChatClient, EndpointSettings, retry_after
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.endpoint import Teacher, EndpointSettings, retry_after
 
 SECRET = "sk-very-secret-0123456789"
 
@@ -17,12 +17,12 @@ def ask(server, number=1, **settings):
     settings = EndpointSettings(**{"model": "m", "base_url": server.base_url, "first_delay": 0.01, **settings})
 
     async def run():
-        teacher = Teacher(settings)
+        client = ChatClient(settings)
         body = settings.body([{"role": "user", "content": f"Post {number}"}])
         try:
-            return await teacher.ask(Request(settings.endpoint, "noun", "p", body))
+            return await client.ask(Request(settings.endpoint, "noun", "p", body))
         finally:
-            await teacher.close()
+            await client.close()
 
     return asyncio.run(run())
 
@@ -78,9 +78,9 @@ def test_lasting_faults_end_with_their_reason(fault, reason):
 
 
 def test_a_rejected_request_is_not_retried():
-    with StubServer(fault=always("status", 400, {}, "context too long")) as server:
+    with StubServer(fault=always("status", 400, {}, "no such field")) as server:
         answer = ask(server)
-        assert (answer.status, answer.reason) == ("failed", "status 400: context too long")
+        assert (answer.status, answer.reason) == ("failed", "status 400: no such field")
         assert server.asked.total() == 1
 
 
@@ -123,17 +123,17 @@ def test_retry_after_holds_back_all_requests():
         settings = EndpointSettings(model="m", base_url=server.base_url, first_delay=0.01)
 
         async def run():
-            teacher = Teacher(settings)
+            client = ChatClient(settings)
             requests = [
                 Request("e", "noun", "p", settings.body([{"role": "user", "content": f"Post {number}"}]))
                 for number in range(3)
             ]
-            limited = asyncio.create_task(teacher.ask(requests[0]))
+            limited = asyncio.create_task(client.ask(requests[0]))
             while not first:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)
-            answers = await asyncio.gather(limited, *map(teacher.ask, requests[1:]))
-            await teacher.close()
+            answers = await asyncio.gather(limited, *map(client.ask, requests[1:]))
+            await client.close()
             return answers
 
         assert {answer.status for answer in asyncio.run(run())} == {"answered"}
@@ -146,25 +146,27 @@ def test_retry_after_is_read_in_all_its_forms():
     assert retry_after({"retry-after": "3"}) == 3
     assert retry_after({"retry-after-ms": "250", "retry-after": "3"}) == 0.25
     assert 8 < retry_after({"retry-after": formatdate(time.time() + 10, usegmt=True)}) <= 10
-    assert retry_after({"retry-after": formatdate(time.time() - 10, usegmt=True)}) == 0
+    assert retry_after({"retry-after": formatdate(time.time() - 10, usegmt=True)}) is None
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({"retry-after": "nan"}) is None
+    for nothing in ("0", "-5", "0.0"):
+        assert retry_after({"retry-after": nothing}) is None and retry_after({"retry-after-ms": nothing}) is None
 
 
-def test_the_key_is_sent_and_never_told(monkeypatch):
+def test_the_key_is_sent_and_never_shown(monkeypatch):
     monkeypatch.setenv("MY_KEY", SECRET)
     echo = ("status", 400, {}, f"Incorrect key {SECRET} given")
     with StubServer(fault=always(*echo)) as server:
         answer = ask(server, api_key_variable="MY_KEY")
         assert f"authorization: bearer {SECRET}" in server.headers[0].decode().lower()
-    assert answer.reason == "status 400: Incorrect key [key] given"
+    assert answer.reason == "status 400: Incorrect key [redacted] given"
     with StubServer(fault=always("status", 401, {}, f"bad {SECRET}")) as server:
         with pytest.raises(KnowledgeError) as error:
             ask(server, api_key_variable="MY_KEY")
         assert SECRET not in str(error.value)
     with StubServer(answer=lambda body: f"your key is {SECRET}") as server:
         answer = ask(server, api_key_variable="MY_KEY")
-        assert SECRET not in repr(answer) and "your key is [key]" in answer.text
+        assert SECRET not in repr(answer) and "your key is [redacted]" in answer.text
     assert SECRET not in repr(EndpointSettings(model="m", api_key_variable="MY_KEY"))
 
 
@@ -195,4 +197,210 @@ def test_settings_are_checked(monkeypatch):
         with pytest.raises(SettingError):
             EndpointSettings(**{"model": "m", **wrong})
     with pytest.raises(SettingError, match="OPENAI_API_KEY"):
-        Teacher(EndpointSettings(model="m"))
+        ChatClient(EndpointSettings(model="m"))
+
+
+@pytest.mark.parametrize(
+    ("message", "extra"),
+    [
+        (
+            "Unsupported parameter: 'max_tokens' is not supported here. Use 'max_completion_tokens' instead.",
+            {},
+        ),
+        ("bad request", {"param": "max_tokens", "code": "unsupported_parameter"}),
+    ],
+)
+def test_parameters_that_the_model_refuses_are_renamed_or_left_out_once(message, extra):
+    """As today's reasoning models: no `max_tokens`, no `temperature` but 1."""
+    seen = []
+
+    class Strict(StubServer):
+        async def respond(self, body, writer):
+            seen.append(body)
+            error = None
+            if "max_tokens" in body:
+                error = {"message": message, **extra}
+            elif body.get("temperature", 1) != 1:
+                error = {"message": "Unsupported value: 'temperature' does not support 0 with this model."}
+            if error is None:
+                return await super().respond(body, writer)
+            data = json.dumps({"error": error}).encode()
+            writer.write(f"HTTP/1.1 400 X\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
+            await writer.drain()
+            return True
+
+    with Strict() as server:
+        settings = EndpointSettings("m", server.base_url)
+
+        async def run():
+            client = ChatClient(settings)
+            try:
+                return [
+                    await client.ask(
+                        Request(
+                            settings.endpoint, "noun", "p", settings.body([{"role": "user", "content": str(number)}])
+                        )
+                    )
+                    for number in range(3)
+                ]
+            finally:
+                await client.close()
+
+        assert [answer.status for answer in asyncio.run(run())] == ["answered"] * 3
+    assert len(seen) == 5  # learned with the first request
+    assert all(set(body) == {"model", "messages", "max_completion_tokens"} for body in seen[2:])
+
+
+def test_other_refused_parameters_are_the_users_and_fail():
+    fault = always("status", 400, {}, "Unsupported parameter: 'top_k'")
+    with StubServer(fault=fault) as server:
+        answer = ask(server, sampling={"top_k": 1})
+        assert answer.status == "failed" and server.asked.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "The response was filtered due to the prompt triggering content management policy."),
+        (403, "Your input was flagged by moderation."),
+        (451, "not here"),
+        (413, "Payload Too Large"),
+        (400, "This model's maximum context length is 2048 tokens, you requested 4000."),
+        (400, "the request exceeds the available context size, try increasing it"),
+        (422, "prompt is too long"),
+    ],
+)
+def test_what_is_about_the_post_is_final(status, message):
+    with StubServer(fault=always("status", status, {}, message)) as server:
+        answer = ask(server)
+        assert answer.status == "refused" and message in answer.reason and server.asked.total() == 1
+
+
+def test_a_retry_after_of_nothing_keeps_the_back_off():
+    times = []
+
+    class Timed(StubServer):
+        async def respond(self, body, writer):
+            times.append(time.monotonic())
+            return await super().respond(body, writer)
+
+    with Timed(fault=always("status", 429, {"retry-after": "0"})) as server:
+        assert ask(server, retries=2, first_delay=0.4).status == "failed"
+    assert times[1] - times[0] >= 0.2 and times[2] - times[1] >= 0.4
+
+
+@pytest.mark.parametrize("raw", [f"{SECRET}\r\n", f"  '{SECRET}'", f"\u201c{SECRET}\u201d", f"Bearer {SECRET}"])
+def test_white_space_and_quotation_marks_are_no_part_of_a_key(monkeypatch, raw):
+    monkeypatch.setenv("MY_KEY", raw)
+    with StubServer(answer=lambda body: f"you sent {SECRET} and {raw!r}") as server:
+        answer = ask(server, api_key_variable="MY_KEY")
+        assert f"authorization: bearer {SECRET}\r\n" in server.headers[0].decode().lower()
+    assert SECRET not in answer.text + answer.response
+
+
+@pytest.mark.parametrize("raw", ["sk-one two-0123456789", "sk-schl\u00fcssel-0123456789", "sk-a\nb-0123456789"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(monkeypatch, raw):
+    monkeypatch.setenv("MY_KEY", raw)
+    with pytest.raises(SettingError, match="MY_KEY") as error:
+        ChatClient(EndpointSettings("m", "http://127.0.0.1:1/v1", api_key_variable="MY_KEY"))
+    assert "0123456789" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        lambda key: "x" * 270 + key,
+        lambda key: "the key " + key[:25] + "... is wrong",
+        lambda key: "the key " + key[6:] + " is wrong",
+        lambda key: key.replace("/", "\\/"),
+        lambda key: key.replace("-", "%2D").replace("/", "%2f"),
+    ],
+)
+def test_a_key_that_is_repeated_in_parts_or_escaped_is_redacted(monkeypatch, echo):
+    key = "sk-abc/def-SECRETKEY0123456789abcdefghijklmnop"
+    monkeypatch.setenv("MY_KEY", key)
+    with StubServer(fault=always("status", 400, {}, echo(key))) as server:
+        reason = ask(server, api_key_variable="MY_KEY").reason
+    assert not any(key[start : start + 12] in reason.replace("\\", "") for start in range(len(key) - 11))
+    assert "[redacted]" in reason or len(echo(key)) > 270
+
+
+def test_a_key_in_json_escapes_of_an_answer_is_redacted(monkeypatch):
+    key = "sk-abc/def-SECRETKEY0123456789"
+    monkeypatch.setenv("MY_KEY", key)
+
+    class Escaping(StubServer):
+        async def respond(self, body, writer):
+            data = json.dumps(completion("your key is KEY")).replace("KEY", key.replace("-", "\\u002d")).encode()
+            writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
+            await writer.drain()
+            return True
+
+    with Escaping() as server:
+        answer = ask(server, api_key_variable="MY_KEY")
+    assert answer.text == "your key is [redacted]" and "SECRETKEY" not in repr(answer)
+
+
+def test_a_query_of_the_base_url_is_sent_with_every_request_and_not_stored():
+    paths = []
+
+    class Azure(StubServer):
+        async def handle(self, reader, writer):
+            peek = reader.readuntil
+
+            async def readuntil(separator):
+                head = await peek(separator)
+                paths.append(head.split(b" ")[1].decode())
+                return head
+
+            reader.readuntil = readuntil
+            await super().handle(reader, writer)
+
+    with Azure() as server:
+        url = f"http://127.0.0.1:{server.port}/openai/deployments/d?api-version=2024-06-01"
+        assert ask(server, base_url=url).status == "answered"
+        assert ask(server, base_url=url.replace("?", "/chat/completions?")).status == "answered"
+        for each in (url, url.replace("?", "/chat/completions?")):
+            assert EndpointSettings("m", each).endpoint == f"http://127.0.0.1:{server.port}/openai/deployments/d"
+    assert paths == ["/openai/deployments/d/chat/completions?api-version=2024-06-01"] * 2
+
+
+def test_secrets_of_a_base_url_are_stored_nowhere():
+    settings = EndpointSettings("m", "https://me:hunter2secret@example.org/v1?key=abcdefgh12345678")
+    assert settings.endpoint == "https://example.org/v1" and "secret" not in repr(settings)
+    assert {"hunter2secret", "abcdefgh12345678"} <= set(settings.secrets())
+    for wrong in ("http://127.0.0.1:99999/v1", "ftp://a/v1", "http://", "example.org/v1"):
+        with pytest.raises(SettingError, match="base URL"):
+            EndpointSettings("m", wrong)
+
+
+def test_a_password_of_the_base_url_is_sent_as_a_header_and_in_no_log(caplog):
+    caplog.set_level("DEBUG")
+    with StubServer() as server:
+        assert ask(server, base_url=server.base_url.replace("http://", "http://me:pw-secret@")).status == "answered"
+        assert b"authorization: basic bwu6chctc2vjcmv0" in server.headers[0].lower()
+    assert "pw-secret" not in caplog.text
+
+
+def test_proxies_are_not_used_for_this_machine_and_odd_ones_are_named(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks://me:hunter2secret@127.0.0.1:9")
+    with StubServer() as server:
+        assert ask(server).status == "answered"
+    with pytest.raises(SettingError, match="ALL_PROXY") as error:
+        ChatClient(EndpointSettings("m", "http://192.0.2.1/v1", api_key_variable="MY_KEY"))
+    assert "hunter2secret" not in str(error.value)
+
+
+def test_answers_in_other_character_sets_are_read():
+    class Latin(StubServer):
+        async def respond(self, body, writer):
+            data = json.dumps(completion("caf\u00e9"), ensure_ascii=False).encode("latin-1")
+            head = (
+                f"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=iso-8859-1\r\ncontent-length: {len(data)}"
+            )
+            writer.write(f"{head}\r\n\r\n".encode() + data)
+            await writer.drain()
+            return True
+
+    with Latin() as server:
+        assert ask(server).text == "caf\u00e9"

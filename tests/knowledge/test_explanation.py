@@ -1,13 +1,18 @@
+from functools import partial
+
 import pytest
+from PIL import Image
+from stub_server import StubServer
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.explanation import ElicitationPlan, explain
+from modeling_cotpd.knowledge.conversation import Job, replay
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts, explain
 from modeling_cotpd.knowledge.images import image_folder
-from modeling_cotpd.knowledge.conversation import replay
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
-from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.runner import Asking
 
 POST = Post("1", "Varro Quill is back {caption}", "a man on a pier", "1.png")
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
@@ -21,7 +26,7 @@ def talk(post=POST, answer=lambda request: Answer("answered", f"about {request.p
         requests.append(request)
         return answer(request)
 
-    return requests, walk(explain(post, ElicitationPlan(SETTINGS, **plan)), answer_to)
+    return requests, replay(Job(post.id, partial(explain, post, ElicitationPlan(SETTINGS, **plan))), answer_to).answers
 
 
 def contents(request):
@@ -112,17 +117,15 @@ def test_a_prompt_may_show_the_post_itself_and_a_system_prompt_comes_first():
 
 
 def test_a_vision_model_sees_the_picture_instead_of_the_caption(tmp_path):
-    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n123")
+    Image.new("RGB", (3000, 40)).save(tmp_path / "1.png")
     requests, _ = talk(image_folder=image_folder(tmp_path))
     picture, text = requests[2].body["messages"][0]["content"]
     assert picture["image_url"]["url"].startswith("sha256:")
     assert "a man on a pier" not in text["text"]
-    assert requests[2].body_to_send()["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;")
+    assert requests[2].body_to_send()["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;")
 
 
-@pytest.mark.parametrize(
-    ("name", "content"), [("../1.png", None), ("2.png", None), ("1.png", b"no picture"), ("1.png", b"")]
-)
+@pytest.mark.parametrize(("name", "content"), [("../1.png", None), ("2.png", None), ("1.png", b"")])
 def test_a_picture_that_can_not_be_used_fails_the_post_with_its_reason(tmp_path, name, content):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -144,3 +147,63 @@ def test_faulty_plans_are_refused():
 def test_the_plan_describes_its_origin():
     text = ElicitationPlan(SETTINGS, load_prompts()).describe()
     assert text.startswith("m at http://a/v1, dialogue mode, caption shown, prompts noun@1#")
+
+
+def test_a_picture_that_cannot_be_decoded_fails_the_post_when_it_is_sent(tmp_path):
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    requests, result = talk(image_folder=image_folder(tmp_path), answer=lambda request: request.body_to_send())
+    assert len(requests) == 1 and {answer.status for answer in result.values()} == {"failed"}
+    assert "corrupt" in result["noun"].reason
+
+
+def test_a_post_without_text_is_skipped():
+    requests, result = talk(Post("1", "\u00a0", "a pier"))
+    assert not requests and {answer.status for answer in result.values()} == {"skipped"}
+
+
+def test_a_refusal_by_the_endpoint_ends_the_dialogue():
+    requests, result = talk(answer=lambda request: Answer("refused", reason="status 400: filtered"))
+    assert len(requests) == 1 and {answer.status for answer in result.values()} == {"refused"}
+
+
+LISTED = '[{"mention": "Varro Quill", "gloss": "goalkeeper"}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "noun", "glosses"),
+    [
+        (LISTED, "answered", "1. Varro Quill (goalkeeper)", [{"mention": "Varro Quill", "gloss": "goalkeeper"}]),
+        ("[]", "answered", "", []),
+        ("There is Varro Quill.", "unparsable", "", []),
+    ],
+)
+def test_nouns_as_a_list_become_glosses(text, status, noun, glosses):
+    plan = ElicitationPlan(SETTINGS, load_prompts(), nouns="list")
+    requests = []
+
+    def answer_to(request):
+        requests.append(request)
+        return Answer("answered", text if request.purpose == "noun" else "well")
+
+    found = replay(Job("1", partial(explain, POST, plan)), answer_to)
+    assert (found.answers["noun"].status, found.columns()["cot_noun"], found.glosses) == (status, noun, glosses)
+    assert "JSON list" in contents(requests[0])[0][1] and "noun_list@1#" in requests[0].prompt
+    assert contents(requests[1])[1] == ("assistant", text)  # the dialogue goes on with what the model wrote
+    assert list(found.problems()) == (["noun"] if status == "unparsable" else [])
+
+
+def test_posts_are_explained_from_python_resumably(tmp_path):
+    posts = [Post(str(number), f"Post {number}", "a pier") for number in range(4)]
+    with StubServer() as server:
+        plan = ElicitationPlan(EndpointSettings("m", server.base_url), load_prompts())
+        store = tmp_path / "answers.sqlite"
+        assert estimate_posts(posts, plan, store).requests.total() == 12 and not server.asked
+        first = next(elicit_posts(posts, plan, store))
+        assert first.post.id == "0" and all(first.columns().values())
+        asking = Asking(concurrency=2)
+        found = list(elicit_posts(posts, plan, store, asking))
+        assert [each.post.id for each in found] == ["0", "1", "2", "3"] and found[0] == first
+        assert set(server.asked.values()) == {1} and server.asked.total() == 12
+        assert asking.progress.asked["answered"] + asking.progress.stored == 12
+        assert estimate_posts(posts, plan, store).requests.total() == 0
+        assert list(elicit_posts(posts, plan, store, Asking(ask=False))) == found

@@ -5,9 +5,8 @@ import pytest
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.baseline import Question, choose_examples
-from modeling_cotpd.knowledge.prediction import find_json, read_prediction
-from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.prompt import load_prompts
 
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -30,7 +29,7 @@ def mre(**more):
 
 
 def read(text, status="answered"):
-    return read_prediction(Answer(status, text), ROW, mner())
+    return mner().read(Answer(status, text), ROW)
 
 
 GOOD = '{"entities": [{"text": "varro quill", "type": "per"}, {"text": "KettleBay", "type": "LOC"}]}'
@@ -92,7 +91,7 @@ def test_failed_requests_predict_nothing():
     ],
 )
 def test_relations_are_read_tolerantly(text, label, parsed):
-    prediction = read_prediction(Answer("answered", text), PAIR, mre())
+    prediction = mre().read(Answer("answered", text), PAIR)
     assert (prediction.label, prediction.parsed) == (label, parsed)
 
 
@@ -108,7 +107,7 @@ def test_examples_are_turns_of_the_conversation_and_read_back_as_gold():
     for question, row in ((mner(examples=(ROW,), structured=True), ROW), (mre(examples=(PAIR,)), PAIR)):
         messages = question.request(row).body["messages"]
         assert [message["role"] for message in messages] == ["user", "assistant", "user"]
-        gold = read_prediction(Answer("answered", messages[1]["content"]), row, question)
+        gold = question.read(Answer("answered", messages[1]["content"]), row)
         expected = RELATIONS[1] if question.task == "mre" else [TAGS[tag] for tag in ROW["ner_tags"]]
         assert gold.label == expected and gold.parsed
     schema = mner(structured=True).request(ROW).body["response_format"]["json_schema"]["schema"]
@@ -125,9 +124,3 @@ def test_examples_are_drawn_with_a_seed_and_show_something():
     assert chosen == choose_examples(rows, "mner", TAGS, 4, 1) != choose_examples(rows, "mner", TAGS, 4, 2)
     with pytest.raises(SettingError, match="too few for 3 shots"):
         choose_examples(rows[50:], "mner", TAGS, 3, 1)
-
-
-def test_json_is_found_anywhere():
-    assert find_json('a {b} {"c": [1]}') == {"c": [1]}
-    assert find_json("no {json} here [") is None
-    assert find_json('{"entities": [{"text": "a"}, {"te') == {"entities": [{"text": "a"}]}

@@ -1,10 +1,13 @@
 import base64
 import hashlib
+import io
 
 import pytest
+from PIL import Image
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.request import Picture, Request, endpoint_name
+from modeling_cotpd.knowledge.images import ImageProblem
+from modeling_cotpd.knowledge.request import Request, endpoint_name, find_picture, with_picture
 
 
 def make(endpoint="http://a/v1", purpose="noun", prompt="noun@1#x", **body):
@@ -40,12 +43,24 @@ def test_no_secret_of_a_base_url_is_kept():
 
 def test_pictures_are_stored_as_hash_and_sent_as_data(tmp_path):
     path = tmp_path / "p.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n123")
-    picture = Picture(path, "image/png", hashlib.sha256(path.read_bytes()).hexdigest())
-    content = [{"type": "image_url", "image_url": {"url": picture.reference}}, {"type": "text", "text": "What?"}]
+    Image.new("RGBA", (3000, 1000)).save(path)
+    picture = find_picture(tmp_path, "p")
+    assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    content = with_picture("What?", picture)
     body = {"model": "m", "messages": [{"role": "user", "content": content}]}
     request = Request("e", "noun", "t", body, (picture,))
     sent = request.body_to_send()["messages"][0]["content"]
-    assert sent[0]["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    data = base64.b64decode(sent[0]["image_url"]["url"].removeprefix("data:image/jpeg;base64,"))
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == ("JPEG", (1024, 341))
     assert sent[1] == content[1]
     assert request.body["messages"][0]["content"][0]["image_url"]["url"] == picture.reference
+
+
+def test_a_picture_is_decoded_when_it_is_sent(tmp_path):
+    (tmp_path / "p.png").write_bytes(b"no picture")
+    request = Request("e", "noun", "t", {"messages": []}, (find_picture(tmp_path, "p.png"),))
+    with pytest.raises(ImageProblem, match="corrupt"):
+        request.body_to_send()
+    with pytest.raises(ImageProblem, match="missing"):
+        find_picture(tmp_path, "q.png")

@@ -16,13 +16,13 @@ from stub_server import StubServer
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.conversation import replay_all
+from modeling_cotpd.knowledge.endpoint import EndpointSettings
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.runner import run_jobs
+from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
 HERE = Path(__file__).parent
 ELICIT = "import typer; from modeling_cotpd.cli.elicit import elicit; typer.run(elicit)"
@@ -44,7 +44,10 @@ def plan_for(server, mode="dialogue", grains=("noun", "sentence", "multimodality
 
 def run(server, store, what, plan=None, **how):
     plan = plan or plan_for(server)
-    return run_jobs(elicitation_jobs(what, plan), plan.settings, store, **{"concurrency": 8, **how})
+    asking = Asking(**{"concurrency": 8, **how})
+    for _ in run_jobs(elicitation_jobs(what, plan), plan.settings, store, asking):
+        pass
+    return asking.progress
 
 
 def test_everything_is_asked_once_and_never_again(tmp_path):
@@ -87,12 +90,12 @@ def test_every_row_ends_answered_or_with_its_reason(tmp_path):
         plan = plan_for(server, "independent", ("noun", "sentence"), timeout=1.5)
         progress = run(server, store, posts(count), plan)
         assert progress.jobs == count and progress.asked.total() == 2 * count
-        ended = dict(results(elicitation_jobs(posts(count), plan), lambda request: store.get(request.key)))
+        ended = dict(replay_all(elicitation_jobs(posts(count), plan), lambda request: store.get(request.key)))
         for number in range(count):
             fault, lasting = FAULTS[number % len(FAULTS)], number // len(FAULTS)
             kinds = {"empty": "empty", "length": "cut", "refusal": "refused", "filter": "refused"}
             expected = "answered" if fault is None else kinds.get(fault[0], "failed" if lasting else "answered")
-            for answer in ended[str(number)].values():
+            for answer in ended[str(number)].answers.values():
                 assert answer.status == expected, (number, fault, answer)
                 assert bool(answer.reason) == (expected != "answered")
         asked = server.asked.total()
@@ -168,6 +171,7 @@ def test_an_interrupt_waits_for_what_is_under_way(tmp_path):
         progress = run(server, store, posts(1000))
         assert progress.stopped and 8 <= progress.asked["answered"] <= 40
         assert server.answered.total() == sum(1 for _ in store.rows(status="answered"))
+        assert progress.jobs < 1000
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -176,7 +180,7 @@ def test_claims_of_another_process_are_waited_for(tmp_path):
     with StubServer() as server, ResponseStore(path) as store, ResponseStore(path) as other:
         plan = plan_for(server, grains=("noun",))
         requests = []
-        for _ in results(
+        for _ in replay_all(
             elicitation_jobs(posts(30), plan), lambda request: requests.append(request) or Answer("failed")
         ):
             pass
@@ -205,6 +209,48 @@ def test_the_number_of_requests_at_once_is_checked(tmp_path):
         for concurrency in (0, 1001):
             with pytest.raises(SettingError, match="concurrency"):
                 run(server, store, posts(1), concurrency=concurrency)
+
+
+def test_results_come_in_the_order_of_the_jobs(tmp_path):
+    def fault(body, number):
+        return ("stall", 0.6) if "Post 0 " in body["messages"][0]["content"] and number == 1 else None
+
+    with StubServer(fault=fault) as server, ResponseStore(tmp_path / "s.sqlite") as store:
+        plan = plan_for(server, "independent", ("noun",))
+        found = list(run_jobs(elicitation_jobs(posts(30), plan), plan.settings, store))
+        assert [id for id, _ in found] == [str(number) for number in range(30)]
+        assert {explanation.answers["noun"].status for _, explanation in found} == {"answered"}
+
+
+def test_a_consumer_that_stops_ends_the_run_and_keeps_its_answers(tmp_path):
+    with StubServer() as server, ResponseStore(tmp_path / "s.sqlite") as store:
+        plan = plan_for(server, grains=("noun",))
+        for number, _ in enumerate(run_jobs(elicitation_jobs(posts(500), plan), plan.settings, store), 1):
+            if number == 10:
+                break
+        time.sleep(0.1)
+        assert server.answered.total() == sum(1 for _ in store.rows(status="answered")) < 500
+
+
+def test_posts_that_the_endpoint_rejects_do_not_end_a_run_in_which_others_are_answered(tmp_path):
+    def fault(body, number):
+        return ("status", 400, {}, "odd") if int(body["messages"][0]["content"].split()[2]) >= 20 else None
+
+    with StubServer(fault=fault) as server, ResponseStore(tmp_path / "s.sqlite") as store:
+        plan = plan_for(server, grains=("noun",))
+        for expected in ({"answered": 20, "failed": 80}, {"failed": 80}):
+            assert run(server, store, posts(100), plan).asked == expected
+
+
+def test_a_filtered_post_is_asked_once_and_no_failure_of_the_endpoint(tmp_path):
+    def fault(body, number):
+        odd = int(body["messages"][0]["content"].split()[2]) % 3 == 0
+        return ("status", 400, {}, "The prompt triggered the content policy.") if odd else None
+
+    with StubServer(fault=fault) as server, ResponseStore(tmp_path / "s.sqlite") as store:
+        plan = plan_for(server)
+        assert run(server, store, posts(90), plan).asked == {"answered": 180, "refused": 30}
+        assert run(server, store, posts(90), plan).asked == {}
 
 
 def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path):

@@ -97,10 +97,27 @@ def test_what_is_asked_again_and_when(path):
     with alive(ResponseStore(path)) as store:
         for number, status in enumerate(("answered", "empty", "refused", "cut", "failed", "waiting")):
             save(store, number, status)
-        now = time.time() + 1
+        now = store.newest()
         assert [claim(store, number, since=now) is None for number in range(6)] == [False] * 4 + [True, False]
         assert claim(store, 3, again=("cut",), since=now) is None
-        assert claim(store, 2, again=("refused",), since=0.0).status == "refused"  # asked by this very run
+        save(store, 2, "refused")
+        assert claim(store, 2, again=("refused",), since=now).status == "refused"  # asked after this run began
+
+
+def test_a_clock_that_was_set_back_changes_nothing(path, monkeypatch):
+    with alive(ResponseStore(path)) as store:
+        save(store, 1, "failed")
+        save(store, 2, "failed")
+        before = time.time
+        monkeypatch.setattr(time, "time", lambda: before() - 10_000)
+        since = store.newest()
+        save(store, 2, "failed")
+        assert claim(store, 1, since=since) is None  # failed before this run, asked again
+        assert claim(store, 2, since=since).status == "failed"  # failed in this run
+    with alive(ResponseStore(path)) as one, alive(ResponseStore(path)) as two:
+        one._database.execute("UPDATE owners SET machine='elsewhere', seen=seen+20000 WHERE owner=?", (one.owner,))
+        assert claim(one, 3) is None
+        assert claim(two, 3) is None  # a sign of life from the future is none
 
 
 def test_a_failure_replaces_no_answer(path):
@@ -150,6 +167,7 @@ def test_a_changed_row_is_not_imported_and_nothing_is(path, tmp_path):
         (lines[1][:-20], "line 2: The line is no stored answer"),
         ('{"key": 1}', "line 2: The field 'endpoint' is missing"),
         (lines[1].replace('"attempts": 0', '"attempts": "no"'), "'attempts' is not of its kind"),
+        (lines[1].replace('"attempts": 0', f'"attempts": {10**30}'), "'attempts' is out of range"),
     ):
         out.write_text(f"{lines[0]}\n{second}\n", "utf-8")
         with ResponseStore(tmp_path / "other.sqlite") as other:
@@ -175,3 +193,53 @@ def test_an_answer_is_on_disk_when_save_returns(path):
         assert store._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         save(store)
         assert sqlite3.connect(path).execute("SELECT COUNT(*) FROM answers").fetchone() == (1,)
+
+
+def test_a_store_that_cannot_be_written_is_read(path, monkeypatch):
+    with ResponseStore(path) as store:
+        save(store)
+
+    def refused(self):
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(ResponseStore, "_connect", refused)
+    with ResponseStore(path) as store:
+        assert store.get(request().key).text == "text 1" and store.counts()[0][4] == 1
+        with pytest.raises(KnowledgeError, match="cannot be written"):
+            save(store, 2)
+    with pytest.raises(KnowledgeError, match="cannot be opened"):
+        ResponseStore(path.with_name("other.sqlite"))
+
+
+def test_a_damaged_store_is_named_in_one_line(path):
+    with ResponseStore(path) as store:
+        for number in range(300):
+            save(store, number, response="x" * 500)
+    data = bytearray(path.read_bytes())
+    for page in range(3, len(data) // 4096, 2):
+        data[page * 4096 : (page + 1) * 4096] = b"Z" * 4096
+    path.write_bytes(data)
+    for read in (ResponseStore.counts, lambda store: list(store.rows())):
+        with ResponseStore(path) as store, pytest.raises(KnowledgeError, match=r"recover"):
+            read(store)
+
+
+def test_an_answer_of_an_earlier_version_is_read_by_todays_rules(path):
+    with ResponseStore(path) as store, store.transaction():
+        store.save(request(1), Answer("answered", "<think>hm</think>Quill."))
+        store.save(request(2), Answer("cut", ""))
+    with ResponseStore(path) as store:
+        assert store.get(request(1).key).text == "Quill."
+        assert store.get(request(2).key).status == "empty"
+        assert claim(store, 2, again=("empty",)) is None
+
+
+def test_half_an_emoji_in_an_exported_row_is_imported(path, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    with ResponseStore(path) as store:
+        save(store, text="so cool CUT")
+        export_answers(store, out)
+    out.write_text(out.read_text("utf-8").replace("CUT", "\\ud83d"), "utf-8")
+    with ResponseStore(tmp_path / "other.sqlite") as other:
+        assert import_answers(other, out) == (1, 1)
+        assert other.get(request().key).text == "so cool \ufffd"

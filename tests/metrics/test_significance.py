@@ -8,7 +8,7 @@ import pytest
 
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.metrics.entity_score.entity_score import entity_row_counts
-from modeling_cotpd.metrics.significance import paired_bootstrap
+from modeling_cotpd.metrics.significance import f1_of, paired_bootstrap, resampled_f1
 
 
 def one_item_rows(*blocks):
@@ -138,3 +138,32 @@ def test_counts_that_do_not_fit_are_refused(a, b, groups, told):
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(SettingError, match=next(iter(setting))):
         paired_bootstrap(np.array([[1, 1, 1]]), np.array([[1, 1, 1]]), **setting)
+
+
+def one_item_each(correct: int, posts: int = 100) -> np.ndarray:
+    """One gold and one predicted item per post, the first `correct` of them right: F1 = correct / posts."""
+    return np.array([[index < correct, 1, 1] for index in range(posts)], dtype=np.int64)
+
+
+def test_f1_of_nothing_is_zero():
+    assert f1_of(np.array([[0, 0, 0], [3, 4, 6]])).tolist() == [0.0, 0.6]
+
+
+def test_the_interval_over_seeds_grows_with_their_spread():
+    same = np.stack([one_item_each(70), one_item_each(70)])
+    apart = np.stack([one_item_each(60), one_item_each(80)])
+    drawn = [resampled_f1([rows], resamples=1000)[:, 0] for rows in (same, apart)]
+    assert all(abs(values.mean() - 0.7) < 0.01 for values in drawn)
+    spread = [np.ptp(np.quantile(values, [0.025, 0.975])) for values in drawn]
+    assert spread[1] > 1.5 * spread[0]
+
+
+def test_systems_share_the_posts_of_a_resample():
+    first, same, worse = one_item_each(80), one_item_each(80), one_item_each(40)
+    drawn = resampled_f1([first[None], same[None], worse[None]], resamples=500)
+    assert (drawn[:, 0] == drawn[:, 1]).all() and (drawn[:, 0] >= drawn[:, 2]).all() and drawn[:, 0].std() > 0.02
+
+
+def test_resampling_refuses_another_gold():
+    with pytest.raises(DataError, match="one copy"):
+        resampled_f1([one_item_each(70)[None], one_item_each(70, 90)[None]])

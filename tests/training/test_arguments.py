@@ -6,12 +6,23 @@ import pytest
 import yaml
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments, read_recipe
+from modeling_cotpd.training.arguments import (
+    DataArguments,
+    ModelArguments,
+    find_recipe,
+    parse_arguments,
+    read_recipe,
+    run_script,
+)
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 KINDS = (ModelArguments, DataArguments, CoTPDTrainingArguments)
-ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "configuration").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = ROOT / "configuration"
+RECIPES = sorted(CONFIGURATION.glob("*.yaml"))
+COMPLETE = [CONFIGURATION / f"{name}.yaml" for name in ("mner", "mre", "custom", "sample_mner", "sample_mre")]
+"""Recipes that stand alone; the others, and the presets of encoders, follow one of these."""
+ADDITIONS = sorted({*RECIPES, *(CONFIGURATION / "encoders").glob("*.yaml")} - set(COMPLETE))
 
 
 def parse(tmp_path, recipe: str | None, *flags: str) -> tuple:
@@ -102,9 +113,9 @@ class TestRecipes:
             ("zzzzqqq: 4\n", "recipe.yaml: Unknown key 'zzzzqqq'. Remove it."),
             ("3: 4\n", "Unknown key 3"),
             ("_n_gpu: 4\n", "Unknown key '_n_gpu'"),
-            ("- a\n- b\n", "A recipe is a list of 'key: value' lines"),
+            ("- a\n- b\n", "does not hold 'key: value' lines"),
             ("a: [b\n", "This is not YAML"),
-            ("just words\n", "A recipe is a list of"),
+            ("just words\n", "does not hold"),
         ],
     )
     def test_bad_recipes(self, tmp_path, recipe, message):
@@ -121,8 +132,30 @@ class TestRecipes:
         assert read_recipe(tmp_path / "r.yaml", ["seed"]) == {}
 
     def test_a_missing_recipe(self, tmp_path):
-        with pytest.raises(SettingError, match=r"nowhere\.yaml: There is no such recipe"):
+        with pytest.raises(SettingError, match=r"nowhere\.yaml: There is no such file"):
             parse_arguments(KINDS, [str(tmp_path / "nowhere.yaml")])
+
+    @pytest.mark.parametrize("kind", ["aliases", "size", "depth"])
+    def test_a_recipe_cannot_grow_without_bound(self, tmp_path, kind):
+        lines = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+        text = {"aliases": "\n".join(lines), "size": "# " + "x" * 1_100_000, "depth": "a: " + "[" * 50_000}[kind]
+        (tmp_path / "r.yaml").write_text(text, "utf-8")
+        with pytest.raises(SettingError) as error:
+            read_recipe(tmp_path / "r.yaml", ["seed"])
+        assert len(str(error.value)) < 1000
+        assert {"aliases": "aliases", "size": "more than 1,000,000 bytes", "depth": "not YAML"}[kind] in str(
+            error.value
+        )
+
+    def test_a_recipe_by_its_name(self, tmp_path):
+        name = RECIPES[0].stem
+        assert find_recipe(name) == RECIPES[0] and find_recipe(str(RECIPES[0])) == RECIPES[0]
+        with pytest.raises(SettingError, match=f"There is no recipe '{name}x'. Did you mean '{name}'"):
+            find_recipe(f"{name}x")
+
+    def test_run_scripts_of_both_tasks(self):
+        assert run_script("mner") == ROOT / "run_mner.py" and run_script("mre").is_file()
 
     def test_a_misspelt_flag(self, tmp_path):
         with pytest.raises(SettingError, match=r"Unknown argument '--prompt_lenght'. Did you mean --prompt_length\?"):
@@ -130,7 +163,7 @@ class TestRecipes:
 
     def test_a_recipe_behind_the_flags(self, tmp_path):
         (tmp_path / "recipe.yaml").write_text(BASIC, "utf-8")
-        with pytest.raises(SettingError, match="A recipe comes first"):
+        with pytest.raises(SettingError, match="Recipes come first"):
             parse_arguments(KINDS, ["--dataset_dir", "d", "--output_dir", "o", str(tmp_path / "recipe.yaml")])
 
     def test_the_data_set_is_required(self, tmp_path, capsys):
@@ -154,23 +187,42 @@ class TestRanges:
             DataArguments(dataset_dir="d", **{name: 0})
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*COMPLETE, *ADDITIONS], ids=lambda path: path.stem)
 def test_every_recipe_parses(path, tmp_path):
     # a recipe for a graphics card must parse on a machine without one
-    flags = ["--output_dir", str(tmp_path), "--bf16", "false", "--fp16", "false", "--use_cpu", "true"]
-    model, data, training = parse_arguments(KINDS, [str(path), *flags])
+    flags = ["--output_dir", str(tmp_path), "--dataset_dir", "d", "--bf16", "false", "--use_cpu", "true"]
+    recipes = [path] if path in COMPLETE else [CONFIGURATION / "mner.yaml", path]
+    parsed = parse_arguments(KINDS, [*map(str, recipes), *flags])
     written = yaml.safe_load(path.read_text("utf-8"))
     for name, value in written.items():
-        if name in ("output_dir", "bf16", "fp16", "use_cpu"):
+        if name in ("output_dir", "dataset_dir", "bf16", "fp16", "use_cpu"):
+            assert not isinstance(value, str) or not Path(value).is_absolute()
             continue
-        (parsed,) = (getattr(kind, name) for kind in (model, data, training) if hasattr(kind, name))
-        if isinstance(value, str | int | float) and not isinstance(parsed, list):
-            assert str(getattr(parsed, "value", parsed)).lower() in (
-                str(value).lower(),
-                str(float(value)) if not isinstance(value, str) else "",
-            )
-    assert not Path(data.dataset_dir).is_absolute() and not Path(written["output_dir"]).is_absolute()
+        (found,) = (getattr(kind, name) for kind in parsed if hasattr(kind, name))
+        if isinstance(value, str | int | float) and not isinstance(found, list):
+            spellings = {str(value).lower(), str(float(value)) if not isinstance(value, str) else ""}
+            assert str(getattr(found, "value", found)).lower() in spellings
 
 
-def test_there_are_recipes():
-    assert RECIPES
+def test_a_later_recipe_overrides_an_earlier_one_and_flags_override_both(tmp_path):
+    names = ("a.yaml", "b.yml")
+    for name, text in zip(
+        names, (BASIC + "prompt_length: 5\nalpha: 3\nseed: 4\n", "alpha: 2\nseed: 7\n"), strict=True
+    ):
+        (tmp_path / name).write_text(text, "utf-8")
+    model, data, training = parse_arguments(KINDS, [*(str(tmp_path / name) for name in names), "--seed", "9"])
+    assert (model.prompt_length, data.dataset_dir, training.alpha, training.seed) == (5, "data/x", 2.0, 9)
+    (tmp_path / "b.yml").write_text("alfa: 2\n", "utf-8")
+    with pytest.raises(SettingError, match=r"b\.yml: Unknown key 'alfa'. Did you mean 'alpha'"):
+        parse_arguments(KINDS, [str(tmp_path / name) for name in names])
+
+
+def test_the_recipe_of_a_task_is_that_of_its_smallest_encoder(tmp_path):
+    """Saved runs were made with these values; another value would be another run."""
+    flags = ["--dataset_dir", "d", "--output_dir", str(tmp_path), "--use_cpu", "true"]
+    for name in ("mner", "mre"):
+        model, data, training = parse_arguments(KINDS, [str(CONFIGURATION / f"{name}.yaml"), *flags])
+        assert (model.model_name_or_path, data.max_length) == ("embedded-minilm", 192)
+        assert (training.learning_rate, training.new_parameters_learning_rate) == (2e-4, 2e-3)
+        assert (training.per_device_train_batch_size, training.num_train_epochs, training.warmup_steps) == (16, 5, 0.1)
+        assert training.load_best_model_at_end and training.metric_for_best_model == "eval_prompt_f1"

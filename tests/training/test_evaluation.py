@@ -6,9 +6,9 @@ import torch
 from datasets import Dataset
 from seqeval.metrics import f1_score
 
-from modeling_cotpd.data.schema import make_split
+from modeling_cotpd.data.schema import gold_labels, make_split
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.training.evaluation import by_view, decode, gold_labels, highest_label, score
+from modeling_cotpd.training.evaluation import by_view, decode, highest_label, is_labelled, score
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 RELATIONS = ["None", "lives_in", "knows"]
@@ -29,28 +29,39 @@ def mre(*relations: str | None) -> Dataset:
     return make_split(rows, "mre", RELATIONS, "t")
 
 
-def test_decode_reads_first_pieces():
-    features = Dataset.from_dict({"first_pieces": [[1, 3], [2, -1, 1]]})
-    predicted = np.array([[9, 3, 9, 4, 9], [9, 1, 2, -100, -100]])
-    assert decode(predicted, features, TAGS) == [["B-PER", "I-PER"], ["I-LOC", "O", "B-LOC"]]
+def features(*offsets: list) -> Dataset:
+    return Dataset.from_dict({"offsets": [list(row) for row in offsets]})
 
 
-def test_a_word_without_pieces_never_reads_the_last_position():
-    features = Dataset.from_dict({"first_pieces": [[-1]]})
-    assert decode(np.array([[3, 3, 3]]), features, TAGS) == [["O"]]
+def test_a_word_has_the_tag_of_its_first_token():
+    split = mner((["Mira", "Holt"], None), (["to", "Tarn"], None))
+    given = features([[0, 0], [0, 2], [2, 4], [5, 9], [0, 0]], [[0, 0], [0, 2], [3, 7], [0, 0]])
+    predicted = np.array([[0, 3, 0, 4, 3], [0, 0, 1, 0, -100]])
+    assert decode(predicted, given, split) == [["B-PER", "I-PER"], ["O", "B-LOC"]]
+
+
+def test_a_word_without_tokens_has_no_tag():
+    split = mner((["\ufe0f", "Mira"], None))
+    assert decode(np.array([[3, 3, 3]]), features([[0, 0], [2, 6], [0, 0]]), split) == [["O", "B-PER"]]
 
 
 def test_decode_relations():
-    features = Dataset.from_dict({"marker_positions": [[1, 2], [1, 2]]})
-    assert decode(np.array([2, 0]), features, RELATIONS) == ["knows", "None"]
+    given = Dataset.from_dict({"marker_positions": [[1, 2], [1, 2]]})
+    assert decode(np.array([2, 0]), given, mre("knows", "None")) == ["knows", "None"]
 
 
 def test_rows_and_predictions_must_be_as_many():
-    features = Dataset.from_dict({"first_pieces": [[1], [1]]})
     with pytest.raises(ValueError):
-        decode(np.zeros((3, 4), dtype=int), features, TAGS)
+        decode(np.zeros((3, 4), dtype=int), features([[0, 1]], [[0, 1]]), mner((["a"], None), (["b"], None)))
     with pytest.raises(DataError, match="1 predictions for 2 rows"):
         score(["None"], mre("None", "knows"))
+
+
+def test_labelled_or_not():
+    assert is_labelled(mner((["a"], None), (["b"], ["O"]))) and not is_labelled(mner((["a"], None)))
+    assert is_labelled(mre("knows")) and not is_labelled(mre(None))
+    assert not is_labelled(Dataset.from_dict({"labels": [[-100, -100]]}))
+    assert is_labelled(Dataset.from_dict({"labels": [-100, 0]})) and not is_labelled(Dataset.from_dict({"x": [1]}))
 
 
 def test_gold_labels():

@@ -12,8 +12,7 @@ from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.markers_cotpd import add_entity_markers
-from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets, log_mean
+from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets, align_distributions, log_mean
 from modeling_cotpd.training.losses import distillation_kl
 
 TAGS = ["O", "B-PER", "I-PER"]
@@ -64,7 +63,7 @@ def with_targets(task: str, teachers: list[str], reading: TeacherReading = READI
 
 
 def distributions(folder: str, task: str, view: str) -> list[torch.Tensor]:
-    """One row after another, without padding: per row `(words, C)` or `(C,)`."""
+    """One row after another, without padding: per row `(n, C)` or `(C,)`."""
     model = HEADS[task].from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     split, _ = split_and_features(task)
@@ -79,7 +78,7 @@ def distributions(folder: str, task: str, view: str) -> list[torch.Tensor]:
         with torch.no_grad():
             output = model(**inputs)
         logits = (output.logits if view == "prompt" else output.knowledge_logits)[0].softmax(-1)
-        found.append(logits[row["first_pieces"]] if task == "mner" else logits)
+        found.append(logits)
     return found
 
 
@@ -92,25 +91,57 @@ def test_the_mean_of_two_teachers(tmp_path, task, view):
     expected = [
         torch.stack(pair).mean(0) for pair in zip(*(distributions(t, task, view) for t in teachers), strict=True)
     ]
-    for target, mean in zip(features["target_log_probs"], expected, strict=True):
-        torch.testing.assert_close(torch.tensor(target).exp(), mean, atol=1e-5, rtol=1e-4)
+    for row, mean in zip(features, expected, strict=True):
+        assert_targets(row, mean)
     single = with_targets(task, teachers[:1], TeacherReading(view, ("caption", "cot_noun"), 48, 2))
-    assert not torch.allclose(torch.tensor(single[0]["target_log_probs"]).exp(), expected[0], atol=1e-3)
+    first = 1 if task == "mner" else slice(None)
+    assert not torch.allclose(torch.tensor(single[0]["target_log_probs"][first]).exp(), expected[0][first], atol=1e-3)
+
+
+def assert_targets(row: dict, expected: torch.Tensor) -> None:
+    """Targets of one row: a distribution per token of a word, or one for the pair."""
+    if "distillation_mask" not in row:
+        torch.testing.assert_close(torch.tensor(row["target_log_probs"]).exp(), expected, atol=1e-5, rtol=1e-4)
+        return
+    assert [bool(target) for target in row["target_log_probs"]] == [bool(mask) for mask in row["distillation_mask"]]
+    for target, distribution in zip(row["target_log_probs"], expected, strict=True):
+        if target:
+            torch.testing.assert_close(torch.tensor(target).exp(), distribution, atol=1e-5, rtol=1e-4)
 
 
 def test_a_teacher_with_another_tokenizer(tmp_path):
-    """The student's pieces are others, the words are the same."""
+    """The student's tokens are others; the first one of a word has the distribution of the teacher's first one."""
     teacher = model_folder(tmp_path, "mner", 1)
     features = with_targets("mner", [teacher], kind="bpe")
+    _, theirs = split_and_features("mner")
     expected = distributions(teacher, "mner", "knowledge")
-    for target, distribution in zip(features["target_log_probs"], expected, strict=True):
-        torch.testing.assert_close(torch.tensor(target).exp(), distribution, atol=1e-5, rtol=1e-4)
-    batch = CoTPDCollator(0)(list(features))
-    for index, found in enumerate(features):
-        for place, distribution in zip(found["first_pieces"], expected[index], strict=True):
-            torch.testing.assert_close(
-                batch["target_log_probs"][index, place].exp(), distribution, atol=1e-5, rtol=1e-4
-            )
+    compared = 0
+    for row, their, distribution in zip(features, theirs, expected, strict=True):
+        begins = {start: place for place, (start, end) in enumerate(their["offsets"]) if start < end}
+        for (start, end), target in zip(row["offsets"], row["target_log_probs"], strict=True):
+            if target and start in begins:
+                compared += 1
+                torch.testing.assert_close(
+                    torch.tensor(target).exp(), distribution[begins[start]], atol=1e-5, rtol=1e-4
+                )
+            assert bool(target) == (start < end)
+    assert compared > 20
+
+
+def test_alignment_by_characters():
+    """The teacher reads "Mira" in one token and "Holt" in two, the student the other way round."""
+    teacher = [(0, 0), (0, 4), (5, 7), (7, 9), (0, 0)]
+    student = [(0, 0), (0, 2), (2, 4), (5, 9), (0, 0)]
+    rows = torch.tensor([[1.0, 0, 0], [0.1, 0.7, 0.2], [0.2, 0.3, 0.5], [0.4, 0.1, 0.5], [1.0, 0, 0]])
+    none, begin, inner, whole, last = align_distributions(student, teacher, rows, [0, 2, 2])
+    assert none is None and last is None
+    assert begin.tolist() == rows[1].tolist() and whole.tolist() == rows[2].tolist()
+    # within the teacher's token B-PER counts for I-PER
+    torch.testing.assert_close(inner, torch.tensor([0.1, 0.0, 0.9]))
+
+
+def test_a_character_that_the_teacher_drops_has_no_target():
+    assert align_distributions([(0, 1), (1, 2)], [(1, 2)], torch.tensor([[0.5, 0.5]]), [0, 1])[0] is None
 
 
 def test_targets_are_computed_once(tmp_path, monkeypatch):
@@ -120,7 +151,7 @@ def test_targets_are_computed_once(tmp_path, monkeypatch):
     split.to_parquet(path)
     split = type(split).from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
     first = add_targets(features, split, [teacher], HEADS["mner"], READING, {})
-    monkeypatch.setattr("modeling_cotpd.training.frozen_teachers.Teacher.probabilities", None)
+    monkeypatch.setattr("modeling_cotpd.training.frozen_teachers.FrozenTeacher.probabilities", None)
     again = add_targets(features, split, [teacher], HEADS["mner"], READING, {})
     assert again["target_log_probs"] == first["target_log_probs"]
     with pytest.raises(TypeError):  # other weights are other targets
@@ -138,7 +169,7 @@ def test_what_is_no_teacher(tmp_path):
     encoder.save_pretrained(tmp_path / "encoder")
     with pytest.raises(SettingError, match="plain encoder"):
         with_targets("mner", [str(tmp_path / "encoder")])
-    with pytest.raises(SettingError, match="CoTPDForRelationExtraction, not a CoTPDForTokenClassification"):
+    with pytest.raises(OSError, match="CoTPDForRelationExtraction, not a CoTPDForTokenClassification"):
         with_targets("mner", [model_folder(tmp_path, "mre", 1)])
     with pytest.raises(SettingError, match="the data has"):
         with_targets("mner", [model_folder(tmp_path, "mner", 1, labels=["O", "B-LOC", "I-LOC"])])

@@ -7,6 +7,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+from datasets import Dataset
 from hub_stand_in import READER, WRITER, HubStandIn, use_hub
 from huggingface_hub import ModelCard
 from published_runs import write_run
@@ -14,11 +15,15 @@ from tiny_models import tiny_model
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.training.hub import collect, published_results, push
 from modeling_cotpd.training.trainer import CoTPDTrainer
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
-CODE = {"configuration_cotpd.py", "crf_cotpd.py", "encoder_cotpd.py", "modeling_cotpd.py", "prompt_cotpd.py"}
+CODE = {
+    "configuration_cotpd.py", "crf_cotpd.py", "encoder_cotpd.py", "markers_cotpd.py", "modeling_cotpd.py",
+    "outputs_cotpd.py", "pipeline_cotpd.py", "pretrained_cotpd.py", "prompt_cotpd.py",
+}  # fmt: skip
 REST = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "results.json"}
 
 
@@ -46,8 +51,8 @@ def hub(monkeypatch):
 
 class TestWhatGoes:
     def test_files(self, saved):
-        assert set(collect(saved / "mner", "me/x").files) == CODE | REST
-        assert set(collect(saved / "mre", "me/x").files) == CODE | REST | {"pipeline_cotpd.py", "markers_cotpd.py"}
+        for task in ("mner", "mre"):
+            assert set(collect(saved / task, "me/x").files) == CODE | REST
 
     def test_the_card_bears_the_name_on_the_hub(self, run):
         card = ModelCard(collect(run, "me/x").files["README.md"].decode())
@@ -68,12 +73,50 @@ class TestWhatGoes:
             for place in ("/home/someone", "/models", "10.0.0.7", "2 cores", str(run), "run_mner.py --"):
                 assert place not in text
 
-    def test_addresses_that_everybody_knows_stay(self):
-        told = published_results({"dataset": {"knowledge": "gpt at https://api.example.com/v1, dialogue mode"}})
-        assert told["dataset"]["knowledge"] == "gpt at https://api.example.com/v1, dialogue mode"
-        for secret in ("http://box:80/v1", "https://localhost/v1", "https://u:key@api.example.com/v1"):
-            told = published_results({"dataset": {"knowledge": f"gpt at {secret}, dialogue mode"}})
-            assert told["dataset"]["knowledge"] == "gpt at a private address, dialogue mode"
+    @pytest.mark.parametrize("address", ["https://api.example.com/v1", "https://huggingface.co"])
+    def test_addresses_that_everybody_knows_stay(self, address):
+        found = published_results({"dataset": {"knowledge": f"gpt at {address}, dialogue mode"}})
+        assert found["dataset"]["knowledge"] == f"gpt at {address}, dialogue mode"
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://box:80/v1", "https://localhost/v1", "https://u:key@api.example.com/v1", "https://box.local/v1",
+            "https://llm.corp.internal:8000/v1", "https://api.example.com/v1?api-key=secret", "ftp://10.0.0.7/x",
+            "https://gpu.lan/v1", "https://[::1]/v1", "ws://node-3/v1",
+        ],
+    )  # fmt: skip
+    def test_private_addresses_do_not_go(self, address):
+        found = published_results({"dataset": {"knowledge": f"gpt at {address}, dialogue mode"}})
+        text = found["dataset"]["knowledge"]
+        assert text.startswith("gpt at a private address") and text.endswith(" dialogue mode") and "secret" not in text
+
+    @pytest.mark.parametrize(
+        ("text", "published"),
+        [
+            ("/home/me/models/tiny.gguf", "tiny.gguf"),
+            ("tiny at /home/me/models/tiny.gguf, alone", "tiny at tiny.gguf, alone"),
+            ("C:\\Users\\me\\tiny.gguf", "tiny.gguf"),
+            ("~/models/tiny.gguf", "tiny.gguf"),
+            ("person/player and organization/league", "person/player and organization/league"),
+            ("some/encoder", "some/encoder"),
+            ("1/2 of the posts", "1/2 of the posts"),
+        ],
+    )
+    def test_paths_become_names(self, text, published):
+        assert published_results({"dataset": {"knowledge": [text]}})["dataset"]["knowledge"] == [published]
+
+    def test_relations_that_look_like_paths_stay(self):
+        names = ["None", "/per/loc/place_of_residence"]
+        results = {"label_names": names, "dataset": {"label_names": names}, "example": {"label": names[1]}}
+        assert published_results(results) == results
+
+    def test_a_link_out_of_the_folder_is_refused(self, run, tmp_path):
+        (tmp_path / "private.txt").write_text("{}", "utf-8")
+        (run / "tokenizer_config.json").unlink()
+        (run / "tokenizer_config.json").symlink_to(tmp_path / "private.txt")
+        with pytest.raises(SettingError, match=r"tokenizer_config.json is a link to .*private.txt, outside"):
+            collect(run, "me/x")
 
     def test_without_results_the_card_says_not_recorded(self, run):
         (run / "results.json").unlink()
@@ -180,11 +223,15 @@ class TestTrainer:
 
     def test_checkpoints_stay_here(self, hub, run):
         args = CoTPDTrainingArguments(
-            str(run), hub_model_id="tester/t", report_to="none", use_cpu=True, push_to_hub=True,
-            hub_strategy="all_checkpoints",
+            str(run), hub_model_id="tester/t", report_to="none", use_cpu=True, push_to_hub=True, max_steps=2,
+            save_strategy="steps", save_steps=1, disable_tqdm=True,
         )  # fmt: skip
-        trainer = CoTPDTrainer(model=tiny_model(CoTPDForTokenClassification), args=args)
-        trainer._push_from_checkpoint(str(run / "checkpoint-1"))
+        model = tiny_model(CoTPDForTokenClassification)
+        rows = [{"input_ids": [2, 7, 3], "labels": [-100, 1, -100], "distillation_mask": [0, 1, 0]}] * 4
+        trainer = CoTPDTrainer(
+            model=model, args=args, data_collator=CoTPDCollator(0), train_dataset=Dataset.from_list(rows)
+        )
+        trainer.train()
         trainer.save_model()
-        assert hub.files("tester/t") == {}
+        assert (run / "checkpoint-2").is_dir() and hub.files("tester/t") == {}
         assert json.loads((run / "config.json").read_text("utf-8"))["architectures"] == ["CoTPDForTokenClassification"]

@@ -7,11 +7,10 @@ import transformers
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
 
 from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.training.pretrained import (
     is_cotpd_checkpoint,
     load_tokenizer,
-    resolve_encoder,
     unspell_special_tokens,
 )
 
@@ -24,14 +23,14 @@ def test_the_embedded_encoder():
 
 def test_the_embedded_encoder_is_not_installed(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SettingError, match=r"not installed. pip install 'modeling_cotpd\[quickstart\]'"):
+    with pytest.raises(OSError, match=r"not installed. pip install 'modeling_cotpd\[quickstart\]'"):
         resolve_encoder("embedded-minilm")
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/no/such/folder", "outputs/a/run", "-name"])
 def test_a_name_that_only_a_folder_can_have_and_that_is_none(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingError, match=f"^{name}: There is no such folder. Name a folder that holds a model"):
+    with pytest.raises(OSError, match=f"^{name}: There is no such folder. Name a folder that holds a model"):
         resolve_encoder(name)
 
 

@@ -1,13 +1,24 @@
 """The output folder belongs to one run; results and predictions are written whole."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from datasets import Dataset
 
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.training.results import claim_output_dir, command_line, environment, write_json, write_predictions
+from modeling_cotpd.files import write_json
+from modeling_cotpd.training.results import (
+    claim_output_dir,
+    command_line,
+    environment,
+    output_folder,
+    summary,
+    write_predictions,
+)
 
 SETTINGS = {"seed": 1, "alpha": 0.5, "knowledge_columns": ["caption"]}
 
@@ -95,10 +106,96 @@ def test_environment():
     json.dumps(found)
 
 
-def test_the_recorded_command_holds_no_access_token():
-    argv = ["/home/me/run_mner.py", "r.yaml", "--hub_token", "hf_secret", "--seed", "3", "--hub_token=hf_other"]
-    assert command_line(argv) == "run_mner.py r.yaml --hub_token ... --seed 3 --hub_token=..."
+TOKEN = "hf_" + "s" * 30
+
+
+@pytest.mark.parametrize(
+    ("typed", "recorded"),
+    [
+        (["--hub_token", TOKEN, "--seed", "3"], "--hub_token ... --seed 3"),
+        (["--hub-token", TOKEN], "--hub-token ..."),
+        (["--hub_tok", "anything"], "--hub_tok ..."),
+        (["--hub-t", "anything"], "--hub-t ..."),
+        (["--hub_token=anything"], "--hub_token=..."),
+        (["--hub-tok=anything"], "--hub-tok=..."),
+        (["--some_flag", TOKEN], "--some_flag hf_..."),
+        ([f"--note={TOKEN}"], "--note=hf_..."),
+        (["--api-key", "a", "--password=b"], "--api-key ... --password=..."),
+        (["--model", "https://me:pass@host/x?token=1"], "--model https://REDACTED@host/x?REDACTED"),
+        (["--hub_model_id", "me/x", "--seed", "3"], "--hub_model_id me/x --seed 3"),
+        (["--hub_token", "--seed", "3"], "--hub_token --seed 3"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_the_recorded_command_holds_no_secret(typed, recorded):
+    assert command_line(["/home/me/run_mner.py", "r.yaml", *typed]) == f"run_mner.py r.yaml {recorded}"
     assert command_line(["run_mner.py"]) == "run_mner.py"
+
+
+def test_secrets_within_settings(tmp_path):
+    settings = {"model_name_or_path": "https://me:pass@host/m", "list": [TOKEN, {"x": TOKEN}]}
+    claim_output_dir(tmp_path, settings, resume=False, overwrite=False)
+    written = (tmp_path / "run.json").read_text("utf-8")
+    assert "pass" not in written and TOKEN not in written
+    claim_output_dir(tmp_path, settings, resume=True, overwrite=False)
+
+
+class TestMachinesThatLackThings:
+    def test_no_git(self, monkeypatch):
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert environment()["git_commit"] is None
+
+    def test_a_git_that_fails(self, monkeypatch):
+        def fail(*_, **__):
+            raise PermissionError("not for you")
+
+        monkeypatch.setattr("subprocess.run", fail)
+        assert environment()["git_commit"] is None
+
+    def test_a_library_without_metadata(self, monkeypatch):
+        monkeypatch.setattr("modeling_cotpd.training.results.LIBRARIES", ("torch", "not_installed_anywhere"))
+        versions = environment()["versions"]
+        assert versions["not_installed_anywhere"] is None and versions["torch"]
+
+
+class TestOneProcessPerFolder:
+    def test_a_second_process_is_refused_and_the_lock_ends_with_its_process(self, tmp_path):
+        code = "import sys\nfrom modeling_cotpd.training.results import output_folder\n"
+        code += "with output_folder(sys.argv[1]):\n    print('in', flush=True)\n    sys.stdin.read()\n"
+        first = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert first.stdout.readline() == "in\n"
+        with pytest.raises(SettingError, match="Another process writes this output folder"), output_folder(tmp_path):
+            pass
+        first.kill()
+        first.communicate()
+        with output_folder(tmp_path):
+            claim_output_dir(tmp_path, SETTINGS, resume=False, overwrite=False)
+
+    def test_a_folder_that_cannot_be_made(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(SettingError, match="The output folder cannot be made"), output_folder(tmp_path / "file/x"):
+            pass
+
+    def test_other_ranks_do_not_lock(self, tmp_path):
+        with output_folder(tmp_path), output_folder(tmp_path, writes=False) as folder:
+            assert folder == tmp_path
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "null", "[" * 100_000])
+def test_a_run_file_that_is_odd_or_cut(tmp_path, text):
+    (tmp_path / "run.json").write_text(text, "utf-8")
+    with pytest.raises(SettingError, match="not what a run writes"):
+        claim_output_dir(tmp_path, SETTINGS, resume=True, overwrite=False)
+
+
+def test_the_end_of_a_run():
+    scores = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3}
+    text = summary({"splits": {"test": {"prompt": scores, "knowledge": {**scores, "f1": 0.4}}}}, Path("out"))
+    assert text.splitlines()[1].split() == ["test", "prompt", "50.0", "25.0", "33.3"]
+    assert "knowledge" in text and "cotpd predict out" in text.splitlines()[-1]
+    assert summary({"splits": {}}, Path("out")).startswith("No split was scored.")
 
 
 def test_predictions_mner(tmp_path):

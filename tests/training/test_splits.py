@@ -8,7 +8,7 @@ from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import label_names_of, make_split
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.training.arguments import DataArguments
-from modeling_cotpd.training.splits import load_splits
+from modeling_cotpd.training.splits import labelled_rows, load_splits
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 OTHER_TAGS = ["O", "B-BAND", "I-BAND"]
@@ -65,6 +65,15 @@ def test_a_smaller_sample_is_part_of_a_larger_one(tmp_path):
 def test_a_sample_larger_than_the_data_is_all_of_it(tmp_path):
     folder = mner_folder(tmp_path / "a")
     assert sorted(load(folder, max_train_samples=99)["train"]["id"]) == sorted(load(folder)["train"]["id"])
+
+
+def test_labelled_rows(tmp_path, caplog):
+    train = load(mner_folder(tmp_path / "a"), max_labelled_samples=5)["train"]
+    caplog.set_level(logging.INFO)
+    kept = labelled_rows(train)
+    assert kept["id"][:] == labelled(train) and len(kept) == 5 and "15 rows without labels are left out" in caplog.text
+    with pytest.raises(DataError, match="No training row has a label"):
+        labelled_rows(train.select(range(5, 20)))
 
 
 @pytest.mark.parametrize("train_samples", [None, 12, 20, 99])

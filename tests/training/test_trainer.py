@@ -59,6 +59,17 @@ def mre_rows(count: int, seed: int = 0) -> list[dict]:
     ]
 
 
+def inline_rows(count: int, seed: int = 0) -> list[dict]:
+    """As `mner_rows`, with knowledge behind the second token of the text."""
+    found = []
+    for row in mner_rows(count, seed):
+        text, extra = row["input_ids"], row["knowledge_input_ids"][len(row["input_ids"]) :]
+        positions = [place + (len(extra) if place > 1 else 0) for place in range(len(text))]
+        view = {"knowledge_input_ids": [*text[:2], *extra, *text[2:]], "knowledge_text_positions": positions}
+        found.append({**row, **view})
+    return found
+
+
 def compared_places(row: dict) -> list[int]:
     return [place for place, mask in enumerate(row["distillation_mask"]) if mask]
 
@@ -289,9 +300,10 @@ class TestAlphaSchedule:
 
 
 class TestAccumulation:
-    @pytest.mark.parametrize("kind", ["mner", "mre", "text only", "crf", "weights"])
+    @pytest.mark.parametrize("kind", ["mner", "mre", "text only", "crf", "weights", "inline"])
     def test_four_times_one_equals_one_times_four(self, tmp_path, kind):
-        rows = {"mre": mre_rows, "text only": lambda count: text_only(mner_rows(count))}.get(kind, mner_rows)(12)
+        makers = {"mre": mre_rows, "inline": inline_rows, "text only": lambda count: text_only(mner_rows(count))}
+        rows = makers.get(kind, mner_rows)(12)
         settings = {"prompt_nll_weight": 0.5, "alpha": 0.3} if kind == "weights" else {}
         model_kind = CoTPDForRelationExtraction if kind == "mre" else CoTPDForTokenClassification
         results, logs = [], []
@@ -333,11 +345,11 @@ import os, sys
 sys.path[:0] = {paths!r}
 import torch
 from pathlib import Path
-from test_trainer import make_trainer, mner_rows, mre_rows, trained
+from test_trainer import inline_rows, make_trainer, mner_rows, mre_rows, trained
 from tiny_models import tiny_model
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 kind = sys.argv[1]
-rows = (mre_rows if kind == "mre" else mner_rows)(8)
+rows = {{"mre": mre_rows, "inline": inline_rows}}.get(kind, mner_rows)(8)
 model = tiny_model(CoTPDForRelationExtraction if kind == "mre" else CoTPDForTokenClassification)
 settings = {{"alpha_schedule": "linear"}} if kind == "linear" else {{}}
 trainer = make_trainer(
@@ -358,7 +370,7 @@ os._exit(0)
 
 
 class TestTwoProcesses:
-    @pytest.mark.parametrize("kind", ["mner", "linear"])
+    @pytest.mark.parametrize("kind", ["mner", "linear", "inline"])
     def test_two_gloo_processes_equal_one(self, tmp_path, kind):
         check_two_processes(tmp_path, kind)
 
@@ -382,7 +394,7 @@ def check_two_processes(tmp_path: Path, kind: str) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     parameters, logs, predictions = torch.load(tmp_path / "result.pt", weights_only=False)
-    rows = (mre_rows if kind == "mre" else mner_rows)(8)
+    rows = {"mre": mre_rows, "inline": inline_rows}.get(kind, mner_rows)(8)
     model = tiny_model(CoTPDForRelationExtraction if kind == "mre" else CoTPDForTokenClassification)
     settings = {"alpha_schedule": "linear"} if kind == "linear" else {}
     alone = make_trainer(tmp_path, rows, model, eval_rows=rows[:7], max_steps=4, **settings)
@@ -478,7 +490,9 @@ class TestEvaluation:
             tmp_path, rows, eval_rows=rows, compute_metrics=metrics, eval_views=views, per_device_eval_batch_size=3
         )
         calls = []
-        trainer.model.cotpd.register_forward_pre_hook(lambda module, args: calls.append(args[3] is not None))
+        trainer.model.cotpd.register_forward_pre_hook(
+            lambda module, args, given: calls.append(given["knowledge_input_ids"] is not None), with_kwargs=True
+        )
         result = trainer.evaluate()
         assert set(calls) == {views != "prompt"}
         assert list(seen[0]) == arrays

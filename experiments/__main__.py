@@ -1,0 +1,141 @@
+"""Run sweeps and make their tables: `python -m experiments SWEEP.yaml ...` in a clone of the repository.
+
+A finished run is never repeated, an interrupted one resumes, a failing one does not stop the others.
+"""
+
+import argparse
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from experiments import document
+from experiments.data import folder_of, is_prepared, prepare_all
+from experiments.figures import draw
+from experiments.plan import Plan
+from experiments.runner import Runner
+from experiments.scores import Scores
+from experiments.store import collect, write_store
+from experiments.sweep import Sweep, read_sweep
+from experiments.tables import render
+from modeling_cotpd.errors import CoTPDError, DataError, SettingError
+from modeling_cotpd.files import atomic_write
+
+WRONG_INPUT, FAILED = 2, 3
+"""Exit codes: wrong input; a run failed and the others were run."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="python -m experiments", description=__doc__.split("\n")[0])
+    add = found.add_argument
+    add("sweeps", nargs="*", type=Path, help="such as configuration/experiments/table3.yaml")
+    add("--source", type=Path, help="folder of the published files, with one folder per data set")
+    add("--data", action="append", default=[], metavar="NAME=DIR", help="a prepared folder for data of the sweep")
+    add("--out", type=Path, default=Path("outputs/experiments"), help="folder of data, runs, tables and figures")
+    add("--dry-run", action="store_true", help="print the runs and their expected time")
+    add("--only", action="append", default=[], metavar="NAME", help="a row, column or encoder to run")
+    add("--seeds", help="seeds of this call, such as 0,1")
+    add("--launcher", default="", help="the program that starts the entry points, such as 'accelerate launch'")
+    add("--no-keep-models", action="store_true", help="remove the weights of finished runs")
+    add("--tables", action="store_true", help="run nothing; make tables and figures")
+    add("--save", type=Path, metavar="DIR", help="add the runs, without texts, to the files in this folder")
+    add("--runs", type=Path, default=Path("docs/results"), help="folder of saved runs for --write and --check")
+    add("--write", action="append", default=[], type=Path, metavar="DOC", help="write a document's tables and figures")
+    add("--check", action="append", default=[], type=Path, metavar="DOC", help="compare a document with the runs")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = parser().parse_args(arguments)
+    if not (options.sweeps or options.write or options.check):
+        raise SettingError("There is nothing to do.", fix="Name a sweep, or give --write or --check a document.")
+    sweeps = [read_sweep(path) for path in options.sweeps]
+    given, failed = _given(sweeps, options.data), False
+    for sweep in sweeps:
+        failed |= _run_sweep(sweep, {name: given[name] for name in given if name in sweep.data}, options)
+    for path in options.write:
+        document.write(path, options.runs)
+        print(f"Written: {path}")
+    for path in options.check:
+        document.check(path, options.runs)
+        print(f"{path} agrees with the saved runs.")
+    return FAILED if failed else 0
+
+
+def _run_sweep(sweep: Sweep, given: dict[str, Path], options: argparse.Namespace) -> bool:
+    """One sweep from data to tables; returns whether a run failed."""
+    chosen = replace(sweep, seeds=tuple(int(one) for one in options.seeds.split(","))) if options.seeds else sweep
+    plan, whole = Plan(chosen, options.only), Plan(sweep)
+    print(f"{sweep.name}: {sweep.title}")
+    wanted = dict.fromkeys(name for run in plan.runs for name in plan.data_of(run))
+    if not (options.dry_run or options.tables):
+        prepare_all(sweep, wanted, given, options.out, options.source)
+    there = {name: folder_of(sweep.data[name], given, options.out) for name in sweep.data}
+    folders = {name: folder for name, folder in there.items() if folder is not None and is_prepared(folder)}
+    for name in wanted:
+        if name not in folders:
+            made = (
+                f"{sweep.data[name].given}, then give --data {name}=DIR" if sweep.data[name].given else "not made yet"
+            )
+            print(f"  data {name}: {made}")
+    outcome = None
+    if not options.tables:
+        runner = Runner(plan, folders, options.out, shlex.split(options.launcher), not options.no_keep_models)
+        print("\n".join(runner.describe()))
+        if options.dry_run:
+            return False
+        outcome = runner.run_all()
+    report(whole, folders, options.out, options.save)
+    if outcome is None:
+        return False
+    for title, reason in outcome.left_out.items():
+        print(f"left out: {title}: {reason}")
+    for title, reason in outcome.failed.items():
+        print(f"failed: {title}\n{reason}", file=sys.stderr)
+    counts = (outcome.done, outcome.finished_before, outcome.failed, outcome.left_out)
+    print("{} runs done, {} were finished before, {} failed, {} left out.".format(*map(len, counts)))
+    return bool(outcome.failed)
+
+
+def report(plan: Plan, folders: dict[str, Path], out: Path, save: Path | None = None) -> list[Path]:
+    """Write table and figure of the finished runs to `out`, and add the runs to the files in `save`."""
+    runs, counts = collect(plan, folders, out)
+    if save is not None:
+        write_store(save, runs, counts)
+    if not len(runs):
+        return []
+    scores = Scores(plan, runs, counts)
+    table = out / "tables" / f"{plan.sweep.name}.md"
+    with atomic_write(table) as file:
+        file.write(f"# {plan.sweep.title}\n\n{render(scores)}")
+    files = [path for path in (table, draw(scores, out / "figures")) if path]
+    for path in files:
+        print(f"Written: {path}")
+    return files
+
+
+def _given(sweeps: list[Sweep], pairs: list[str]) -> dict[str, Path]:
+    given, known = {}, sorted({name for sweep in sweeps for name in sweep.data})
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise SettingError(f"--data takes NAME=DIR, but got {pair!r}.")
+        if name not in known:
+            raise SettingError(f"There is no data {name!r} in a sweep.", fix=f"Known: {', '.join(known)}.")
+        if not is_prepared(Path(folder)):
+            raise DataError("This is not a prepared folder.", place=folder, fix="Make it with cotpd prepare.")
+        given[name] = Path(folder)
+    return given
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except CoTPDError as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
+    except KeyboardInterrupt:
+        print("experiments: Stopped. Finished runs are kept; the same command resumes.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,92 @@
+"""Tables and figures inside documents: blocks between two markers, written from saved runs and compared with them.
+
+    <!-- experiments: ../configuration/experiments/table3.yaml paper -->
+    <!-- end of experiments -->
+
+The path is relative to the document. The word behind it is a kind of `tables.render`, or `figure`.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.figures import draw, fingerprint
+from experiments.plan import Plan
+from experiments.scores import Scores
+from experiments.store import read_store
+from experiments.sweep import read_sweep
+from experiments.tables import NOTHING, render
+from modeling_cotpd.errors import DataError
+from modeling_cotpd.files import atomic_write
+
+END = "<!-- end of experiments -->"
+_BLOCK = re.compile(
+    r"(<!-- experiments: (\S+\.ya?ml)(?: (details|summary|paper|figure))? -->\n)(.*?)" + re.escape(END), re.DOTALL
+)
+
+
+def _blocks(document: Path, store: Path) -> Iterator[tuple[re.Match, Scores]]:
+    text = document.read_text("utf-8")
+    found = list(_BLOCK.finditer(text))
+    if not found or text.count("<!-- experiments: ") != len(found):
+        raise DataError("A block is missing or has no end.", place=str(document), fix=f"Blocks end with {END}")
+    runs, counts = read_store(store)
+    for match in found:
+        yield match, Scores(Plan(read_sweep(document.parent / match[2])), runs, counts)
+
+
+def _figure(document: Path, scores: Scores) -> Path:
+    return document.parent / "figures" / f"{scores.plan.sweep.name}.svg"
+
+
+def regenerate(document: Path, store: Path) -> str:
+    """The document's text with every block made anew from saved runs.
+
+    Args:
+        document (`Path`): A Markdown file.
+        store (`Path`): The folder of saved runs.
+
+    Raises:
+        DataError: The document has no block, or a block has no end.
+    """
+    text, at = "", 0
+    for match, scores in _blocks(document, store):
+        if match[3] != "figure":
+            body = render(scores, match[3] or "details")
+        elif fingerprint(scores) == fingerprint(Scores(scores.plan, scores.runs.iloc[:0], scores.runs.iloc[:0])):
+            body = f"{scores.plan.sweep.title}: {NOTHING}\n"
+        else:
+            body = f"![{scores.plan.sweep.title}](figures/{scores.plan.sweep.name}.svg)\n"
+        text += f"{match.string[at : match.start()]}{match[1]}\n{body}\n{END}"
+        at = match.end()
+    return text + match.string[at:]
+
+
+def check(document: Path, store: Path) -> None:
+    """Compare a document and its figures with the saved runs.
+
+    Raises:
+        DataError: A line differs, and the message shows both; or a figure shows other numbers.
+    """
+    fix = f"Regenerate it with: python -m experiments --write {document} --runs {store}"
+    written, wanted = document.read_text("utf-8").split("\n"), regenerate(document, store).split("\n")
+    for number, (line, right) in enumerate(itertools.zip_longest(written, wanted), start=1):
+        if line != right:
+            place = f"{document}, line {number}"
+            raise DataError(f"The document has {line!r}, the runs give {right!r}.", place=place, fix=fix)
+    for match, scores in _blocks(document, store):
+        path = _figure(document, scores)
+        drawn = path.read_text("utf-8") if path.is_file() else ""
+        if match[3] == "figure" and "![" in match[4] and fingerprint(scores) not in drawn:
+            raise DataError("The figure shows other numbers than the runs.", place=str(path), fix=fix)
+
+
+def write(document: Path, store: Path) -> None:
+    """Write every block of a document, and its figures, from the saved runs."""
+    text = regenerate(document, store)
+    for match, scores in _blocks(document, store):
+        if match[3] == "figure":
+            draw(scores, _figure(document, scores).parent)
+    with atomic_write(document) as file:
+        file.write(text)

@@ -1,0 +1,183 @@
+"""The runs of a sweep."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.identity import data_hash, digest, slug, with_effect
+from experiments.sweep import Column, Sweep
+from modeling_cotpd.errors import SettingError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Run:
+    """One launch of an entry point.
+
+    Args:
+        column, encoder, row (`str`): The cell of the table that asks for it first.
+        seed (`int`): Its training seed.
+        task (`str`): `"mner"` or `"mre"`: `run_mner.py` or `run_mre.py`.
+        settings (`dict`): All settings that are not defaults, without folders.
+        command (`tuple[str, ...]`): Another command than the entry point.
+        data (`str`): The preparation that it reads.
+        unlabelled (`tuple[str, ...]`): The preparations whose posts join without labels.
+        needs (`dict[str, tuple[Run, ...]]`): Setting to the runs whose model folders it takes.
+        declared (`str`): Hash of its declaration in the sweep, known before any data is prepared.
+    """
+
+    column: str
+    encoder: str
+    row: str
+    seed: int
+    task: str
+    settings: dict[str, Any]
+    data: str
+    command: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+    needs: dict[str, tuple["Run", ...]] = field(default_factory=dict)
+    declared: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return f"{self.column} | {self.encoder} | {self.row} | seed {self.seed}"
+
+    @property
+    def all_needs(self) -> list["Run"]:
+        """The runs that must be finished before it."""
+        return [need for needs in self.needs.values() for need in needs]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains, or only evaluates a finished model."""
+        return bool(self.settings.get("do_train"))
+
+
+class Plan:
+    """The runs of a sweep.
+
+    Args:
+        sweep (`Sweep`): The sweep.
+        only (`Iterable[str]`): Names of rows, columns or encoders; other runs are left out unless one of these needs
+            them. Empty: all.
+
+    Attributes:
+        runs (`list[Run]`): Every run once, each after those it needs. Seeds are the outer loop, so the whole table has
+            scores after the first seed. Retired rows are not in it.
+
+    Raises:
+        SettingError: A name in `only` is unknown, or rows need each other's models in a circle.
+    """
+
+    def __init__(self, sweep: Sweep, only: Iterable[str] = ()):
+        self.sweep = sweep
+        wanted = set(only)
+        axes = (set(sweep.columns), set(sweep.encoders), {row.name for row in sweep.rows})
+        known = sorted(set().union(*axes))
+        for name in sorted(wanted - set(known)):
+            names = "\n  ".join(known)
+            fix = did_you_mean(name, known, f"Rows, columns and encoders are:\n  {names}")
+            raise SettingError(f"The sweep has nothing called {name!r}.", fix=fix)
+        self.runs: list[Run] = []
+        for seed in sweep.seeds:
+            for encoder in sweep.encoders:
+                for column in sweep.columns:
+                    for row in sweep.rows_of(column):
+                        cell = (column, encoder, row.name)
+                        chosen = all(
+                            name in wanted or not wanted & axis for name, axis in zip(cell, axes, strict=True)
+                        )
+                        if row.view and chosen and not row.retired:
+                            self._add(self.cell(*cell, seed))
+
+    def cell(self, column: str, encoder: str, row: str, seed: int) -> Run:
+        """The run whose scores a cell of the table reports."""
+        place = self.sweep.columns[column]
+        trained = self._trained(place, encoder, row, seed)
+        if not place.evaluate_on:
+            return trained
+        settings = {name: value for name, value in trained.settings.items() if not name.startswith("max_train")}
+        settings |= {"do_train": False, "do_eval": False, "do_predict": True, "load_best_model_at_end": False}
+        settings |= {"eval_strategy": "no", "save_strategy": "no"}  # a strategy would turn do_eval on again
+        needs: dict[str, tuple[Run, ...]] = {"model_name_or_path": (trained,)}
+        return self._declare(replace(trained, settings=settings, data=place.evaluate_on, unlabelled=(), needs=needs))
+
+    def _trained(self, column: Column, encoder: str, name: str, seed: int, path: tuple[str, ...] = ()) -> Run:
+        """The run that trains a row's model, with those that train the models it needs; `path` led to it."""
+        if name in path:
+            raise SettingError(f"Row {name!r} needs its own model, by way of {' and '.join(path)}.")
+        sweep, row = self.sweep, self.sweep.row(name)
+        settings = {**column.settings, **sweep.settings, **sweep.encoders[encoder], **row.settings, "seed": seed}
+        asked = {setting: value for setting, value in settings.items() if isinstance(value, Mapping)}
+        needs = {
+            setting: tuple(
+                self._trained(column, encoder, other["run"], wanted, (*path, name))
+                for wanted in other.get("seeds") or (seed,)
+            )
+            for setting, other in asked.items()
+        }
+        return self._declare(
+            Run(
+                column=column.name,
+                encoder=encoder,
+                row=row.name,
+                seed=seed,
+                task=column.task,
+                settings={setting: value for setting, value in settings.items() if setting not in asked},
+                data=row.data or column.data,
+                command=row.command,
+                unlabelled=row.unlabelled,
+                needs=needs,
+            )
+        )
+
+    def _declare(self, run: Run) -> Run:
+        return replace(run, declared=digest(self._declaration(run)))
+
+    def _declaration(self, run: Run) -> dict[str, Any]:
+        """The identity of a run as far as the sweep knows it."""
+        return {
+            "task": run.task,
+            "settings": with_effect(run.settings),
+            "data": self.sweep.data[run.data].declaration(),
+            "unlabelled": [self.sweep.data[name].declaration() for name in run.unlabelled],
+            "needs": {name: [digest(self._declaration(need)) for need in needs] for name, needs in run.needs.items()},
+            **({"command": run.command} if run.command else {}),
+        }
+
+    def key(self, run: Run, folders: Mapping[str, Path]) -> str:
+        """The identity of a run with the content of its data in place of names and commands.
+
+        Args:
+            folders (`Mapping[str, Path]`): Prepared folder of every preparation that the run reads.
+        """
+        return digest(
+            {
+                **self._declaration(run),
+                "data": data_hash(folders[run.data]),
+                "unlabelled": [data_hash(folders[name]) for name in run.unlabelled],
+                "needs": {name: [self.key(need, folders) for need in needs] for name, needs in run.needs.items()},
+            }
+        )
+
+    def folder(self, run: Run, folders: Mapping[str, Path], root: Path) -> Path:
+        """A run's folder below `root/runs`: a readable name and its hash.
+
+        Another sweep may use another name for the same run, so an existing folder is found by its hash alone.
+        """
+        key = self.key(run, folders)[:12]
+        there = sorted((root / "runs").glob(f"*-{key}"))
+        kind = "" if run.trains else "evaluation"
+        name = slug(run.data, run.encoder, run.row, kind, f"seed {run.seed}")
+        return there[0] if there else root / "runs" / f"{name}-{key}"
+
+    def data_of(self, run: Run) -> list[str]:
+        """The preparations that a run and those it needs read."""
+        return [run.data, *run.unlabelled, *(name for need in run.all_needs for name in self.data_of(need))]
+
+    def _add(self, run: Run) -> None:
+        for need in run.all_needs:
+            self._add(need)
+        if run.declared not in {other.declared for other in self.runs}:
+            self.runs.append(run)

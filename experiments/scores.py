@@ -1,0 +1,159 @@
+"""The cells of a sweep's tables, looked up in saved runs."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from experiments.exposure import PLACES
+from experiments.plan import Plan
+from experiments.statistics import Retention, difference, interval, mean_and_deviation, retention
+from experiments.store import ALL_NAMES, by_post, per_row
+from experiments.sweep import Row
+from modeling_cotpd.errors import DataError
+from modeling_cotpd.metrics.significance import BootstrapResult, f1_of, resampled_f1
+
+Score = tuple[float, float | None]
+
+
+@dataclass
+class Cell:
+    """A row of a table in one column: its finished seeds.
+
+    Args:
+        row (`Row`): The row.
+        counts (`dict[int, np.ndarray]`): Per seed the counts of every test post, `(P, 3)`.
+        runs (`pd.DataFrame`): A line per seed x split, of the row's view.
+        unsure (`dict[int, np.ndarray]`): Per seed the uncertainty of every test post; NaN where it is not saved.
+        places (`dict[str, np.ndarray]`): Per key of `exposure.PLACES` the counts of every seed, `(S, 3)`.
+    """
+
+    row: Row
+    counts: dict[int, np.ndarray] = field(default_factory=dict)
+    runs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    unsure: dict[int, np.ndarray] = field(default_factory=dict)
+    places: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def stacked(self) -> np.ndarray:
+        """Counts of all seeds, `(S, P, 3)`."""
+        return np.stack([self.counts[seed] for seed in sorted(self.counts)])
+
+    @property
+    def seeds(self) -> list[float]:
+        """Test F1 of every seed."""
+        return [float(f1_of(self.counts[seed].sum(0))) for seed in sorted(self.counts)]
+
+    def score(self, name: str = "f1", split: str = "test") -> Score | None:
+        """Mean and deviation of a score over seeds, `None` where there is none."""
+        if (name, split) == ("f1", "test"):
+            return mean_and_deviation(self.seeds) if self.counts else None
+        values = self.runs[self.runs["split"] == split][name].dropna().tolist() if len(self.runs) else []
+        return mean_and_deviation(values) if values else None
+
+    def place_score(self, place: str) -> Score | None:
+        """Mean and deviation of the F1 of names that occur in one place."""
+        return mean_and_deviation(f1_of(self.places[place]).tolist()) if place in self.places else None
+
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean F1 over posts and seeds."""
+        return interval(resampled_f1([self.stacked], resamples=2_000)[:, 0])
+
+    def difference(self, baseline: "Cell") -> tuple[BootstrapResult, int] | None:
+        """Paired difference to another cell of the same column."""
+        return difference(self.counts, baseline.counts)
+
+    def retention(self, without: "Cell", knowledge: "Cell") -> Retention | None:
+        """R of this cell, where all three are there."""
+        cells = (self, without, knowledge)
+        return retention(*(cell.stacked for cell in cells)) if all(cell.counts for cell in cells) else None
+
+
+class Scores:
+    """All cells of a sweep, from runs of its reading alone.
+
+    Args:
+        plan (`Plan`): The sweep's plan; a saved run is found by its declaration.
+        runs, counts (`pd.DataFrame`): Saved runs (`store.read_store`).
+    """
+
+    def __init__(self, plan: Plan, runs: pd.DataFrame, counts: pd.DataFrame):
+        self.plan, self.runs = plan, runs
+        self._cells: dict[tuple[str, str, str], Cell] = {}
+        self._counts = {
+            (line.run, line.reading, line.view, line.names): line for line in counts.itertuples(index=False)
+        }
+
+    def cell(self, column: str, encoder: str, name: str) -> Cell:
+        """One cell; without finished runs it is empty.
+
+        Raises:
+            DataError: A run lacks the view that the row reports, or seeds were run on different copies of the data.
+        """
+        key, row = (column, encoder, name), self.plan.sweep.row(name)
+        if key not in self._cells:
+            self._cells[key] = self._mixed(*key) if row.mix else self._read(*key) if row.view else Cell(row)
+        return self._cells[key]
+
+    def finished(self, column: str, encoder: str) -> list[Cell]:
+        """The cells of a column that have runs, in the order of the rows."""
+        cells = [self.cell(column, encoder, row.name) for row in self.plan.sweep.rows_of(column)]
+        return [cell for cell in cells if cell.counts]
+
+    def _read(self, column: str, encoder: str, name: str) -> Cell:
+        sweep, row = self.plan.sweep, self.plan.sweep.row(name)
+        declared = {self.plan.cell(column, encoder, name, seed).declared for seed in sweep.seeds}
+        if not len(self.runs):
+            return Cell(row)
+        lines = self.runs[self.runs["declared"].isin(declared) & (self.runs["reading"] == sweep.reading)]
+        seen = lines[lines["view"] == row.view]
+        if len(lines) and not len(seen):
+            place = f"{sweep.name}, {column}"
+            raise DataError(f"No run of {name!r} has its {row.view} view.", place=place, fix="See eval_views.")
+        if seen[seen["split"] == "test"]["gold_hash"].nunique() > 1:
+            raise DataError("The seeds were scored on different copies of the data.", place=f"{column} | {name}")
+        found = {
+            int(line.seed): [
+                self._counts.get((line.run, sweep.reading, row.view, names)) for names in (ALL_NAMES, *PLACES)
+            ]
+            for line in seen[seen["split"] == "test"].itertuples(index=False)
+        }
+        places = {}
+        for number, place in enumerate(PLACES, start=1):
+            if found and all(lines[number] is not None for lines in found.values()):
+                places[place] = np.stack([per_row(found[seed][number]).sum(0) for seed in sorted(found)])
+        counts = {seed: by_post(lines[0]) for seed, lines in found.items()}
+        return Cell(row, counts, seen, {seed: _unsure(lines[0]) for seed, lines in found.items()}, places)
+
+    def _mixed(self, column: str, encoder: str, name: str) -> Cell:
+        """The knowledge row's predictions for a share of the posts, and the text row's for the rest."""
+        row = self.plan.sweep.row(name)
+        text, knowledge = (self.cell(column, encoder, row.mix[key]) for key in ("text", "knowledge"))
+        counts = {}
+        for seed in sorted(text.counts.keys() & knowledge.counts.keys()):
+            one, other = text.counts[seed], knowledge.counts[seed]
+            errors = one[:, 1:].sum(1) - 2 * one[:, 0] - (other[:, 1:].sum(1) - 2 * other[:, 0])
+            orders = {
+                "oracle": errors,
+                "random": np.random.default_rng(seed).random(len(one)),
+                "uncertainty": text.unsure[seed],
+            }
+            rank = orders[row.mix["by"]]
+            asked = round(row.mix["share"] * len(one))
+            if np.isnan(rank).any() and 0 < asked < len(one):
+                continue
+            counts[seed] = one.copy()
+            first = np.argsort(-rank, kind="stable")[:asked]
+            counts[seed][first] = other[first]
+        return Cell(row, counts)
+
+
+def _unsure(line) -> np.ndarray:
+    """Uncertainty per post, the largest of its rows; NaN where it is not saved."""
+    posts = np.asarray(line.post)
+    if line.uncertainty is None:
+        return np.full(int(posts.max()) + 1, np.nan)
+    unsure = np.full(int(posts.max()) + 1, -np.inf)
+    with np.errstate(invalid="ignore"):
+        np.maximum.at(unsure, posts, np.asarray(line.uncertainty, dtype=float))
+    return unsure

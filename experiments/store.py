@@ -1,0 +1,199 @@
+"""From finished runs to one tidy table, and to the counts per post that intervals are computed from.
+
+Neither file holds any text of the data, so both can be published beside the tables made from them.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.exposure import read_exposure
+from experiments.identity import with_effect
+from experiments.plan import Plan, Run
+from experiments.process import OUTPUT, RESULTS_FILE, SPEC_FILE, is_finished, read_json
+from experiments.sweep import SUBWORDS, WORDS
+from modeling_cotpd.errors import DataError
+from modeling_cotpd.files import atomic_write
+from modeling_cotpd.metrics.entity_score.entity_score import entity_row_counts, entity_scores
+from modeling_cotpd.metrics.relation_score.relation_score import relation_row_counts, relation_scores
+
+RUNS_FILE, COUNTS_FILE = "runs.parquet", "counts.parquet"
+SCORES = ("precision", "recall", "f1", "strict_precision", "strict_recall", "strict_f1", "accuracy", "macro_f1")
+COUNTS = ("correct", "predicted", "gold")
+ALL_NAMES = "all"
+
+
+def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read every finished run of a plan.
+
+    Args:
+        plan (`Plan`): The plan.
+        folders (`Mapping[str, Path]`): Prepared folders that are there.
+        root (`Path`): Where its runs are.
+
+    Returns:
+        `tuple[pd.DataFrame, pd.DataFrame]`: Runs, a row per run x split x view; and counts of the test split, a row
+        per run x view x names (all, and for MNER those in each of `exposure.PLACES`), with a list entry per test row.
+
+    Raises:
+        DataError: A run's saved predictions do not give the scores in its `results.json`.
+    """
+    runs: list[dict] = []
+    counts: list[dict] = []
+    for run in plan.runs:
+        if all(name in folders for name in plan.data_of(run)):
+            folder = plan.folder(run, folders, root)
+            if is_finished(folder):
+                facts, found = read_run(folder, run, folders[run.data])
+                runs += facts
+                counts += found
+    return pd.DataFrame(runs), pd.DataFrame(counts)
+
+
+def read_run(folder: Path, run: Run, data: Path) -> tuple[list[dict], list[dict]]:
+    """Tidy rows and counts of one finished run.
+
+    Args:
+        folder (`Path`): The run's.
+        run (`Run`): Its declaration.
+        data (`Path`): The prepared folder that it read.
+    """
+    spec, results = read_json(folder / SPEC_FILE), read_json(folder / OUTPUT / RESULTS_FILE)
+    dataset = results.get("dataset") or read_json(data / "dataset.json")
+    settings = with_effect({name: _portable(value) for name, value in results.get("settings", run.settings).items()})
+    labelled = settings.get("max_labelled_samples") or settings.get("max_train_samples")
+    full = dataset["splits"].get("train", {}).get("rows", 0)
+    labelled_rows = min(labelled or full, full)
+    train_rows = results.get("train_rows", labelled_rows)
+    about = {
+        "declared": run.declared,
+        "reading": results.get("reading", SUBWORDS if results else WORDS),
+        **{name: spec[name] for name in ("run", "column", "encoder", "row")},
+        "seed": run.seed,
+        "task": run.task,
+        "dataset": dataset["name"],
+        "captioner": dataset["captioner"],
+        "knowledge": dataset["knowledge"],
+        "train_rows": train_rows,
+        "labelled_rows": labelled_rows if train_rows else 0,
+        "seconds": spec.get("seconds", float("nan")),
+        "git_commit": results.get("git_commit"),
+        "machine": results.get("machine", ""),
+        "versions": json.dumps(results.get("versions", {}), sort_keys=True),
+        "settings": json.dumps(settings, sort_keys=True),
+    }
+    row_counts = entity_row_counts if run.task == "mner" else relation_row_counts
+    scores_of = entity_scores if run.task == "mner" else relation_scores
+    runs, counts = [], []
+    for path in sorted((folder / OUTPUT).glob("predictions.*.jsonl")):
+        split, rows = path.name.split(".")[1], read_predictions(path)
+        views = [view for view in ("prompt", "knowledge") if rows and view in rows[0]]
+        gold, posts = [row["gold"] for row in rows], post_numbers(rows)
+        for view in views:
+            predicted = [row[view] for row in rows]
+            scores = scores_of(predicted, gold)
+            _compare(scores, results.get("splits", {}).get(split, {}).get(view, scores), folder, split, view)
+            kept = {name: scores.get(name, float("nan")) for name in SCORES}
+            gold_hash = dataset["splits"][split]["gold_hash"]
+            runs.append({**about, "split": split, "view": view, "gold_hash": gold_hash, "rows": len(rows), **kept})
+            if split != "test":
+                continue
+            divided = {ALL_NAMES: row_counts(predicted, gold)}
+            if run.task == "mner" and train_rows:
+                divided |= read_exposure(data, labelled, settings.get("sample_seed", 0)).counts(rows, view)
+            place = {"run": spec["run"], "reading": about["reading"], "view": view}
+            for names, part in divided.items():
+                columns = {name: part[:, index].tolist() for index, name in enumerate(COUNTS)}
+                unsure = [row.get("uncertainty", {}).get(view, float("nan")) for row in rows]
+                columns |= {"post": posts, "uncertainty": unsure} if names == ALL_NAMES else {}
+                counts.append({**place, "names": names, **columns})
+    return runs, counts
+
+
+def _portable(value: Any) -> Any:
+    """A setting without folders of this machine: of a path its name, of another run's model that run's name."""
+    if isinstance(value, list):
+        return [_portable(each) for each in value]
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    path = Path(value)
+    return path.parent.name if path.name == OUTPUT else path.name
+
+
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """The labelled rows of a predictions file."""
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [row for row in rows if row["gold"] is not None]
+
+
+def post_numbers(rows: Iterable[dict[str, Any]]) -> list[int]:
+    """A number per row, equal for rows of the same post, because the pairs of one post are not independent."""
+    numbers: dict[tuple, int] = {}
+    return [numbers.setdefault(tuple(row["tokens"]), len(numbers)) for row in rows]
+
+
+def _compare(scores: Mapping, recorded: Mapping, folder: Path, split: str, view: str) -> None:
+    if abs(scores["f1"] - recorded["f1"]) > 1e-9:
+        raise DataError(
+            f"The saved predictions of the {view} view on {split} give F1 {scores['f1']:.6f}, results.json says "
+            f"{recorded['f1']:.6f}.",
+            place=str(folder),
+            fix="Remove the folder to run it again.",
+        )
+
+
+def write_store(folder: Path, runs: pd.DataFrame, counts: pd.DataFrame) -> None:
+    """Add runs to the two files in a folder; an earlier run of the same declaration and reading is replaced.
+
+    Args:
+        folder (`Path`): Where the files are or will be.
+        runs, counts (`pd.DataFrame`): The frames of `collect`.
+    """
+    if not len(runs):
+        return
+    if (folder / RUNS_FILE).is_file():
+        old_runs, old_counts = read_store(folder)
+        old_runs = old_runs[~_keys(old_runs, "declared").isin(_keys(runs, "declared"))]
+        stays = _keys(old_counts).isin(_keys(old_runs)) & ~_keys(old_counts).isin(_keys(counts))
+        frames = ((old_runs, runs), (old_counts[stays], counts))
+        runs, counts = (pd.concat([one for one in pair if len(one)], ignore_index=True) for pair in frames)
+    runs = runs.sort_values(["declared", "reading", "split", "view"], ignore_index=True)
+    counts = counts.sort_values(["run", "reading", "view", "names"], ignore_index=True)
+    for frame, name in ((runs, RUNS_FILE), (counts, COUNTS_FILE)):
+        with atomic_write(folder / name, "wb") as file:
+            frame.to_parquet(file, index=False, compression="zstd")
+
+
+def _keys(frame: pd.DataFrame, name: str = "run") -> pd.Series:
+    return frame[name] + " " + frame["reading"]
+
+
+def read_store(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the two files back.
+
+    Raises:
+        DataError: They are not there.
+    """
+    for name in (RUNS_FILE, COUNTS_FILE):
+        if not (folder / name).is_file():
+            fix = "Make it with: python -m experiments SWEEP --tables --save DIR"
+            raise DataError(f"There is no {name} here.", place=str(folder), fix=fix)
+    return pd.read_parquet(folder / RUNS_FILE), pd.read_parquet(folder / COUNTS_FILE)
+
+
+def by_post(line: Any) -> np.ndarray:
+    """Counts of a saved line as (posts, 3); rows of one post are added up."""
+    posts = np.asarray(line.post)
+    sums = np.zeros((int(posts.max()) + 1, 3), dtype=np.int64)
+    np.add.at(sums, posts, per_row(line))
+    return sums
+
+
+def per_row(line: Any) -> np.ndarray:
+    """Counts of a saved line as (rows, 3)."""
+    return np.stack([np.asarray(getattr(line, name)) for name in COUNTS], axis=1)

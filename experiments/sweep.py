@@ -1,0 +1,315 @@
+"""A sweep: data set x encoder x method x seed, declared in one YAML file."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from modeling_cotpd.errors import SettingError, did_you_mean
+
+TASKS, VIEWS = ("mner", "mre"), ("prompt", "knowledge")
+ORDERS = ("uncertainty", "random", "oracle")
+WORDS, SUBWORDS = "words", "first subwords"
+"""What a score is read from: whole words, or the first subword token of each token of the data.
+
+`results.json` of a run names the reading; older ones lack it and are of the second."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A prepared folder that a sweep reads.
+
+    Args:
+        name (`str`): Its name in the sweep.
+        prepare (`str`): The data set as `cotpd prepare` names it.
+        source (`str`): Its folder below `--source`; empty for the sample corpora.
+        options (`tuple[str, ...]`): More options of `cotpd prepare` or `cotpd augment`.
+        augment (`Preparation`, *optional*): The preparation that `cotpd augment` reads.
+        given (`str`): How to make a folder that `--data NAME=DIR` gives.
+    """
+
+    name: str
+    prepare: str = ""
+    source: str = ""
+    options: tuple[str, ...] = ()
+    augment: "Preparation | None" = None
+    given: str = ""
+
+    def declaration(self) -> dict[str, Any]:
+        """Its part in the identity of a run."""
+        if self.given:
+            return {"given": self.name}
+        if self.augment:
+            return {"augment": self.augment.declaration(), "options": list(self.options)}
+        return {"prepare": self.prepare, "source": self.source, "options": list(self.options)}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A data set as a column of the table.
+
+    Args:
+        name (`str`): Its heading.
+        task (`str`): `"mner"` or `"mre"`.
+        data (`str`): The preparation to train on.
+        evaluate_on (`str`): The preparation that the finished model predicts instead; empty: `data`.
+        settings (`dict`): The recipe named by `recipe`, with the column's own `settings` over it.
+    """
+
+    name: str
+    task: str
+    data: str
+    evaluate_on: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method as a row of the table. Rows with equal settings share their runs.
+
+    Args:
+        name (`str`): A short name; `note` explains it below the table.
+        view (`str`): The view to report, `"prompt"` (text only) or `"knowledge"`; empty: published scores only.
+        settings (`dict`): Changes to the settings. A value `{run: ROW}` stands for the folder of that row's model
+            (same column, encoder and seed), `{run: ROW, seeds: [0, 1]}` for those of these seeds.
+        command (`tuple[str, ...]`): Another command than the entry point, with `{data}`, `{output}`, `{seed}` and the
+            names of settings in braces. It writes `predictions.SPLIT.jsonl` into `{output}`.
+        mix (`dict`): `{text: ROW, knowledge: ROW, share: S, by: ORDER}`: no run, but the predictions of the row
+            `knowledge` for the share S of the test posts that come first in the order, and those of `text` elsewhere.
+        data (`str`): Another preparation than the column's.
+        unlabelled (`tuple[str, ...]`): Preparations whose posts join training without their labels.
+        columns (`tuple[str, ...]`): The columns that it has; empty: all.
+        point (`dict`): Its values on the axes of `each`.
+        line (`str`): The line of the figure that it is a point of.
+        published (`dict[str, float]`): Published score (0-100) per column.
+        baseline, caption, knowledge (`str`): The rows for differences and retention; by default those of the sweep.
+        control (`str`): The row that differs in one ingredient.
+        note (`str`): What it is, below the table.
+        main (`bool`): The summary shows it.
+        retired (`bool`): An option that it sets no longer exists. Its saved runs are shown; it is not run again.
+    """
+
+    name: str
+    view: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    mix: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    unlabelled: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    point: dict[str, Any] = field(default_factory=dict)
+    line: str = ""
+    published: dict[str, float] = field(default_factory=dict)
+    baseline: str = ""
+    caption: str = ""
+    knowledge: str = ""
+    control: str = ""
+    note: str = ""
+    main: bool = False
+    retired: bool = False
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that a table needs; docs/experiments.md lists the keys of the file."""
+
+    name: str
+    title: str
+    columns: dict[str, Column]
+    encoders: dict[str, dict[str, Any]]
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    data: dict[str, Preparation]
+    settings: dict[str, Any]
+    reading: str
+    published_source: str
+    exposure: bool
+    figure: dict[str, str]
+    note: str
+
+    def row(self, name: str) -> Row:
+        """The row of this name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def rows_of(self, column: str) -> list[Row]:
+        """The rows that a column has."""
+        return [row for row in self.rows if not row.columns or column in row.columns]
+
+
+def read_sweep(path: str | Path) -> Sweep:
+    """Read a sweep.
+
+    Args:
+        path (`str` or `Path`): The YAML file. Recipes and presets in it are relative to its folder.
+
+    Raises:
+        SettingError: The file is missing or no mapping, a key is unknown or missing, or a name refers to nothing.
+
+    Example:
+        >>> read_sweep("configuration/experiments/table3.yaml").seeds  # doctest: +SKIP
+        (0, 1, 2)
+    """
+    path = Path(path)
+    place = str(path)
+    keys = ("name", "title", "columns", "encoders", "rows", "seeds", "data", "settings", "baseline", "retention",
+            "reading", "published_source", "exposure", "figure", "note")  # fmt: skip
+    raw = _known(_load(path), keys, place, ("name", "title", "columns", "rows", "data"))
+    kept = _known(raw.get("retention") or {}, ("caption", "knowledge"), f"{place}, retention")
+    references = {"baseline": raw.get("baseline") or "", **kept}
+    try:
+        sweep = _build(raw, references, path)
+        _check_references(sweep, place)
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, SettingError):
+            raise
+        raise SettingError(f"A value has the wrong form ({error}).", place=place) from error
+    return sweep
+
+
+def _build(raw: dict, references: dict[str, str], path: Path) -> Sweep:
+    place = str(path)
+    return Sweep(
+        name=str(raw["name"]),
+        title=str(raw["title"]),
+        columns={name: _column(name, value, path) for name, value in raw["columns"].items()},
+        encoders={
+            name: _encoder(value or {}, path) for name, value in (raw.get("encoders") or {"MiniLM": {}}).items()
+        },
+        rows=tuple(itertools.chain.from_iterable(_rows(row, references, place) for row in raw["rows"])),
+        seeds=tuple(int(seed) for seed in raw.get("seeds") or (0,)),
+        data=_data(raw["data"], place),
+        settings=dict(raw.get("settings") or {}),
+        reading=str(raw.get("reading") or WORDS),
+        published_source=str(raw.get("published_source") or ""),
+        exposure=bool(raw.get("exposure", False)),
+        figure=_known(raw.get("figure") or {}, ("x", "label"), f"{place}, figure"),
+        note=str(raw.get("note") or "").strip(),
+    )
+
+
+def _load(path: Path) -> dict:
+    if not path.is_file():
+        raise SettingError("There is no such file.", place=str(path), fix="Sweeps are in configuration/experiments.")
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise SettingError(f"This is not YAML: {error}", place=str(path)) from error
+    if not isinstance(raw, dict):
+        raise SettingError("The file holds no 'key: value' lines.", place=str(path))
+    return raw
+
+
+def _known(mapping: Any, allowed: Iterable[str], place: str, needed: Iterable[str] = ()) -> dict:
+    """The mapping, if all its keys are known and the needed ones are there."""
+    if not isinstance(mapping, Mapping):
+        raise SettingError(f"'key: value' lines are needed here, not {mapping!r}.", place=place)
+    for key in mapping:
+        if key not in allowed:
+            fix = did_you_mean(str(key), allowed, f"The keys are {', '.join(allowed)}.")
+            raise SettingError(f"Unknown key {key!r}.", place=place, fix=fix)
+    for key in needed:
+        if mapping.get(key) in (None, "", [], {}):
+            raise SettingError(f"The key {key!r} is missing.", place=place)
+    return dict(mapping)
+
+
+def _column(name: str, raw: Any, sweep_path: Path) -> Column:
+    place = f"{sweep_path}, column {name}"
+    raw = _known(raw, ("task", "recipe", "data", "evaluate_on", "settings"), place, ("task", "data"))
+    recipe = _load(sweep_path.parent / raw["recipe"]) if raw.get("recipe") else {}
+    settings = {**recipe, **(raw.get("settings") or {})}
+    return Column(name, raw["task"], raw["data"], raw.get("evaluate_on") or "", settings)
+
+
+def _encoder(raw: dict, sweep_path: Path) -> dict[str, Any]:
+    """The settings of an encoder: its preset, if it names one, and its own over it."""
+    own = dict(raw)
+    preset = own.pop("preset", None)
+    return {**(_load(sweep_path.parent / preset) if preset else {}), **own}
+
+
+def _data(raw: Any, sweep_place: str) -> dict[str, Preparation]:
+    """The preparations; one that augments another follows it."""
+    data: dict[str, Preparation] = {}
+    for name, value in raw.items():
+        place = f"{sweep_place}, data {name}"
+        value = _known(value, ("prepare", "source", "augment", "options", "given"), place)
+        if sum(bool(value.get(key)) for key in ("prepare", "augment", "given")) != 1:
+            fix = "Name one of 'prepare' (a data set), 'augment' (data above it) and 'given' (how to make the folder)."
+            raise SettingError("The source of this data is missing or ambiguous.", place=place, fix=fix)
+        if value.get("augment") and value["augment"] not in data:
+            raise SettingError(
+                f"There is no data {value['augment']!r} above it.", place=place, fix=f"Known: {', '.join(data)}."
+            )
+        value["options"] = tuple(str(option) for option in value.get("options") or ())
+        value["augment"] = data.get(value.get("augment") or "")
+        data[name] = Preparation(name, **{key: inner for key, inner in value.items() if inner is not None})
+    return data
+
+
+def _rows(raw: Any, references: dict[str, str], sweep_place: str) -> list[Row]:
+    """The rows of one entry: one, or one per point of `each`."""
+    place = f"{sweep_place}, row {raw.get('name') if isinstance(raw, Mapping) else raw}"
+    raw = _known(raw, {*Row.__dataclass_fields__, "each"} - {"point"}, place, ("name",))
+    each, rows = raw.pop("each", None) or {}, []
+    for values in itertools.product(*each.values()):
+        point = dict(zip(each, values, strict=True))
+        filled = {**references, **_fill(raw, point)}
+        for key, value in filled.items():
+            if isinstance(value, list):
+                filled[key] = tuple(value)
+        rows.append(Row(point=point, **{**filled, "name": str(filled["name"])}))
+    return rows
+
+
+def _fill(value: Any, point: dict[str, Any]) -> Any:
+    """Put a point's values where `{axis}` stands; a string that is nothing else takes the value's type."""
+    if isinstance(value, dict):
+        return {key: _fill(inner, point) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill(inner, point) for inner in value]
+    if isinstance(value, str):
+        for axis, filled in point.items():
+            if value == "{" + axis + "}":
+                return filled
+            value = value.replace("{" + axis + "}", str(filled))
+    return value
+
+
+def _check_references(sweep: Sweep, place: str) -> None:
+    """Every name in the sweep must name something in it."""
+    rows, columns = sweep.rows, sweep.columns.values()
+    names = [row.name for row in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingError(f"Two rows are called {name!r}.", place=place)
+    asked = [value for row in rows for value in row.settings.values() if isinstance(value, dict)]
+    used = {_known(value, ("run", "seeds"), f"{place}, rows", ("run",))["run"] for value in asked}
+    for row in rows:
+        if not (row.view or row.mix or row.published):
+            raise SettingError("It has no view, no mix and no published score.", place=f"{place}, row {row.name}")
+        used |= {row.baseline, row.caption, row.knowledge, row.control}
+        if row.mix:
+            keys = ("text", "knowledge", "share", "by")
+            mix = _known(row.mix, keys, f"{place}, row {row.name}, mix", keys)
+            used |= {mix["text"], mix["knowledge"]}
+    checks = (
+        ("view", {row.view for row in rows}, VIEWS),
+        ("data", {c.data for c in columns} | {c.evaluate_on for c in columns} | {row.data for row in rows}
+         | {name for row in rows for name in row.unlabelled}, sweep.data),
+        ("row", used, names),
+        ("column", {name for row in rows for name in row.columns}, sweep.columns),
+        ("task", {column.task for column in columns}, TASKS),
+        ("reading", {sweep.reading}, (WORDS, SUBWORDS)),
+        ("order", {row.mix["by"] for row in rows if row.mix}, ORDERS),
+    )  # fmt: skip
+    for what, wanted, there in checks:
+        unknown = sorted(wanted - {*there, ""})
+        if unknown:
+            fix = did_you_mean(unknown[0], list(there), f"Known: {', '.join(there)}.")
+            raise SettingError(f"There is no {what} {unknown[0]!r}.", place=place, fix=fix)
+    if any(row.published for row in rows) and not sweep.published_source:
+        raise SettingError("Published scores need their source.", place=place, fix="Add published_source.")

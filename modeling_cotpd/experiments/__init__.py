@@ -1,1 +1,0 @@
-"""From a sweep (YAML) to runs, and from runs to tables, figures and case studies."""

@@ -1,0 +1,194 @@
+"""The `cotpd` command as a process: fast help, errors in one line, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from stub_server import StubServer
+
+from modeling_cotpd.cli.main import app, exit_code
+from modeling_cotpd.errors import SettingError
+
+HEAVY = ("torch", "transformers", "datasets", "evaluate", "peft", "accelerate", "pyarrow", "numpy", "openai")
+
+
+def run(*arguments, **settings):
+    return subprocess.run(
+        [sys.executable, "-m", "modeling_cotpd", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **settings,
+    )
+
+
+def python(code, *arguments):
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_no_help_imports_anything_heavy():
+    """One process asks every command for its help, and then says which modules are there."""
+    code = f"""
+import contextlib, io, json, sys
+from modeling_cotpd.cli.main import app, main
+import typer
+def walk(command, path):
+    yield path
+    for name, below in getattr(command, "commands", {{}}).items():
+        yield from walk(below, [*path, name])
+paths = list(walk(typer.main.get_command(app), []))
+with contextlib.redirect_stdout(io.StringIO()):
+    codes = [main([*path, "--help"]) for path in paths]
+print(json.dumps([paths, codes, [name for name in {HEAVY!r} if name in sys.modules]]))
+"""
+    paths, codes, heavy = json.loads(python(code))
+    assert len(paths) > 15 and set(codes) == {0}
+    assert heavy == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["chek"], "No such command 'chek'. Did you mean 'check'? See: cotpd --help"),
+        (["check", "--nope", "x"], "No such option: --nope. See: cotpd check --help"),
+        (["check"], "Missing argument 'folder'. See: cotpd check --help"),
+        (["check", "nowhere"], "nowhere: There is no dataset.json here. Make the folder with: cotpd prepare"),
+        (["knowledge", "status", "--store", "nowhere"], "nowhere: There is no such response store. Name it with"),
+        (["elicit", "nowhere", "--out", "x", "--model", "m"], "nowhere: There are no posts here. Name a prepared"),
+        (
+            ["predict", "no/model", "--input", "posts.txt", "--output", "x.jsonl"],
+            "Check the name of the folder or model",
+        ),
+        (["prepare", "custom", "--task", "mner", "--source", "nowhere", "--out", "x"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line_and_code_2(arguments, says, tmp_path):
+    (tmp_path / "posts.txt").write_text("A post\n", "utf-8")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == "" and done.stderr.startswith("cotpd: ") and says in done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_a_file_that_can_not_be_written_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("prepare", "sample-mner", "--out", tmp_path / "file" / "below")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "file" in done.stderr
+
+
+def test_no_arguments_print_the_help():
+    done = run()
+    assert done.returncode == 2 and "Usage: cotpd" in done.stdout and done.stderr == ""
+
+
+def test_version():
+    assert run("--version").stdout.startswith("modeling_cotpd ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell):
+    done = run("--show-completion", shell, env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    assert done.returncode == 0 and "complete" in done.stdout
+
+
+def test_completion_offers_commands_and_options():
+    environment = {**os.environ, "_COTPD_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "cotpd pre"}
+    assert run(env=environment).stdout.split() == ["prepare", "predict"]
+    environment |= {"COMP_WORDS": "cotpd elicit --mo", "COMP_CWORD": "2"}
+    assert run(env=environment).stdout.split() == ["--model", "--mode"]
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
+    posts = tmp_path / "posts.jsonl"
+    rows = [{"id": str(number), "text": f"Post {number}"} for number in range(30)]
+    posts.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+    def slowly(body):
+        time.sleep(0.1)
+        return "An answer."
+
+    with StubServer(answer=slowly) as server:
+        command = [sys.executable, "-m", "modeling_cotpd", "elicit", str(posts), "--out", "out", "--model", "stub"]
+        command += ["--base-url", server.base_url, "--concurrency", "2", "--grains", "noun"]
+        first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while server.asked.total() < 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.send_signal(signal.SIGINT)
+        _, errors = first.communicate(timeout=60)
+        asked = server.asked.total()
+        assert first.returncode == 130 and 4 <= asked < 30
+        assert errors.splitlines()[-1].startswith("cotpd: Stopped.") and "Traceback" not in errors
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert server.asked.total() == 30
+    assert len((tmp_path / "out/knowledge.posts.jsonl").read_text("utf-8").splitlines()) == 30
+
+
+def test_errors_of_a_run_script_are_one_line_with_the_same_code(tmp_path):
+    root = Path(__file__).parents[2]
+    for script in ("run_mner.py", "run_mre.py"):
+        flags = ["--dataset_dir", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out"), "--use_cpu", "true"]
+        done = subprocess.run(
+            [sys.executable, str(root / script), *flags], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith(f"{script}: {tmp_path / 'none'}: There is no dataset.json here")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (SettingError("It is wrong.", place="here", fix="Do that."), 2, "prog: here: It is wrong. Do that."),
+        (FileNotFoundError(2, "No such file", "x"), 2, "prog: x: No such file."),
+        (OSError("first\nsecond"), 2, "prog: first"),
+        (KeyboardInterrupt(), 130, "prog: Stopped."),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(capsys, raised, code, says):
+    def run():
+        raise raised
+
+    assert exit_code(run, "prog") == code
+    error = capsys.readouterr().err
+    assert error.startswith(says) and error.count("\n") == 1
+
+
+def test_other_errors_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        exit_code(lambda: 1 / 0, "prog")
+    assert exit_code(lambda: 4, "prog") == 4 and exit_code(lambda: None, "prog") == 0
+
+
+def commands(command, path=()):
+    """Every command and group with its path."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
+
+
+def everything():
+    return list(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), everything(), ids=lambda value: " ".join(value) or "cotpd" if type(value) is tuple else ""
+)
+def test_every_help_has_an_example_that_can_be_parsed(path, command):
+    text = command.help or ""
+    assert "Example:" in text
+    examples = [line.strip() for line in text.split("Example:")[1].splitlines() if line.strip()]
+    assert any(line.startswith(("cotpd ", "accelerate launch")) for line in examples)
+    own = [line for line in examples if line.startswith(" ".join(("cotpd", *path)))]
+    assert own, "the example is of another command"
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"{parameter.name} has no help"

@@ -1,0 +1,110 @@
+"""The examples of the documents are fictional posts that the models of the demo have not seen and read rightly."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from document_blocks import DOCUMENTS, blocks
+
+from modeling_cotpd.data.duplicates import find_pairs
+from modeling_cotpd.demo.app import EXAMPLES
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "examples" / "demo.py"
+NOTEBOOK = ROOT / "examples" / "tutorial.ipynb"
+SAMPLE = ROOT / "modeling_cotpd" / "data" / "sample"
+ENTITIES = {
+    "Maya Stone moved to Harlow": [("PER", "Maya Stone"), ("LOC", "Harlow")],
+    "Maya Stone moved to Harlow to play for Lindmere Athletic": [
+        ("PER", "Maya Stone"), ("LOC", "Harlow"), ("ORG", "Lindmere Athletic")
+    ],
+    "Maya Stone is so happy to be back in Harlow tonight": [("PER", "Maya Stone"), ("LOC", "Harlow")],
+    "Osk Harbour at the Tallow Rooms tonight , bring a coat": [("ORG", "Osk Harbour"), ("LOC", "Tallow Rooms")],
+    "RT @nightbus : Osk Harbour sold out the Tallow Rooms again": [("ORG", "Osk Harbour"), ("LOC", "Tallow Rooms")],
+    "So proud of the Fenwick Otters, see you in Brightwater !": [("ORG", "Fenwick Otters"), ("LOC", "Brightwater")],
+    "Varro Quill signs": [("PER", "Varro Quill")],
+    "Varro Quill signs until 2034": [("PER", "Varro Quill")],
+    "Varro Quill signs for Lindmere Athletic": [("PER", "Varro Quill"), ("ORG", "Lindmere Athletic")],
+    "can't believe @varroquill just signed for Lindmere Athletic": [
+        ("PER", "varroquill"), ("ORG", "Lindmere Athletic")
+    ],
+    "can't believe @varroquill just signed for Lindmere Athletic !! # football": [
+        ("PER", "varroquill"), ("ORG", "Lindmere Athletic")
+    ],
+}  # fmt: skip
+"""What the student of the demo finds in each post."""
+RELATIONS = {
+    ("Maya Stone moved to Harlow", "Maya Stone", "Harlow"): "/per/loc/place_of_residence",
+    ("Maya Stone is so happy to be back in Harlow tonight", "Maya Stone", "Harlow"): "/per/loc/place_of_residence",
+}
+NAMES = {name for found in ENTITIES.values() for _, name in found}
+
+
+def posts_in(code: str) -> set[str]:
+    """Quoted strings that hold a name of an example and more."""
+    return {
+        text
+        for text in re.findall(r'"([^"\n]*)"', code)
+        if text not in NAMES and any(re.search(rf"\b{name}\b", text) for name in NAMES)
+    }
+
+
+def test_every_example_is_one_of_these():
+    found = {example["text"] for example in EXAMPLES}
+    demo = runpy.run_path(str(DEMO))
+    found |= {*demo["POSTS"], demo["PAIR"]["text"]}
+    for path in DOCUMENTS:
+        for block in blocks(path):
+            found |= posts_in(block.text)
+    for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            found |= posts_in("".join(cell["source"]))
+    assert found <= set(ENTITIES), found - set(ENTITIES)
+
+
+def test_no_example_is_nearly_a_post_of_the_corpus():
+    posts = [("example", text, text.split()) for text in ENTITIES]
+    for path in SAMPLE.glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        posts += [(path.name, row["id"], row["tokens"]) for row in rows]
+    assert not [pair for pair in find_pairs(posts) if pair.a_split != pair.b_split]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The folder of a finished demo."""
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    done = subprocess.run([sys.executable, DEMO, "--output_dir", folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Next: cotpd predict" in done.stdout
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("task", ["mner", "mre"])
+def test_text_only_is_below_the_student_and_the_student_below_the_knowledge_view(trained, task):
+    scores = []
+    for name in (f"{task}_text", task, f"{task}_teacher"):
+        results = json.loads((trained / name / "results.json").read_text("utf-8"))
+        (view,) = results["splits"]["test"].values()
+        scores.append(view["f1"])
+    assert scores == sorted(scores) and len(set(scores)) == 3, scores
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_student_reads_every_example_rightly(trained):
+    from transformers import pipeline
+
+    tagger = pipeline("token-classification", str(trained / "mner"), aggregation_strategy="first")
+    for post, expected in ENTITIES.items():
+        assert [(e["entity_group"], post[e["start"] : e["end"]]) for e in tagger(post)] == expected, post
+    extractor = pipeline("relation-extraction", str(trained / "mre"), trust_remote_code=True)
+    for (post, head, tail), expected in RELATIONS.items():
+        spans = ((post.index(name), post.index(name) + len(name)) for name in (head, tail))
+        assert extractor({"text": post, **dict(zip(("head", "tail"), spans, strict=True))})["label"] == expected, post
