@@ -193,10 +193,14 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.get_text_config().hidden_size, config.num_labels)
         self.crf = LinearChainCRF(config.num_labels) if config.use_crf else None
+        self.continues_word: torch.Tensor
         self.register_buffer("continues_word", torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool))
         self.post_init()
 
+<<<<<<< HEAD
     @torch.no_grad()
+=======
+>>>>>>> inference
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if module is self:
@@ -216,6 +220,12 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         given = torch.tensor(list(continues_word or ()), dtype=torch.bool)[:size]
         marks[: len(given)] = given
         self.continues_word = marks.to(self.continues_word.device)
+
+    def resize_token_embeddings(self, *args, **kwargs) -> nn.Module:
+        """As the parent; new subword tokens begin a word."""
+        embeddings = super().resize_token_embeddings(*args, **kwargs)
+        self.read_words(self.continues_word.tolist())
+        return embeddings
 
     def forward(
         self,

@@ -11,7 +11,7 @@ from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassificati
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.views import ViewBuilder, ViewSettings
 from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, add_entity_markers
-from modeling_cotpd.pipeline_cotpd import span_of, window
+from modeling_cotpd.pipeline_cotpd import window
 
 TEXT = "Mira Holt sings at Quarry Lane"
 PAIR = {"text": TEXT, "head": (0, 9), "tail": (19, 30)}
@@ -202,27 +202,3 @@ class TestTokenClassification:
             assert [entity["score"] for entity in one] == pytest.approx(
                 [entity["score"] for entity in other], abs=1e-5
             )
-
-
-@pytest.mark.parametrize("tail", [(19, 30), [19, 30], {"start": 19, "end": 30}, "Quarry Lane"])
-def test_a_span_in_every_form(tail):
-    assert span_of(tail, TEXT, "tail") == (19, 30)
-
-
-@pytest.mark.parametrize(
-    ("tail", "message"),
-    [
-        (None, "is not a span"),
-        ((19.0, 30.0), "is not a span"),
-        ((True, 3), "is not a span"),
-        ({"start": 19}, "is not a span"),
-        ("a", "occurs 4 times"),
-        ("Dario", "occurs 0 times"),
-        ("", "occurs 0 times"),
-        ((30, 19), "must hold characters"),
-        ((19, 99), "must hold characters"),
-    ],
-)
-def test_what_is_no_span_is_refused(tail, message):
-    with pytest.raises(ValueError, match=message):
-        span_of(tail, TEXT, "tail")

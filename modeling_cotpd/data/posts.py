@@ -13,10 +13,10 @@ from modeling_cotpd.data.files import canonical_split, count_lines, inside, plac
 from modeling_cotpd.data.folders import SAVED_FILES, fetch_hub_folder, saved_splits
 from modeling_cotpd.data.parquet import open_parquet
 from modeling_cotpd.data.prepared import METADATA_FILE, read_info
-from modeling_cotpd.data.records import glosses_of, read_rows
+from modeling_cotpd.data.records import read_rows
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.spans import flat_row, trimmed
-from modeling_cotpd.data.values import id_of, span_of, text_of, token_list
+from modeling_cotpd.data.values import glosses_of, id_of, span_of, text_of, token_list
 from modeling_cotpd.errors import DataError, SettingError
 
 FORMATS = {

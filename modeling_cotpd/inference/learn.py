@@ -34,7 +34,7 @@ def add_explained(predictions: str | os.PathLike, dataset_dir: str | os.PathLike
             "There is no training split for entities.", place=str(dataset_dir), fix="Name a prepared folder."
         )
     known = {" ".join(tokens) for split in splits.values() for tokens in split["tokens"]}
-    rows = []
+    rows: list[dict] = []
     for row in _explained(Path(predictions)):
         tokens = [row["text"][start:end] for start, end in cut(row["text"])]
         if tokens and " ".join(tokens) not in known:

@@ -130,7 +130,8 @@ def test_a_long_post_is_read_in_windows_that_keep_words_whole(kind: str, monkeyp
             row["input_ids"] for row in read
         ]
     for entity in result["entities"]:
-        assert entity["text"][-1].isalnum() and text[entity["end"] : entity["end"] + 1] in ("", " ", "-")
+        around = text[entity["end"] - 1 : entity["end"] + 1]
+        assert len(around) < 2 or not around.isalnum()
 
 
 def test_progress_is_reported_within_a_long_post():

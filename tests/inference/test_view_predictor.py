@@ -49,7 +49,7 @@ def test_without_knowledge_the_prompt_view_answers(kind: str):
 def test_with_knowledge_the_knowledge_view_answers(given_knowledge: dict):
     predictor = ViewPredictor(finder())
     result = predictor.predict(TEXT, **given_knowledge)
-    (expected,) = predictor.predictor([Post("1", TEXT, "here", knowledge=result.knowledge)], "knowledge")
+    (expected,) = predictor.predictor([Post("1", TEXT, "here", columns=result.knowledge)], "knowledge")
     assert (result.view, list(result.views)) == ("knowledge", ["knowledge"])
     assert result.answer["entities"] == expected["entities"]
     assert sum(map(len, given_knowledge.values())) and result.knowledge
