@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """`cotpd predict`'s reading on all cores against one, and its share of the machine's matrix-product rate.
-=======
-"""Reading posts on all cores against one, and the share of the matrix-product rate of the machine that it reaches.
->>>>>>> inference
 
 Both sides read the same posts in turn. The rate is measured in the same run, with matrices as wide as the encoder's.
 Targets: a ratio of at most 0.53 on two cores; at least 90 % of the rate in float32 and 80 % in bfloat16 on one core.

@@ -21,10 +21,6 @@ from modeling_cotpd.data.entities import entity_tags
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.words import units_of, word_spans
 from modeling_cotpd.inference.load import load_predictor
-<<<<<<< HEAD
-=======
-from modeling_cotpd.data.posts import Post
->>>>>>> inference
 from modeling_cotpd.training.evaluation import score
 from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
 

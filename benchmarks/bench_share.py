@@ -32,10 +32,6 @@ from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.views import ViewBuilder
 from modeling_cotpd.data.words import units_of
 from modeling_cotpd.inference.load import load_predictor
-<<<<<<< HEAD
-=======
-from modeling_cotpd.data.posts import Post
->>>>>>> inference
 from modeling_cotpd.training.collator import pad_tokens
 
 FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}

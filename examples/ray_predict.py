@@ -20,10 +20,6 @@ import ray
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.files import atomic_write
 from modeling_cotpd.inference.load import load_predictor
-<<<<<<< HEAD
-=======
-from modeling_cotpd.data.posts import Post
->>>>>>> inference
 
 
 class Predict:

@@ -197,10 +197,7 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         self.register_buffer("continues_word", torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool))
         self.post_init()
 
-<<<<<<< HEAD
     @torch.no_grad()
-=======
->>>>>>> inference
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if module is self:

@@ -24,10 +24,6 @@ from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
 from modeling_cotpd.data.published_texts import read_captions, read_explanations
 from modeling_cotpd.data.records import read_records
 from modeling_cotpd.errors import CoTPDError
-<<<<<<< HEAD
-=======
-from modeling_cotpd.data.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
->>>>>>> inference
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
 from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
