@@ -272,7 +272,7 @@ SEEDS: dict[str, list[bytes]] = {
     "recipe": [b"seed: 1\nalpha: 1.0\n"],
     "sweep": [b"name: x\n", b"name: x\ndata: [a]\nrows: []\n"],
     "posts": [
-        b'{"id": "1", "text": "Maya moved", "head": [0, 4], "tail": [5, 10]}', b"IMGID:1\nMira\tO\n", small_parquet()
+        b'{"id": "1", "text": "Maya moved", "head": [0, 4], "tail": [5, 10]}', b"IMGID:1\nMira\tO\n", small_parquet(),
         b'{"id": 1.0, "text": "Maya moved", "head": [0, 4], "tail": [5, 10], "caption": "a dog"}', small_parquet(),
         b"Mira\tO\r\nsings\tO\r\n", b'[{"id": 1, "data": {"text": "Maya"}}]',
     ],
