@@ -24,7 +24,7 @@ def test_a_split_of_each_task():
     assert label_names_of(split.features) == TAGS
     assert split[0] == {**MNER, "ner_tags": [1, 0], "image": None} | dict.fromkeys(
         ["caption", "cot_noun", "cot_sentence", "cot_multimodality"], ""
-    )
+    ) | {"glosses": []}
     assert split[1]["ner_tags"] is None and split[1]["caption"] == "a park"
     split = make_split([MRE, {**MRE, "id": "2", "relation": None}], "mre", ["None", "x"], "f")
     assert split["relation"] == [1, None] and label_names_of(split.features) == ["None", "x"]
