@@ -1,21 +1,26 @@
 """What happens beside the steps: complete checkpoints, rotated by step, and one line per epoch."""
 
+import os
+import shutil
 import time
 from pathlib import Path
 
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, rotate_checkpoints, sort_checkpoints
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, rotate_checkpoints
 
-from modeling_cotpd.files import atomic_write, sync_tree
+from modeling_cotpd.files import sync_folder, sync_tree
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
-COMPLETE_FILE = "complete"
-"""Written into a checkpoint when all of it is on the disk."""
+STAGING_CHECKPOINT = ".saving-checkpoint"
+"""Where a checkpoint lies while it is written, within the output folder."""
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Marks a checkpoint as complete when all processes have written it, and removes the oldest ones.
+    """Gives a checkpoint its name when all of it is on the disk, and removes the oldest ones.
+
+    The trainer writes checkpoints in `STAGING_CHECKPOINT`, so a killed run leaves none that is half-written.
 
     Args:
         limit (`int`, *optional*): How many checkpoints are kept; the best one is kept beside them.
@@ -25,28 +30,29 @@ class CompleteCheckpoints(TrainerCallback):
         self.limit = limit
 
     def on_save(self, args: CoTPDTrainingArguments, state: TrainerState, control: TrainerControl, **kwargs) -> None:
-        PartialState().wait_for_everyone()
-        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        if state.is_world_process_zero and folder.is_dir():  # a hyperparameter search saves elsewhere
-            sync_tree(folder)
-            with atomic_write(folder / COMPLETE_FILE):
-                pass
-            # by step: file times change when a folder is copied or a clock is set
-            rotate_checkpoints(args.output_dir, self.limit, state.best_model_checkpoint, use_mtime=False)
+        processes = PartialState()
+        processes.wait_for_everyone()
+        best = Path(state.best_model_checkpoint or "")
+        if best.parent.name == STAGING_CHECKPOINT:
+            state.best_model_checkpoint = str(best.parent.parent / best.name)
+        if state.is_world_process_zero:
+            # a hyperparameter search has a folder per trial
+            for staging in list(Path(args.output_dir).rglob(STAGING_CHECKPOINT)):
+                self._finish(staging, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}", state)
+        processes.wait_for_everyone()
 
-
-def last_complete_checkpoint(folder: str) -> tuple[str | None, list[str]]:
-    """The last complete checkpoint of a run, and the later ones that a killed run left incomplete.
-
-    Args:
-        folder (`str`): The run's output folder.
-    """
-    incomplete: list[str] = []
-    for checkpoint in reversed(sort_checkpoints(folder)):
-        if (Path(checkpoint) / COMPLETE_FILE).is_file():
-            return checkpoint, incomplete
-        incomplete.append(checkpoint)
-    return None, incomplete
+    def _finish(self, staging: Path, name: str, state: TrainerState) -> None:
+        written, final = staging / name, staging.parent / name
+        if not written.is_dir():
+            return
+        state.save_to_json(str(written / TRAINER_STATE_NAME))
+        sync_tree(written)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(written, final)
+        shutil.rmtree(staging)
+        sync_folder(final.parent)
+        # by step: file times change when a folder is copied or a clock is set
+        rotate_checkpoints(str(final.parent), self.limit, state.best_model_checkpoint, use_mtime=False)
 
 
 class EpochLines(TrainerCallback):

@@ -15,6 +15,7 @@ import transformers
 from accelerate import PartialState
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerBase, set_seed
+from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.views import ViewSettings, build_features
@@ -23,7 +24,6 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
-from modeling_cotpd.training.callbacks import last_complete_checkpoint
 from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets
 from modeling_cotpd.training.lora import add_lora
 from modeling_cotpd.training.model_card import encoder_label, write_model_card
@@ -233,9 +233,7 @@ def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
     """
     resume = args.resume_from_checkpoint
     if resume == "true":
-        resume, incomplete = last_complete_checkpoint(args.output_dir)
-        for each in incomplete:
-            logger.warning("%s is incomplete and is not resumed from.", each)
+        resume = get_last_checkpoint(args.output_dir)
         if resume is None:
             logger.warning("There is no checkpoint in %s yet: training starts at step 0.", args.output_dir)
     if resume is None:

@@ -1,6 +1,7 @@
 """The Trainer of CoTPD: the two-view loss, its parts in the log, two learning rates, evaluation per view."""
 
 import copy
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.errors import SettingError, did_you_mean
 from modeling_cotpd.files import staged_folder
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
-from modeling_cotpd.training.callbacks import CompleteCheckpoints, EpochLines
+from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines
 from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.training.evaluation import by_view, decode, highest_label, is_labelled, score
 from modeling_cotpd.training.hub import collect, push
@@ -70,7 +71,7 @@ class CoTPDTrainer(Trainer):
     - Prompt and head may have their own learning rate, and the text may be masked in part for the prompt view.
     - Evaluation reads the views that `args.eval_views` names, all rows, in their own order, whatever
       `dataloader_drop_last` and `train_sampling_strategy` say for training.
-    - Checkpoints are marked as complete when they are, and rotate by step.
+    - Checkpoints take their name when all of it is on the disk, and rotate by step.
     - `save_model` writes a model card too; with LoRA, the merged model, and the adapter into `adapter`.
     - `results` returns what is known of the run, `facts` over it; `evaluations` holds what was predicted.
     - `push_to_hub` publishes the finished model with its code, card and results, and nothing else. Checkpoints,
@@ -382,6 +383,14 @@ class CoTPDTrainer(Trainer):
         if views == "knowledge":
             ignore_keys = [*(ignore_keys or self.head_model.config.keys_to_ignore_at_inference), "logits"]
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """Where checkpoints are written; `CompleteCheckpoints` moves them to their place."""
+        folder = Path(super()._get_output_dir(trial)) / STAGING_CHECKPOINT
+        if self.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)  # of a killed run
+        self.accelerator.wait_for_everyone()
+        return str(folder)
 
     def results(self) -> dict:
         """What is known of the run: task, encoder, views, seed, rows, scores of what was evaluated, settings."""

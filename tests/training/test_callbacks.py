@@ -1,33 +1,33 @@
-"""Checkpoints are marked when they are whole and rotate by step; an epoch is one line."""
+"""Checkpoints get their name when they are whole and rotate by step; an epoch is one line."""
 
+import json
 import os
 from types import SimpleNamespace
 
-import pytest
 from transformers import TrainerControl, TrainerState
 
-from modeling_cotpd.training.callbacks import COMPLETE_FILE, CompleteCheckpoints, EpochLines, last_complete_checkpoint
+from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines
 
 
-def checkpoint(folder, step: int, complete: bool = True) -> None:
-    (folder / f"checkpoint-{step}").mkdir()
-    if complete:
-        (folder / f"checkpoint-{step}" / COMPLETE_FILE).touch()
-
-
-def save(folder, step: int, limit: int | None, best: str | None = None) -> None:
-    checkpoint(folder, step, complete=False)
-    state = TrainerState(global_step=step, best_model_checkpoint=best)
+def save(folder, step: int, limit: int | None, best: int | None = None) -> TrainerState:
+    (folder / STAGING_CHECKPOINT / f"checkpoint-{step}").mkdir(parents=True)
+    state = TrainerState(global_step=step, best_global_step=best)
+    if best is not None:  # as the trainer sets it
+        place = folder / STAGING_CHECKPOINT if best == step else folder
+        state.best_model_checkpoint = str(place / f"checkpoint-{best}")
     CompleteCheckpoints(limit).on_save(SimpleNamespace(output_dir=str(folder)), state, TrainerControl())
+    return state
 
 
 def names(folder) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_checkpoint_is_marked(tmp_path):
-    save(tmp_path, 5, None)
-    assert (tmp_path / "checkpoint-5" / COMPLETE_FILE).is_file()
+def test_a_checkpoint_gets_its_name_and_its_own_place_as_the_best(tmp_path):
+    state = save(tmp_path, 5, None, best=5)
+    assert names(tmp_path) == {"checkpoint-5"} and state.best_model_checkpoint == str(tmp_path / "checkpoint-5")
+    written = json.loads((tmp_path / "checkpoint-5" / "trainer_state.json").read_text("utf-8"))
+    assert written["best_model_checkpoint"] == str(tmp_path / "checkpoint-5")
 
 
 def test_the_oldest_step_goes_whatever_the_clock_says(tmp_path):
@@ -41,20 +41,8 @@ def test_the_oldest_step_goes_whatever_the_clock_says(tmp_path):
 def test_the_best_one_stays(tmp_path):
     for step in (1, 2, 3):
         save(tmp_path, step, None)
-    save(tmp_path, 4, 2, best=str(tmp_path / "checkpoint-1"))
+    save(tmp_path, 4, 2, best=1)
     assert names(tmp_path) == {"checkpoint-1", "checkpoint-4"}
-
-
-@pytest.mark.parametrize(
-    ("complete", "incomplete", "expected"), [((2, 10), (11, 12), "checkpoint-10"), ((), (3,), None), ((), (), None)]
-)
-def test_the_last_complete_checkpoint(tmp_path, complete, incomplete, expected):
-    for step in complete:
-        checkpoint(tmp_path, step)
-    for step in incomplete:
-        checkpoint(tmp_path, step, complete=False)
-    found, skipped = last_complete_checkpoint(str(tmp_path))
-    assert (found and os.path.basename(found)) == expected and len(skipped) == len(incomplete)
 
 
 def test_one_line_per_epoch(capsys):

@@ -28,6 +28,7 @@ from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.words import word_spans
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
+from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT
 from modeling_cotpd.training.results import output_folder
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
@@ -321,7 +322,8 @@ class TestContinuing:
         run_task("mner", places, tmp_path / "cut", **settings)
         for name in ("model.safetensors", "results.json"):
             (tmp_path / "cut" / name).unlink()
-        (tmp_path / "cut" / "checkpoint-4" / "complete").unlink()  # as a run that was killed while it wrote
+        shutil.rmtree(tmp_path / "cut" / "checkpoint-4")
+        (tmp_path / "cut" / STAGING_CHECKPOINT / "checkpoint-4").mkdir(parents=True)  # as a run that was killed there
         run_task("mner", places, tmp_path / "cut", resume_from_checkpoint="true", **settings)
         whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
         assert whole.keys() == cut.keys()
