@@ -7,6 +7,7 @@ import transformers
 from tiny_models import (
     ENCODER_FAMILIES,
     HIDDEN,
+    LABELS,
     POSITIONS,
     PROMPT_TYPES,
     pad_id,
@@ -509,3 +510,36 @@ def test_an_encoder_with_narrow_embeddings_works():
     assert model.cotpd.prompt.queries.shape == (2, 16)
     alone = model(input_ids=torch.tensor([ROWS[0]])).logits[0]
     torch.testing.assert_close(model(**padded(ROWS, 20, 0)).logits[0, :6], alone, **TIGHT)
+
+
+@torch.no_grad()
+def test_every_token_of_a_word_has_the_label_of_its_first():
+    model = tiny_model(CoTPDForTokenClassification, "bert", id2label=dict(enumerate(LABELS)))
+    ids = torch.tensor([[5, 9, 30, 31, 9, 30, 6], [5, 30, 9, 31, 30, 6, 0]])
+    mask = (ids > 0).long()
+    plain = model(input_ids=ids, attention_mask=mask).logits
+    model.read_words([index in (30, 31) for index in range(40)])
+    read = model(input_ids=ids, attention_mask=mask).logits
+    inside = {1: 2, 3: 4}  # B-LOC to I-LOC, B-PER to I-PER
+    for row, tokens in enumerate(ids.tolist()):
+        first = 0
+        for place, token in enumerate(tokens):
+            if token not in (30, 31):
+                first = place
+                assert torch.equal(read[row, place], plain[row, place])
+            else:
+                label = int(plain[row, first].argmax())
+                assert int(read[row, place].argmax()) == inside.get(label, label)
+                assert read[row, place].sort().values.tolist() == plain[row, first].sort().values.tolist()
+    model.train()
+    assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, plain)  # in training every token has its own
+    model.eval().read_words(None)
+    assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, plain)
+
+
+def test_the_reading_of_words_is_saved(tmp_path):
+    model = tiny_model(CoTPDForTokenClassification, "bert")
+    model.read_words([True, False, True])
+    model.save_pretrained(tmp_path)
+    loaded = CoTPDForTokenClassification.from_pretrained(tmp_path)
+    assert loaded.continues_word.tolist() == model.continues_word.tolist() and loaded.continues_word.sum() == 2

@@ -1,5 +1,6 @@
 """Words of any text, and tokenizers that read glued and separate words alike."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.data.words import (
+    begins_word,
+    continuing_tokens,
     split_at_words,
     splits_at_words,
     token_labels,
@@ -134,3 +137,42 @@ def test_labels_of_tokens():
     assert words_ == [-1, 0, 0, -1, 1, -1]
     assert token_labels(words_, [1, 0], names) == [-100, 1, 2, -100, 0, -100]
     assert token_labels([0, 0, 1, 1], [2, 3], names) == [2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
+def test_a_tokenizer_of_a_model_family_keeps_its_words_when_saved(family, tmp_path):
+    """Its class would build its own rules again when it is loaded."""
+    from transformers import AutoTokenizer, BertTokenizerFast, RobertaTokenizerFast, XLMRobertaTokenizerFast
+
+    model = {
+        kind: json.loads(TOKENIZER_KINDS[kind]().backend_tokenizer.to_str())["model"]
+        for kind in ("wordpiece", "bpe", "unigram")
+    }
+    if family == "bert":
+        tokenizer = BertTokenizerFast(vocab=model["wordpiece"]["vocab"])
+    elif family == "roberta":
+        merges = [tuple(merge) for merge in model["bpe"]["merges"]]
+        tokenizer = RobertaTokenizerFast(vocab=model["bpe"]["vocab"], merges=merges)
+    else:
+        tokenizer = XLMRobertaTokenizerFast(vocab=[tuple(piece) for piece in model["unigram"]["vocab"]])
+    split_at_words(tokenizer).save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert splits_at_words(loaded)
+    for text in ("(Mira Holt)\nsings", "so proud @mira's #Otters!"):
+        assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert loaded("(Mira)\nHolt's")["input_ids"] == loaded("( Mira ) Holt 's")["input_ids"]
+
+
+@pytest.mark.parametrize("kind", TOKENIZER_KINDS)
+def test_the_vocabulary_says_which_tokens_continue_a_word(kind):
+    continues = continuing_tokens(SPLIT[kind])
+    text = "(Mira Holt-Ray) sings, 🎤 don't @mira #otters"
+    encoded = SPLIT[kind](text, add_special_tokens=False, return_offsets_mapping=True)
+    begins = begins_word(text, encoded["offset_mapping"])
+    found = [not continues[token] for token in encoded["input_ids"]]
+    starts = {start for start, end, joined in units_of(text) if not joined}
+    assert all(mark for mark, begin in zip(found, begins, strict=True) if begin)
+    # of the further beginnings each is a hyphen's part, or the name after # or @
+    spare = [place for place, mark in zip(encoded["offset_mapping"], found, strict=True) if mark]
+    assert {start for start, _ in spare} >= starts
+    assert not any(continuing_tokens(TOKENIZER_KINDS[kind]()))
