@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from accelerate import PartialState
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, rotate_checkpoints
 
@@ -105,3 +105,10 @@ class EpochLines(TrainerCallback):
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"
+
+
+class ProgressBar(ProgressCallback):
+    """The progress bar without a dictionary per log; `EpochLines` prints what is logged."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        pass

@@ -23,15 +23,15 @@ from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.errors import SettingError, did_you_mean
 from modeling_cotpd.files import staged_folder
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
-from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines
+from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines, ProgressBar
 from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.training.evaluation import by_view, decode, highest_label, is_labelled, score
 from modeling_cotpd.training.hub import collect, push
 from modeling_cotpd.training.losses import distillation_kl
 from modeling_cotpd.training.model_card import example_output, write_model_card
-from modeling_cotpd.training.pretrained import prepare_tokenizer
+from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views
 from modeling_cotpd.training.results import environment, recorded_settings
-from modeling_cotpd.training.splits import as_records, filled_columns
+from modeling_cotpd.training.splits import as_records
 from modeling_cotpd.training.tasks import TASKS, Task
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
@@ -485,26 +485,4 @@ class CoTPDTrainer(Trainer):
         return publish() if blocking else HfApi().run_as_future(publish)
 
 
-class ProgressBar(ProgressCallback):
-    """The progress bar without a dictionary per log; `EpochLines` prints what is logged."""
-
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        pass
-
-
-def model_views(model: CoTPDPreTrainedModel, records: Dataset) -> ViewSettings:
-    """The views that a model's configuration names; a new model reads the knowledge columns that the records fill."""
-    config, base = model.config, model.get_base_model()
-    columns = filled_columns([records]) if config.knowledge_columns is None else config.knowledge_columns
-    longest = min(config.knowledge_max_length, base.max_positions or config.knowledge_max_length)
-    return ViewSettings(tuple(columns), longest, base.max_text_length, config.knowledge_placement)
-
-
-def record_views(model: CoTPDPreTrainedModel, views: ViewSettings) -> None:
-    """Write the views that a model is trained with into its configuration."""
-    model.config.knowledge_columns = list(views.knowledge_columns)
-    model.config.knowledge_placement = views.placement
-    model.config.knowledge_max_length = views.max_length
-
-
-__all__ = ["CoTPDTrainer", "Evaluation", "model_views", "record_views"]
+__all__ = ["CoTPDTrainer", "Evaluation"]
