@@ -28,10 +28,10 @@ from bench import (
 )
 
 from modeling_cotpd.data.entities import EntityReader
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.views import ViewBuilder
 from modeling_cotpd.data.words import units_of
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.data.posts import Post
 from modeling_cotpd.training.collator import pad_tokens
 
 FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}

@@ -17,9 +17,9 @@ from pathlib import Path
 import pyarrow.parquet
 import ray
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.files import atomic_write
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.data.posts import Post
 
 
 class Predict:

@@ -65,6 +65,6 @@ async def predict(query: Query) -> dict:
     try:
         app.state.queue.put_nowait((query.text, future))
         row = await asyncio.wait_for(future, TIMEOUT)
-    except (asyncio.QueueFull, asyncio.TimeoutError):
+    except (TimeoutError, asyncio.QueueFull):
         raise HTTPException(503, "busy") from None
     return {"entities": row["entities"]} if "entities" in row else row

@@ -193,6 +193,7 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.get_text_config().hidden_size, config.num_labels)
         self.crf = LinearChainCRF(config.num_labels) if config.use_crf else None
+        self.continues_word: torch.Tensor
         self.register_buffer("continues_word", torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool))
         self.post_init()
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.data.posts import Post
+from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.pretrained import load_model, load_tokenizer
 from modeling_cotpd.training.tasks import TASKS

@@ -19,6 +19,7 @@ from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.custom import read_custom
 from modeling_cotpd.data.joins import read_provenance, read_texts
 from modeling_cotpd.data.mnre import read_mnre, read_relation_ids
+from modeling_cotpd.data.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.data.posts import FORMATS as POST_FORMATS
 from modeling_cotpd.data.posts import count_posts as count_all_posts
 from modeling_cotpd.data.posts import find_post_files as find_all_files
@@ -27,7 +28,6 @@ from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
 from modeling_cotpd.data.published_texts import read_captions, read_explanations
 from modeling_cotpd.data.records import read_records
 from modeling_cotpd.errors import CoTPDError
-from modeling_cotpd.data.posts import FORMATS, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
 from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
@@ -132,7 +132,7 @@ def posts(data: bytes) -> None:
             try:
                 files = find_post_files(path)
                 count_posts(files)
-                for post in read_posts(PostFile(path, files[0].format), task):
+                for post in read_posts(PostFile(path, files[0].format, "posts"), task):
                     for span in (post.head, post.tail):
                         assert span is None or 0 <= span[0] < span[1] <= len(post.text)
             except REFUSALS:

@@ -1,6 +1,5 @@
 """Predictions on any text: whole words, the same as from the pipelines."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
