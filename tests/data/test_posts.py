@@ -52,8 +52,14 @@ def test_every_source_gives_the_same_posts(tmp_path: Path):
     sources += [tmp_path / "train.parquet", tmp_path / "saved", tmp_path / "prepared"]
     for source in sources:
         (file,) = find_post_files(source)
-        found = [(post.id, post.text, dict(post.columns)) for post in read_posts(file)]
+        posts = list(read_posts(file))
         assert file.name == "train"
+        glosses = [post.columns.get("glosses") for post in posts]
+        assert glosses[0] == ([{"mention": "Lindmere", "gloss": "city"}] if source.name == "prepared" else None)
+        found = [
+            (post.id, post.text, {name: text for name, text in post.columns.items() if name != "glosses"})
+            for post in posts
+        ]
         assert found == [
             ("1", "Rain in Lindmere", {"caption": "an umbrella", "cot_noun": "Lindmere (city)"}),
             ("2", "Hi", {"image": "2.jpg"}),

@@ -27,7 +27,6 @@ ATTACKS = st.sampled_from(
 )
 texts = st.lists(st.one_of(st.text(max_size=6), ATTACKS), min_size=1, max_size=6).map("".join)
 TAGS = {
-    "span",
     "u",
     "b",
     "bdi",
@@ -138,10 +137,8 @@ def test_the_relation_of_one_pair():
     pair = {"head": (0, 4), "tail": (11, 15), "relation": "/per/loc", "score": 0.25}
     far = {**pair, "relation": None, "score": None, "problem": "The two entities lie <far> apart."}
     html = render(ViewPrediction("Mira is in Tarn", "prompt", {"prompt": pair}), [])
-    assert (
-        '<mark class="blue"><span class="end"><bdi>Mira</bdi><small>head</small></span></mark>' in html
-        and "25&#8239;%" in html
-    )
+    assert '<mark class="blue"><span class="end"><bdi>Mira</bdi><small>head</small></span></mark>' in html
+    assert "25&#8239;%" in html
     assert "&lt;far&gt;" in render(ViewPrediction("Mira is in Tarn", "prompt", {"prompt": far}), [])
 
 

@@ -86,8 +86,10 @@ def test_conll_tokens_and_tags_are_the_text_and_its_entities(row: dict):
 @given(st.lists(rows(), max_size=4))
 def test_conll_is_read_back_as_the_same_posts(tmp_path_factory: pytest.TempPathFactory, posts: list[dict]):
     posts = [post for post in posts if post["text"].split() and post["id"].split()]
+    if not posts:
+        return  # an empty file is refused
     path = tmp_path_factory.mktemp("conll") / "posts.conll"
-    path.write_bytes("".join(map(conll_post, posts)).encode() or b"\n")
+    path.write_bytes("".join(map(conll_post, posts)).encode())
     again = list(read_posts(PostFile(path, "conll", "posts"), "mner"))
     assert [post.text.replace(" ", "") for post in again] == ["".join(as_utf8(post["text"]).split()) for post in posts]
 
