@@ -5,10 +5,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from datasets import Dataset
 from tokenizers.models import Unigram
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.data.words import split_at_words
 from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
@@ -16,6 +18,7 @@ from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.results import MODEL_SETTINGS
+from modeling_cotpd.training.splits import filled_columns
 from modeling_cotpd.training.tasks import Task
 
 
@@ -210,3 +213,18 @@ def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> Pr
             fix="Give names of its configuration, as in attention_probs_dropout_prob=0.0,hidden_dropout_prob=0.1.",
         ) from error
     return config
+
+
+def model_views(model: CoTPDPreTrainedModel, records: Dataset) -> ViewSettings:
+    """The views that a model's configuration names; a new model reads the knowledge columns that the records fill."""
+    config, base = model.config, model.get_base_model()
+    columns = filled_columns([records]) if config.knowledge_columns is None else config.knowledge_columns
+    longest = min(config.knowledge_max_length, base.max_positions or config.knowledge_max_length)
+    return ViewSettings(tuple(columns), longest, base.max_text_length, config.knowledge_placement)
+
+
+def record_views(model: CoTPDPreTrainedModel, views: ViewSettings) -> None:
+    """Write the views that a model is trained with into its configuration."""
+    model.config.knowledge_columns = list(views.knowledge_columns)
+    model.config.knowledge_placement = views.placement
+    model.config.knowledge_max_length = views.max_length

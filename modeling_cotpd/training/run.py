@@ -27,7 +27,7 @@ from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets
 from modeling_cotpd.training.lora import add_lora
 from modeling_cotpd.training.model_card import encoder_label, write_model_card
-from modeling_cotpd.training.pretrained import hub_arguments
+from modeling_cotpd.training.pretrained import hub_arguments, record_views
 from modeling_cotpd.training.results import (
     RESULTS_FILE,
     TRAINING_SETTINGS,
@@ -39,7 +39,7 @@ from modeling_cotpd.training.results import (
 )
 from modeling_cotpd.training.splits import filled_columns
 from modeling_cotpd.training.tasks import Task
-from modeling_cotpd.training.trainer import CoTPDTrainer, record_views
+from modeling_cotpd.training.trainer import CoTPDTrainer
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 logger = logging.getLogger(__name__)

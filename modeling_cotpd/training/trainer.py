@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,32 +24,19 @@ from modeling_cotpd.files import staged_folder
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines
 from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.evaluation import by_view, decode, highest_label, is_labelled, score
+from modeling_cotpd.training.evaluation import Evaluation, by_view, decode, highest_label, is_labelled, score
 from modeling_cotpd.training.hub import collect, push
 from modeling_cotpd.training.losses import distillation_kl
 from modeling_cotpd.training.model_card import example_output, write_model_card
-from modeling_cotpd.training.pretrained import prepare_tokenizer
+from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views
 from modeling_cotpd.training.results import environment, recorded_settings
-from modeling_cotpd.training.splits import as_records, filled_columns
+from modeling_cotpd.training.splits import as_records
 from modeling_cotpd.training.tasks import TASKS, Task
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
 """What a batch holds for the loss alone."""
 SPLIT_OF_PREFIX = {"eval": "validation"}
-
-
-@dataclass
-class Evaluation:
-    """Predictions and scores of one evaluated split.
-
-    Args:
-        predictions (`dict[str, list]`): Per view the predictions of every row: tags per word, or a relation name.
-        scores (`dict[str, dict]`): Per view the scores; empty for a split without labels.
-    """
-
-    predictions: dict[str, list]
-    scores: dict[str, dict]
 
 
 class CoTPDTrainer(Trainer):
@@ -492,19 +478,4 @@ class ProgressBar(ProgressCallback):
         pass
 
 
-def model_views(model: CoTPDPreTrainedModel, records: Dataset) -> ViewSettings:
-    """The views that a model's configuration names; a new model reads the knowledge columns that the records fill."""
-    config, base = model.config, model.get_base_model()
-    columns = filled_columns([records]) if config.knowledge_columns is None else config.knowledge_columns
-    longest = min(config.knowledge_max_length, base.max_positions or config.knowledge_max_length)
-    return ViewSettings(tuple(columns), longest, base.max_text_length, config.knowledge_placement)
-
-
-def record_views(model: CoTPDPreTrainedModel, views: ViewSettings) -> None:
-    """Write the views that a model is trained with into its configuration."""
-    model.config.knowledge_columns = list(views.knowledge_columns)
-    model.config.knowledge_placement = views.placement
-    model.config.knowledge_max_length = views.max_length
-
-
-__all__ = ["CoTPDTrainer", "Evaluation", "model_views", "record_views"]
+__all__ = ["CoTPDTrainer"]
