@@ -472,7 +472,7 @@ class TestErrors:
 
     def test_knowledge_view_shorter_than_the_text(self):
         model = tiny_model(CoTPDForTokenClassification)
-        with pytest.raises(ValueError, match="at least 6 pieces, got 3"):
+        with pytest.raises(ValueError, match="at least 6, got 3"):
             model(input_ids=torch.tensor([ROWS[0]]), knowledge_input_ids=torch.tensor([ROWS[1]]))
 
     def test_neither_or_both_inputs(self):

@@ -109,11 +109,12 @@ def exit_code(run: Callable[[], object], program: str) -> int:
     Returns:
         `int`: 0, the program's own code, 2 after wrong input, 130 after Ctrl-C.
     """
+    message = ""
     try:
-        code = run()
-        return code if isinstance(code, int) else 0
+        found = run()
+        code = found if isinstance(found, int) else 0
     except KeyboardInterrupt:
-        code, message = STOPPED, "Stopped. Finished work is kept; the same command goes on from there."
+        code = STOPPED
     except CoTPDError as error:
         code, message = WRONG_INPUT, str(error)
     except typer.TyperException as error:
@@ -122,6 +123,8 @@ def exit_code(run: Callable[[], object], program: str) -> int:
         # transformers raises one without a file name for a model that is not there; its first line says so
         message = f"{error.filename}: {error.strerror}." if error.filename else _first_line(error)
         code = WRONG_INPUT
+    if code == STOPPED:  # a command may have ended itself
+        message = "Stopped. Finished work is kept; the same command goes on from there."
     if message:
         # what another library says may have several lines
         print(f"{program}: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)

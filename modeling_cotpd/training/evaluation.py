@@ -1,5 +1,7 @@
 """From predicted ids to tags and relations, and from those to scores, for both tasks."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from datasets import Dataset
@@ -9,6 +11,19 @@ from modeling_cotpd.data.schema import LABEL_COLUMNS, gold_labels, label_names_o
 from modeling_cotpd.data.words import word_spans
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.training.tasks import TASKS
+
+
+@dataclass
+class Evaluation:
+    """Predictions and scores of one evaluated split.
+
+    Args:
+        predictions (`dict[str, list]`): Per view the predictions of every row: tags per word, or a relation name.
+        scores (`dict[str, dict]`): Per view the scores; empty for a split without labels.
+    """
+
+    predictions: dict[str, list]
+    scores: dict[str, dict]
 
 
 def highest_label(logits: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor | tuple:

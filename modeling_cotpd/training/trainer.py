@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from modeling_cotpd.files import staged_folder
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines, ProgressBar
 from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.evaluation import by_view, decode, highest_label, is_labelled, score
+from modeling_cotpd.training.evaluation import Evaluation, by_view, decode, highest_label, is_labelled, score
 from modeling_cotpd.training.hub import collect, push
 from modeling_cotpd.training.losses import distillation_kl
 from modeling_cotpd.training.model_card import example_output, write_model_card
@@ -38,19 +37,6 @@ from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
 """What a batch holds for the loss alone."""
 SPLIT_OF_PREFIX = {"eval": "validation"}
-
-
-@dataclass
-class Evaluation:
-    """Predictions and scores of one evaluated split.
-
-    Args:
-        predictions (`dict[str, list]`): Per view the predictions of every row: tags per word, or a relation name.
-        scores (`dict[str, dict]`): Per view the scores; empty for a split without labels.
-    """
-
-    predictions: dict[str, list]
-    scores: dict[str, dict]
 
 
 class CoTPDTrainer(Trainer):
@@ -485,4 +471,4 @@ class CoTPDTrainer(Trainer):
         return publish() if blocking else HfApi().run_as_future(publish)
 
 
-__all__ = ["CoTPDTrainer", "Evaluation"]
+__all__ = ["CoTPDTrainer"]
