@@ -22,7 +22,7 @@ class CoTPDError(ValueError):
 
 
 class DataError(CoTPDError):
-    """A file, row, column or label set that can not be used as it is."""
+    """A file, row, column or label set that cannot be used as it is."""
 
 
 class SettingError(CoTPDError):
@@ -30,7 +30,7 @@ class SettingError(CoTPDError):
 
 
 class KnowledgeError(CoTPDError):
-    """Knowledge that can not be elicited, stored, read back or joined."""
+    """Knowledge that cannot be elicited, stored, read back or joined."""
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

@@ -13,7 +13,7 @@ def push(
     revision: Annotated[str | None, typer.Option(help="A branch, made if it does not exist; default: main.")] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of writing.")] = False,
     commit_message: Annotated[str, typer.Option(help="The commit's message.")] = "Model, tokenizer, code and card",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go; contact nobody.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go; contact no server.")] = False,
 ) -> None:
     """Publish a trained model: weights, the code that runs them, tokenizer, model card, and results.
 

@@ -63,7 +63,7 @@ class ViewOptions:
         Raises:
             SettingError: There is no such model, or an option is wrong.
             DataError: The dataset folder is none.
-            KnowledgeError: The captioning model can not be loaded.
+            KnowledgeError: The captioning model cannot be loaded.
         """
         import torch
 

@@ -2,7 +2,7 @@
 
 A split is a `datasets.Dataset` with the features declared here; on disk it is Parquet. An empty string in a text
 column means "not known", and so does an empty list of glosses. `glosses` are the noun grain as a list of mentions
-with a short explanation each; rows without them get those that `cot_noun` lists. A row that nobody labelled has
+with a short explanation each; rows without them get those that `cot_noun` lists. An unlabelled row has
 `ner_tags` (MNER) or `relation` (MRE) equal to `None`.
 """
 

@@ -19,7 +19,7 @@ def flat_row(raw: dict, spot: str) -> dict:
     """A row of any of the tools with its text under `text` and its spans under one of `SPAN_KEYS`; others as they are.
 
     Label Studio nests the text under `data` and the spans under `annotations`; a task without an annotation is
-    unlabelled. Prodigy's rejected and ignored rows are unlabelled too, since nobody wrote the right spans.
+    unlabelled. Prodigy's rejected and ignored rows are unlabelled too, since the right spans are not known.
 
     Raises:
         DataError: A task has several annotations, so that it is unclear which one is right.

@@ -229,7 +229,7 @@ def push(
     create_pr: bool = False,
     token: str | None = None,
 ) -> CommitInfo:
-    """Publish in one commit, so that nobody ever finds half a model.
+    """Publish in one commit, so that a model is never there in part.
 
     Args:
         publication (`Publication`): From `collect`.
@@ -242,7 +242,7 @@ def push(
         token (`str`, *optional*): An access token; that of `hf auth login` or `HF_TOKEN` by default.
 
     Raises:
-        SettingError: There is no token, the Hub can not be reached or declines, or two options conflict.
+        SettingError: There is no token, the Hub cannot be reached or declines, or two options conflict.
 
     Example:
         >>> push(collect("output/twitter2017", "me/cotpd-twitter2017"), "me/cotpd-twitter2017")  # doctest: +SKIP
@@ -271,7 +271,7 @@ def push(
             create_pr=create_pr,
         )
     except HFValidationError as error:
-        raise SettingError(f"This can not be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
+        raise SettingError(f"This cannot be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
     except HfHubHTTPError as error:
         raise _declined(error, repo) from error
     except RuntimeError as error:  # the client wraps what happens while it uploads
@@ -280,7 +280,7 @@ def push(
         raise
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise SettingError(
-            f"The Hub can not be reached: {type(error).__name__}: {error}",
+            f"The Hub cannot be reached: {type(error).__name__}: {error}",
             place=api.endpoint,
             fix="Run the same command again when the connection works; nothing half-done is visible.",
         ) from error

@@ -111,7 +111,7 @@ def warn_of_evaluation_posts(splits: DatasetDict, joining: list[Dataset]) -> Non
 def without_labels(split: Dataset, like: Dataset) -> Dataset:
     """The rows with their labels set to `None` and the features of another split, so that the two can be joined."""
     if task_of(split.features) != task_of(like.features):
-        raise DataError("Unlabelled rows of one task can not join a data set of the other.")
+        raise DataError("Unlabelled rows of one task cannot join a data set of the other.")
     column = LABEL_COLUMNS[task_of(like.features)]
     return split.select_columns(list(like.features)).map(
         _empty_column, fn_kwargs={"column": column}, features=like.features, batched=True, desc="Unlabelled rows"
