@@ -181,7 +181,7 @@ class TestPush:
             ("hf_nobody", "tester/x", "does not accept the access token .401"),
             (READER, "tester/x", "may not write there .403"),
             (WRITER, "other/x", "may not write there .403"),
-            (WRITER, "a/b/c", "can not be a repository's name"),
+            (WRITER, "a/b/c", "cannot be a repository's name"),
         ],
     )
     def test_declined(self, hub, run, token, repo, message):
@@ -201,7 +201,7 @@ class TestPush:
 
     def test_nobody_answers(self, hub, run, monkeypatch):
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-        with pytest.raises(SettingError, match="can not be reached"):
+        with pytest.raises(SettingError, match="cannot be reached"):
             push(collect(run, "tester/x"), "tester/x")
 
 

@@ -121,7 +121,7 @@ def test_the_other_task(tmp_path):
     with pytest.raises(DataError, match=r"data set for mre, not for mner\. Use run_mre\.py"):
         load(folder)
     assert len(load(folder, "mre")["train"]) == 4
-    with pytest.raises(DataError, match="one task can not join"):
+    with pytest.raises(DataError, match="one task cannot join"):
         load(mner_folder(tmp_path / "b"), unlabelled_dataset_dir=[folder])
 
 
