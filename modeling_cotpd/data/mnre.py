@@ -38,7 +38,7 @@ def read_mnre(path: str | os.PathLike) -> Iterator[dict]:
 
     Yields:
         `dict`: `id`, `image`, `tokens`, `head`, `tail`, `relation` (name) and `place`. Rows that repeat sentence, pair
-        and image are told apart by `#2`, `#3` ... in the order of the file.
+        and image are distinguished by `#2`, `#3` ... in the order of the file.
 
     Raises:
         DataError: A line is not a literal or lacks a key, a span is not two numbers or lies outside the tokens, or the

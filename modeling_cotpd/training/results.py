@@ -17,10 +17,10 @@ from typing import Any
 from datasets import Dataset
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
-from modeling_cotpd.data.redact import redact_urls
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import STAGING, atomic_write, exclusive, write_json
+from modeling_cotpd.text_safety import redact_urls
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 logger = logging.getLogger(__name__)
