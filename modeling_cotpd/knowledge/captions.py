@@ -267,7 +267,7 @@ def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Pr
 
 
 def caption_of(answer: Answer) -> Caption:
-    """Return an answer as a caption on one line, or the reason why it is no caption; a sentence cut at the token limit is a caption."""
+    """Return an answer as one line, or the reason why it is no caption; one cut at the token limit is a caption."""
     text = " ".join(answer.text.split())
     if answer.status in (ANSWERED, CUT) and text:
         return text
