@@ -67,7 +67,7 @@ NOT_RUN = {
 PYTHON_NOT_RUN = {"push_to_hub": "uploads"}
 """A python block is left out when it holds this."""
 
-ELSEWHERE = {"vllm", "hf"}
+ELSEWHERE = {"vllm", "hf", "uvicorn", "export"}
 """Commands of other projects, which have no parser here."""
 
 SMALL = "--max_train_samples 16 --max_eval_samples 8 --max_predict_samples 8 --num_train_epochs 1 --max_length 64"
