@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -86,19 +87,19 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("task", ["mner", "mre"])
-def test_text_only_is_below_the_student_and_the_student_below_the_knowledge_view(trained, task):
+@pytest.mark.parametrize("names", [("mner_text", "mner", "mner_teacher"), ("mre", "mre_teacher")])
+def test_a_student_lies_between_text_only_and_the_knowledge_view(trained, names):
     scores = []
-    for name in (f"{task}_text", task, f"{task}_teacher"):
+    for name in names:
         results = json.loads((trained / name / "results.json").read_text("utf-8"))
         (view,) = results["splits"]["test"].values()
         scores.append(view["f1"])
-    assert scores == sorted(scores) and len(set(scores)) == 3, scores
+    assert all(low < high for low, high in pairwise(scores)), scores
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_student_reads_every_example_rightly(trained):
+def test_every_example_is_read_rightly(trained):
     from transformers import pipeline
 
     tagger = pipeline("token-classification", str(trained / "mner"), aggregation_strategy="first")
