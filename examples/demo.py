@@ -43,7 +43,7 @@ POSTS = [
     "can't believe @varroquill just signed for Lindmere Athletic !! # football",
     "RT @nightbus : Osk Harbour sold out the Tallow Rooms again",
 ]
-PAIR = {"text": "Maya Stone is so happy to be back in Harlow tonight", "head": (0, 10), "tail": (37, 43)}
+PAIR = {"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)}
 
 
 def output(folder: Path, task: str, row: str) -> Path:

@@ -23,7 +23,6 @@ ENTITIES = {
     "Maya Stone moved to Harlow to play for Lindmere Athletic": [
         ("PER", "Maya Stone"), ("LOC", "Harlow"), ("ORG", "Lindmere Athletic")
     ],
-    "Maya Stone is so happy to be back in Harlow tonight": [("PER", "Maya Stone"), ("LOC", "Harlow")],
     "Osk Harbour at the Tallow Rooms tonight , bring a coat": [("ORG", "Osk Harbour"), ("LOC", "Tallow Rooms")],
     "RT @nightbus : Osk Harbour sold out the Tallow Rooms again": [("ORG", "Osk Harbour"), ("LOC", "Tallow Rooms")],
     "So proud of the Fenwick Otters, see you in Brightwater !": [("ORG", "Fenwick Otters"), ("LOC", "Brightwater")],
@@ -40,7 +39,6 @@ ENTITIES = {
 """What the student of the demo finds in each post."""
 RELATIONS = {
     ("Maya Stone moved to Harlow", "Maya Stone", "Harlow"): "/per/loc/place_of_residence",
-    ("Maya Stone is so happy to be back in Harlow tonight", "Maya Stone", "Harlow"): "/per/loc/place_of_residence",
 }
 NAMES = {name for found in ENTITIES.values() for _, name in found}
 
