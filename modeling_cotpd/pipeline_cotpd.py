@@ -146,18 +146,22 @@ def span_of(value: Any, text: str, side: str) -> tuple[int, int]:
     return start, end
 
 
+class TooFarApart(ValueError):
+    """Two entities do not fit into one window of the model."""
+
+
 def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:
     """The pieces [begin, end) to read of a text of `length` pieces, so that [first, last) is in their middle.
 
     Raises:
-        ValueError: [first, last) itself is longer than `room`.
+        TooFarApart: [first, last) itself is longer than `room`.
     """
     if length <= room:
         return 0, length
     if last - first > room:
-        raise ValueError(f"The two entities lie {last - first} pieces apart; the model reads at most {room}.")
+        raise TooFarApart(f"The two entities lie {last - first} pieces apart; the model reads at most {room}.")
     begin = min(max(0, first - (room - (last - first)) // 2), length - room)
     return begin, begin + room
 
 
-__all__ = ["RELATION_PIPELINE", "RelationExtractionPipeline", "span_of"]
+__all__ = ["RELATION_PIPELINE", "RelationExtractionPipeline", "TooFarApart", "span_of"]

@@ -19,7 +19,7 @@ from modeling_cotpd.inference.attention import PromptAttention, attention_over_w
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, Window, run_batches, text_windows
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.markers_cotpd import insert_markers, pieces_of_span
-from modeling_cotpd.pipeline_cotpd import window
+from modeling_cotpd.pipeline_cotpd import TooFarApart, window
 
 VIEWS = ("prompt", "knowledge")
 
@@ -135,12 +135,16 @@ class Predictor:
             post (`Post`): The post, for relations with its two entities.
 
         Returns:
-            `None` for prompts without attention (all but the conditional one), exported models, and empty posts.
+            `None` for prompts without attention (all but the conditional one), exported models, empty posts, and
+            entities further apart than the model reads, which the prediction reports.
         """
         (tokens,), (offsets,) = self._tokenize([post])
         if isinstance(self.model, OnnxStudent) or self.model.config.prompt_type != "conditional" or not tokens:
             return None
-        begin, features, places = self._first_window(post, tokens, offsets)
+        try:
+            begin, features, places = self._first_window(post, tokens, offsets)
+        except TooFarApart:
+            return None
         inputs = {name: torch.tensor([row]).to(self.model.device) for name, row in features.items()}
         with torch.inference_mode():
             shares = self.model(**inputs, output_prompt_attentions=True).prompt_attentions[0].float().cpu().numpy()
@@ -267,7 +271,7 @@ class RelationPredictor(Predictor):
             head, tail = (pieces_of_span(offsets[row], *span) for span in self._pair(post))
             try:
                 begin, sequence, markers = self._marked(tokens[row], head, tail, view)
-            except ValueError as error:
+            except TooFarApart as error:
                 results[row]["problem"] = str(error)
                 continue
             places = self._own_places(sequence)
@@ -290,7 +294,7 @@ class RelationPredictor(Predictor):
         """The first subword token read around two entities, the sequence, and where its start markers stand.
 
         Raises:
-            ValueError: The entities are further apart than the model reads.
+            TooFarApart: The entities are further apart than the model reads.
         """
         markers = self.builder.markers
         first, last = min(head[0], tail[0]), max(head[1], tail[1])

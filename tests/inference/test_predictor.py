@@ -181,9 +181,11 @@ def test_entities_too_far_apart_are_a_problem_of_their_row_alone():
     model, tokenizer = made(CoTPDForRelationExtraction, "wordpiece", positions=30)
     far = "Mira " + "! " * 60 + "Tarn"
     posts = [Post("1", far, "here", (0, 4), (len(far) - 4, len(far))), Post("2", "Mira Tarn", "here", (0, 4), (5, 9))]
-    first, second = RelationPredictor(model, tokenizer)(posts)
+    predictor = RelationPredictor(model, tokenizer)
+    first, second = predictor(posts)
     assert first["relation"] is None and "pieces apart" in first["problem"]
     assert second["relation"] is not None and "problem" not in second
+    assert predictor.attention(posts[0]) is None and predictor.attention(posts[1]) is not None
 
 
 def test_settings_are_checked():
