@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from modeling_cotpd.augmentation.candidate import Rejected
+from modeling_cotpd.augmentation.names import fold, occurrences
 from modeling_cotpd.augmentation.sample import Mention, Sample
-from modeling_cotpd.knowledge.mentions import fold, occurrences
 
 Span = tuple[int, int]
 

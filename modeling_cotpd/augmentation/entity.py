@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from modeling_cotpd.augmentation.candidate import ENTITY, NO_ANSWER, REJECTED, UNASKED, Candidate, Rejected, Unasked
+from modeling_cotpd.augmentation.names import candidate_names, fold, occurrences
 from modeling_cotpd.augmentation.plan import ONE, AugmentPlan, opening
 from modeling_cotpd.augmentation.renaming import Renaming
 from modeling_cotpd.augmentation.sample import Mention, Sample, bio_tags, moved, replace_spans
@@ -13,7 +14,6 @@ from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
 from modeling_cotpd.augmentation.source import EntitySource, Name, name_of, written_as
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.knowledge.answer import CUT, Answer
-from modeling_cotpd.knowledge.mentions import candidate_names, fold, occurrences
 from modeling_cotpd.knowledge.request import Request
 
 MOST_DRAWS = 30

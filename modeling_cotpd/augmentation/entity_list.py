@@ -5,13 +5,12 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from modeling_cotpd.augmentation.names import fold
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.source import EntitySource, Name
 from modeling_cotpd.augmentation.tokenization import Tokenization, tokenize
 from modeling_cotpd.knowledge.answer import CUT, FINAL, Answer
-from modeling_cotpd.knowledge.conversation import Job
-from modeling_cotpd.knowledge.mentions import fold
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Job, Request
 
 KIND_WORDS = {
     "PER": "names of people",

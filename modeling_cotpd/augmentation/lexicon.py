@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from modeling_cotpd.augmentation.candidate import Rejected
+from modeling_cotpd.augmentation.names import SHORT, candidate_names, fold, occurrences
 from modeling_cotpd.augmentation.sample import Mention, Sample
-from modeling_cotpd.knowledge.mentions import SHORT, candidate_names, fold, occurrences
 
 _SENTENCE_ENDS = ("", ".", "!", "?", ":", "…", "...", '"', "“")
 NAME_SHARE = 0.8

@@ -8,6 +8,7 @@ from pathlib import Path
 from modeling_cotpd.augmentation.candidate import ENTITY, STYLE
 from modeling_cotpd.augmentation.entity import replace_entities
 from modeling_cotpd.augmentation.lexicon import Lexicon
+from modeling_cotpd.augmentation.names import fold
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.sample import read_sample
 from modeling_cotpd.augmentation.source import EntitySource, training_names
@@ -16,8 +17,7 @@ from modeling_cotpd.augmentation.tokenization import find_tokenization
 from modeling_cotpd.data.prepared import read_prepared, sample_rows
 from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.knowledge.conversation import Job
-from modeling_cotpd.knowledge.mentions import fold
+from modeling_cotpd.knowledge.request import Job
 
 TRAIN = "train"
 

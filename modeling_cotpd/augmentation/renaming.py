@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
 from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.knowledge.mentions import SIGNS, fold, name_key
 
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.!?\n]")

@@ -18,9 +18,8 @@ from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS, features_for, make_
 from modeling_cotpd.errors import DataError, KnowledgeError
 from modeling_cotpd.files import atomic_write, json_line, require_empty
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.conversation import Job, replay_all
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Job, Request, replay_all
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 

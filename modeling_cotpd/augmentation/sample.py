@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from modeling_cotpd.augmentation.names import key_of
 from modeling_cotpd.data.bio import entities, orphans
-from modeling_cotpd.knowledge.mentions import key_of
 
 Item = TypeVar("Item")
 

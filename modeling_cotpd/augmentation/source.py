@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from modeling_cotpd.augmentation.names import SIGNS, fold, key_of
 from modeling_cotpd.augmentation.sample import Mention, Sample
-from modeling_cotpd.knowledge.mentions import SIGNS, fold, key_of
 
 _SIGNED = re.compile(r"^[^\w#@]*([#@])")
 

@@ -7,12 +7,12 @@ from collections.abc import Generator
 from modeling_cotpd.augmentation.alignment import align
 from modeling_cotpd.augmentation.candidate import NO_ANSWER, REJECTED, STYLE, UNASKED, Candidate, Rejected, Unasked
 from modeling_cotpd.augmentation.lexicon import Lexicon
+from modeling_cotpd.augmentation.names import fold
 from modeling_cotpd.augmentation.plan import AugmentPlan, opening
 from modeling_cotpd.augmentation.sample import Sample, with_mentions
 from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
 from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.knowledge.answer import FINAL, Answer
-from modeling_cotpd.knowledge.mentions import fold
 from modeling_cotpd.knowledge.request import Request
 
 _OPENER = r"(?:sure|certainly|of course|absolutely|okay|ok|great|yes|alright)(?: thing)?"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli import options
 from modeling_cotpd.errors import SettingError
 
 
@@ -62,12 +62,13 @@ def caption(
         cotpd caption --images pictures --data data/twitter2017 --out captions --base-url http://127.0.0.1:8000/v1 \
 --model Qwen/Qwen2.5-VL-3B-Instruct
     """
+    from importlib.metadata import version
+
     from modeling_cotpd.files import exclusive
     from modeling_cotpd.knowledge.captions import (
         caption_jobs,
         files_for_folder,
         files_for_prepared,
-        versions_of,
         write_captions,
     )
     from modeling_cotpd.knowledge.images import image_folder, require_pillow
@@ -112,12 +113,13 @@ def caption(
             teacher.print_estimate(caption_jobs(names, folder, settings, asked, max_pixels), settings, asking)
     if teacher.dry_run:
         return
+    used = ("transformers", "torch") if local else ("openai",)
     record = {
         "settings": {
             **{"model": model, "revision": revision, "base_url": "" if local else settings.endpoint},
             **{"prompt": prompt, "max_new_tokens": tokens},
         },
-        "versions": versions_of("modeling_cotpd", "pillow", *(["transformers", "torch"] if local else ["openai"])),
+        "versions": {name: version(name) for name in ("modeling_cotpd", "pillow", *used)},
     }
     with exclusive(files.lock, "writes these captions") if first else nullcontext():
         summary = write_captions(

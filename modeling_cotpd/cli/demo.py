@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modeling_cotpd.cli.teacher_options import with_teacher_options
+from modeling_cotpd.cli.options import with_teacher_options
 from modeling_cotpd.cli.view_options import Model, ViewOptions
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli import options
 
 if TYPE_CHECKING:
     from modeling_cotpd.knowledge.endpoint import EndpointSettings

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_cotpd.cli.teacher_options import AsJson, with_teacher_options
+from modeling_cotpd.cli.options import AsJson, with_teacher_options
 from modeling_cotpd.cli.view_options import Model, ViewOptions
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.text_safety import printable

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli import options
 from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Nouns, Split, make_plan
 from modeling_cotpd.cli.knowledge_label import label
 from modeling_cotpd.errors import KnowledgeError, SettingError
@@ -55,8 +55,7 @@ def export_(
 
         cotpd knowledge export answers.jsonl --store answers.sqlite
     """
-    from modeling_cotpd.knowledge.exchange import export_answers
-    from modeling_cotpd.knowledge.store import ResponseStore
+    from modeling_cotpd.knowledge.store import ResponseStore, export_answers
 
     wanted = {name: value for name, value in (("status", status), ("model", model)) if value}
     with ResponseStore(_existing(store)) as opened:
@@ -74,8 +73,7 @@ def import_(
 
         cotpd knowledge import answers.jsonl --store other.sqlite
     """
-    from modeling_cotpd.knowledge.exchange import import_answers
-    from modeling_cotpd.knowledge.store import ResponseStore
+    from modeling_cotpd.knowledge.store import ResponseStore, import_answers
 
     if not path.is_file():
         raise KnowledgeError("There is no such file.", place=str(path))

@@ -15,7 +15,6 @@ from modeling_cotpd.cli import (
     export,
     knowledge,
     learn,
-    llm_baseline,
     predict,
     prepare,
     push,
@@ -31,7 +30,7 @@ from modeling_cotpd.version import __version__
 WRONG_INPUT = 2
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
-DATA, KNOWLEDGE, TRAINING, USE, RESEARCH = "Data", "Knowledge", "Training", "Trained models", "Experiments"
+DATA, KNOWLEDGE, TRAINING, USE = "Data", "Knowledge", "Training", "Trained models"
 
 app = typer.Typer(
     name="cotpd",
@@ -54,7 +53,6 @@ for panel, commands in {
         export.export,
         push.push,
     ),
-    RESEARCH: (llm_baseline.llm_baseline,),
 }.items():
     for command in commands:
         # the flags of a run are those of its dataclasses

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli import options
 from modeling_cotpd.errors import SettingError
 
 if TYPE_CHECKING:

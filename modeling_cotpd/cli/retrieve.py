@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli import options
 from modeling_cotpd.errors import SettingError
 
 
@@ -48,11 +48,13 @@ def retrieve(
     """
     from modeling_cotpd.data.prepared import read_prepared, write_prepared
     from modeling_cotpd.files import atomic_write, json_line, require_empty
-    from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model, model_label
+    from modeling_cotpd.knowledge.embedding import Embedder, default_text_model, model_label
     from modeling_cotpd.knowledge.retrieval import (
+        DEFAULT_IMAGE_MODEL,
         check_column,
         corpus_passages,
         fill_column,
+        retrieve_by_image,
         retrieve_texts,
         train_passages,
         write_retrieved,
@@ -71,20 +73,19 @@ def retrieve(
         check_column(splits, column, overwrite)
     problems: dict = {}
     if images is not None:
-        from modeling_cotpd.knowledge.image_retrieval import DEFAULT_IMAGE_MODEL, ImageEmbedder, retrieve_by_image
         from modeling_cotpd.knowledge.images import image_folder, require_pillow
 
         require_pillow()
         model, returns = model or DEFAULT_IMAGE_MODEL, returns or "caption"
-        image_embedder = ImageEmbedder(model, revision=revision, batch_size=batch_size)
+        embedder = Embedder(model, revision=revision, batch_size=batch_size)
         found, problems = retrieve_by_image(
-            splits, image_folder(images), image_embedder, returns=returns, k=k, max_words=max_words, cache=cache
+            splits, image_folder(images), embedder, returns=returns, k=k, max_words=max_words, cache=cache
         )
         source = f"{returns} of the training posts with similar pictures"
     else:
         model = model or default_text_model()
         passages = corpus_passages(corpus, field, cache) if corpus else train_passages(splits, returns or "text")
-        embedder = TextEmbedder(model, revision=revision, batch_size=batch_size)
+        embedder = Embedder(model, revision=revision, batch_size=batch_size)
         found = retrieve_texts(splits, passages, embedder, k=k, max_words=max_words, index=index, cache=cache)
         source = passages.source
         info.sources.update(passages.files)

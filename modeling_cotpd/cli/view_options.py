@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modeling_cotpd.cli.teacher_options import OPENAI_URL, STORE, Store
+from modeling_cotpd.cli.options import OPENAI_URL, STORE, Store
 from modeling_cotpd.errors import SettingError
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ answers the same requests in batches. Both store every answer in a response stor
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -26,11 +25,10 @@ from modeling_cotpd.data.refusals import is_refusal
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.files import atomic_write, json_line, write_json
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, FINAL, REFUSED, Answer
-from modeling_cotpd.knowledge.conversation import Conversation, Dialogue, Job
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
-from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, list_images
+from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, Picture, find_picture, list_images
 from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Picture, Request, find_picture, with_picture
+from modeling_cotpd.knowledge.request import Conversation, Dialogue, Job, Request, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.text_safety import public_url
@@ -98,10 +96,7 @@ class CaptionFiles:
         return found
 
     def write(self, captions: dict[str, Caption]) -> Counter:
-        """Write captions into their files and the report; rows and fields that a file already has stay.
-
-        Args:
-            captions (`dict[str, str | ImageProblem]`): Image name to caption or problem.
+        """Write captions by image name into their files and the report; what a file already has stays.
 
         Returns:
             `Counter`: Reason to number of rows without a caption.
@@ -130,15 +125,14 @@ class CaptionFiles:
         """
         entry = self._provenance().get(self.name)
         before = entry.get("settings", settings) if isinstance(entry, dict) else settings
-        if before.get("base_url"):
-            before = {**before, "base_url": _clean(before["base_url"])}
-        if changed := sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key)):
-            key = changed[0]
-            raise SettingError(
-                f"The captions {self.name!r} were made with {key} = {before.get(key)!r}, not {settings.get(key)!r}.",
-                place=str(self.provenance),
-                fix="Give the other setting, or another --name or --out.",
-            )
+        for key in sorted({*before, *settings}):
+            if before.get(key) != settings.get(key):
+                raise SettingError(
+                    f"The captions {self.name!r} were made with {key} = {before.get(key)!r}, "
+                    f"not {settings.get(key)!r}.",
+                    place=str(self.provenance),
+                    fix="Give the other setting, or another --name or --out.",
+                )
 
     def write_provenance(self, entry: dict) -> None:
         """Write one captioner's settings, versions and counts beside the captions, keeping those of others."""
@@ -151,18 +145,14 @@ class CaptionFiles:
             value = None
         if not isinstance(value, dict):
             raise KnowledgeError("The file holds no JSON object.", place=str(self.provenance), fix="Move it away.")
-        for name, entry in value.items():  # earlier versions kept base URLs as they were given
-            if isinstance(entry, dict) and (entry.get("settings") or {}).get("base_url"):
-                url = _clean(entry["settings"]["base_url"])
-                value[name] = {**entry, "settings": {**entry["settings"], "base_url": url}}
+        for entry in value.values():  # earlier versions kept base URLs as they were given
+            settings = entry.get("settings") if isinstance(entry, dict) else None
+            if isinstance(settings, dict) and settings.get("base_url"):
+                try:
+                    settings["base_url"] = public_url(settings["base_url"])
+                except ValueError:
+                    settings["base_url"] = ""
         return value
-
-
-def _clean(url: str) -> str:
-    try:
-        return public_url(url)
-    except ValueError:
-        return ""
 
 
 def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> CaptionFiles:
@@ -218,7 +208,7 @@ def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
 
 
 def read_caption_file(path: Path) -> dict[str, dict]:
-    """Return the rows of a caption file by id, with the fields of all captioners; empty when there is no file yet.
+    """Return the rows of a caption file by id; empty when there is no file yet.
 
     Raises:
         KnowledgeError: A line is no JSON object with an id.
@@ -240,17 +230,6 @@ def read_caption_file(path: Path) -> dict[str, dict]:
     return rows
 
 
-def picture_request(picture: Picture, settings: EndpointSettings, prompt: Prompt) -> Request:
-    """Return the request for the caption of one picture."""
-    return Request(
-        endpoint=settings.endpoint,
-        purpose="caption",
-        prompt=prompt.tag,
-        body=settings.body([{"role": "user", "content": with_picture(prompt.text, picture)}]),
-        pictures=(picture,),
-    )
-
-
 def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Prompt) -> Conversation:
     """Ask for the caption of one picture; the result is the caption, or the `ImageProblem`.
 
@@ -260,7 +239,9 @@ def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Pr
         prompt (`Prompt`): The instruction beside the picture.
     """
     try:
-        answer = yield picture_request(find(), settings, prompt)
+        picture = find()
+        messages = [{"role": "user", "content": with_picture(prompt.text, picture)}]
+        answer = yield Request(settings.endpoint, "caption", prompt.tag, settings.body(messages), picture)
     except ImageProblem as problem:
         return problem
     return caption_of(answer)
@@ -397,10 +378,7 @@ def _caption_locally(
     batch_size: int,
     bar: bool,
 ) -> None:
-    """Answer the requests of jobs with a local model, and store the answers batch by batch.
-
-    The next batch is read from disk while the model works on this one.
-    """
+    """Answer the requests of jobs with a local model, batch by batch, and read the next batch meanwhile."""
     missing: dict[str, Request] = {}  # by key, because equal pictures get one caption
     for job in jobs:
         request = Dialogue(job).request
@@ -413,24 +391,23 @@ def _caption_locally(
     model = captioner()
     with ThreadPoolExecutor(1) as reader, tqdm(total=len(requests), unit=" pictures", disable=not bar) as progress:
         coming = reader.submit(_opened, chunks[0])
-        for number, chunk in enumerate(chunks):
+        for chunk, after in zip(chunks, [*chunks[1:], []], strict=True):
             images = coming.result()
-            if number + 1 < len(chunks):
-                coming = reader.submit(_opened, chunks[number + 1])
+            coming = reader.submit(_opened, after)
             good = [image for image in images if not isinstance(image, ImageProblem)]
             captions = iter(model.caption(good) if good else [])
             with store.transaction():
                 for request, image in zip(chunk, images, strict=True):
-                    caption = image if isinstance(image, ImageProblem) else next(captions)
-                    store.save(request, _answer(caption))
+                    store.save(request, _answer(image if isinstance(image, ImageProblem) else next(captions)))
             progress.update(len(chunk))
 
 
 def _opened(requests: Sequence[Request]) -> list["Image.Image | ImageProblem"]:
     images: list[Image.Image | ImageProblem] = []
     for request in requests:
+        assert request.picture is not None
         try:
-            images.append(request.pictures[0].load())
+            images.append(request.picture.load())
         except ImageProblem as problem:
             images.append(problem)
     return images
@@ -440,8 +417,3 @@ def _answer(caption: Caption) -> Answer:
     if isinstance(caption, str):
         return Answer(REFUSED, caption, caption[:200]) if is_refusal(caption) else Answer(ANSWERED, caption)
     return Answer(EMPTY if caption.reason == "empty caption" else FAILED, "", caption.detail, caption.reason)
-
-
-def versions_of(*packages: str) -> dict[str, str]:
-    """Return installed versions, for the provenance."""
-    return {package: importlib.metadata.version(package) for package in packages}

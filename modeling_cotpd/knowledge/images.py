@@ -3,8 +3,12 @@
 Pillow is needed only when a picture is opened (`pip install modeling_cotpd[caption]`).
 """
 
+import base64
+import hashlib
+import io
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -20,6 +24,8 @@ MAX_PIXELS = 89_478_485
 """Pillow's own warning limit: a quarter of a GiB as 24-bit pixels."""
 MAX_ASPECT = 100
 """Processors that scale the short side would blow a longer strip up to hundreds of megabytes."""
+LONGEST_SIDE = 1024
+"""Most pixels of the longer side of a picture that is sent: endpoints scale to about that or bill by size."""
 
 
 class ImageProblem(KnowledgeError):
@@ -170,3 +176,49 @@ def _rgb(image: "Image.Image") -> "Image.Image":
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a request shows.
+
+    Only its hash enters key and store. The file is decoded when the request is sent, so that waiting requests hold no
+    pictures in memory. It is sent as an upright JPEG of at most 1,024 pixels.
+
+    Args:
+        source (`Path` or `bytes`): The file, or the file's content.
+        sha256 (`str`): Hash of the content.
+        max_pixels (`int`, *optional*): Larger pictures are not decoded.
+    """
+
+    source: Path | bytes
+    sha256: str
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def reference(self) -> str:
+        """What the stored request holds instead of the picture."""
+        return f"sha256:{self.sha256}"
+
+    def load(self) -> "Image.Image":
+        """Decode the picture as `load_image` does."""
+        source = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
+        return load_image(source, self.max_pixels)
+
+    def data_url(self) -> str:
+        """Return the picture as a `data:` URL; it raises what `load` raises."""
+        image = self.load()
+        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def find_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Return the picture `name` within `folder`, which is read here and decoded when it is sent.
+
+    Raises:
+        ImageProblem: It is missing, leads out of the folder, or cannot be read.
+    """
+    path = resolve_image(folder, name)
+    return Picture(path, hashlib.sha256(path.read_bytes()).hexdigest(), max_pixels)

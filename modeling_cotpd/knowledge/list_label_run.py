@@ -12,8 +12,7 @@ from modeling_cotpd.data.bio import entities
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import atomic_write, json_line, require_empty, staged_folder, write_json
-from modeling_cotpd.knowledge.list_labels import ListLabeller
-from modeling_cotpd.knowledge.list_mentions import ListedMention, bio_tags, found_entities
+from modeling_cotpd.knowledge.list_labels import ListedMention, ListLabeller, bio_tags, found_entities
 from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 
 GOLD, LIST, UNLABELLED = "gold", "list", ""

@@ -13,13 +13,12 @@ from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write, json_line, require_empty
 from modeling_cotpd.knowledge.answer import ANSWERED, Answer
-from modeling_cotpd.knowledge.conversation import Conversation, Job
 from modeling_cotpd.knowledge.elicit import write_columns
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import GRAINS
 from modeling_cotpd.knowledge.post import Post, all_posts, count_posts
 from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation, Job, Request
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 

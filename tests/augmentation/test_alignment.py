@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from modeling_cotpd.augmentation.alignment import align
 from modeling_cotpd.augmentation.candidate import Rejected
+from modeling_cotpd.augmentation.names import key_of
 from modeling_cotpd.augmentation.posts import TrainingPosts
 from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.data.prepare import prepare
-from modeling_cotpd.knowledge.mentions import key_of
 
 APART, GLUED = Tokenization(), Tokenization(frozenset(), hyphens_apart=False)
 POST = mner(

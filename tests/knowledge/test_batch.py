@@ -8,12 +8,12 @@ from stub_server import completion, default_answer
 from modeling_cotpd import files
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge.batch import BatchWriter, read_batch
-from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.images import image_folder
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
+from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")

@@ -6,12 +6,12 @@ from stub_server import StubServer
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.conversation import Job, replay
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts, explain
 from modeling_cotpd.knowledge.images import image_folder
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
+from modeling_cotpd.knowledge.request import Job, replay
 from modeling_cotpd.knowledge.runner import Asking
 
 POST = Post("1", "Varro Quill is back {caption}", "a man on a pier", "1.png")

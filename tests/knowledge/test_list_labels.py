@@ -6,8 +6,7 @@ from listed_posts import TAGS, make_posts
 
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.knowledge.list_labels import ListLabeller, calibration_error
-from modeling_cotpd.knowledge.list_mentions import NOT_AN_ENTITY, found_entities
+from modeling_cotpd.knowledge.list_labels import NOT_AN_ENTITY, ListLabeller, calibration_error, found_entities
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import pytest
 
 from modeling_cotpd.data.glosses import MAX_GLOSSES
-from modeling_cotpd.knowledge.list_mentions import (
+from modeling_cotpd.knowledge.list_labels import (
     NO_GLOSS,
     NOT_AN_ENTITY,
     NOT_FOUND,

@@ -10,7 +10,7 @@ import torch
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import bio_label_names, features_for, make_split
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model
+from modeling_cotpd.knowledge.embedding import Embedder, default_text_model
 from modeling_cotpd.knowledge.retrieval import (
     Retrieved,
     corpus_passages,
@@ -45,7 +45,7 @@ def split_of(texts, **columns):
 @pytest.fixture(scope="module")
 def embedder():
     torch.set_num_threads(1)
-    return TextEmbedder(default_text_model(), batch_size=4, device="cpu")
+    return Embedder(default_text_model(), batch_size=4, device="cpu")
 
 
 @pytest.fixture

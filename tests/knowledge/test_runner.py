@@ -16,11 +16,11 @@ from stub_server import StubServer
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
+from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 

@@ -14,8 +14,8 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.text_safety import printable
 
 if TYPE_CHECKING:
-    from modeling_cotpd.knowledge.conversation import Job
     from modeling_cotpd.knowledge.endpoint import EndpointSettings
+    from modeling_cotpd.knowledge.request import Job
     from modeling_cotpd.knowledge.runner import Asking
 
 UNASKED, UNUSABLE = 3, 4
