@@ -188,12 +188,7 @@ class Question:
             messages.append({"role": "assistant", "content": self.gold(example)})
         messages.append({"role": "user", "content": self.ask(row)})
         more = {"response_format": self.schema()} if self.structured else {}
-        return Request(
-            endpoint=self.settings.endpoint,
-            purpose=self.prompt.name,
-            prompt=self.prompt.tag,
-            body=self.settings.body(messages, **more),
-        )
+        return self.settings.request(self.prompt.name, self.prompt.tag, messages, **more)
 
 
 def _object(properties: dict) -> dict:

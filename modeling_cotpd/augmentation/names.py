@@ -43,13 +43,9 @@ def key_of(tokens: Iterable[str]) -> str:
 def occurrences(tokens: Sequence[str], keys: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
     """Return where names stand among whole tokens, as spans (start, end excluded) without overlap; longer names win.
 
-    A span begins and ends with a letter or digit of the name, so a sign or a quotation mark before it stays outside.
-    A sign that is glued to its word (`#Otters` as one token) is within, because labels cannot cut a token. After a
-    sign, short names are found in any case, once those in the right case are: `#nba` is NBA.
-
-    Args:
-        tokens (`Sequence[str]`): A post's tokens.
-        keys (`Iterable[str]`): From `name_key`.
+    A span begins and ends with a letter or digit of the name, so a sign or a quotation mark before it stays outside. A
+    sign that is glued to its word (`#Otters` as one token) is within, because labels cannot cut a token. After a sign,
+    short names are found in any case, once those in the right case are: `#nba` is NBA.
 
     Example:
         >>> occurrences(["Go", "#", "NewTarn", ",", "New", "Tarn", "!"], {"newtarn"})

@@ -1,4 +1,4 @@
-"""Options of all commands that ask a language model, and what they become."""
+"""What commands share: options, what they become, and safe output."""
 
 import functools
 import inspect
@@ -14,6 +14,8 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.text_safety import printable
 
 if TYPE_CHECKING:
+    from modeling_cotpd.inference.knowledge_source import KnowledgeSource
+    from modeling_cotpd.inference.view_predictor import ViewPredictor
     from modeling_cotpd.knowledge.endpoint import EndpointSettings
     from modeling_cotpd.knowledge.request import Job
     from modeling_cotpd.knowledge.runner import Asking
@@ -22,19 +24,36 @@ UNASKED, UNUSABLE = 3, 4
 """Exit codes: some requests have no answer (run again), or some answers cannot be used."""
 AGAIN = ("empty", "refused", "cut", "waiting")
 """Statuses of stored answers that `--again` may name."""
-
 OPENAI_URL = "https://api.openai.com/v1"
-TEACHER, ASKING, COST = "Teacher", "Asking", "Cost"
-
-Model = Annotated[str, typer.Option(help="The teacher's name at the endpoint.", rich_help_panel=TEACHER)]
-Store = Annotated[Path, typer.Option(help="The response store; made when missing.")]
-Limit = Annotated[int | None, typer.Option(help="Only the first posts of every split or file.", min=1)]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing; write what the store has.")]
-KeepCut = Annotated[bool, typer.Option("--keep-cut", help="Use answers cut at the token limit.")]
-Partial = Annotated[bool, typer.Option("--partial", help="Write the folder even when requests failed.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
-
 STORE = Path("answers.sqlite")
+TEACHER, ASKING, COST, KNOWLEDGE = "Teacher", "Asking", "Cost", "Knowledge"
+
+
+def argument(help: str, **more: Any) -> Any:
+    """`typer.Argument` with the help first."""
+    return typer.Argument(help=help, **more)
+
+
+def option(help: str, *names: str, panel: str | None = None, **more: Any) -> Any:
+    """`typer.Option` with the help first. A flag is named, so that it has no `--no-` form."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+Model = Annotated[str, option("The teacher's name at the endpoint.", panel=TEACHER)]
+Store = Annotated[Path, option("The response store; made when missing.")]
+Limit = Annotated[int | None, option("Only the first posts of every split or file.", min=1)]
+Offline = Annotated[bool, option("Ask nothing; write what the store has.", "--offline")]
+KeepCut = Annotated[bool, option("Use answers cut at the token limit.", "--keep-cut")]
+Partial = Annotated[bool, option("Write the folder even when requests failed.", "--partial")]
+AsJson = Annotated[bool, option("Print the summary as JSON.", "--json")]
+Overwrite = Annotated[bool, option("Begin again, whatever is there.", "--overwrite")]
+Device = Annotated[str, option("auto, cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[str, option("auto (as saved), float32, bfloat16 or float16.")]
+Revision = Annotated[str | None, option("Branch, tag or commit of a Hub repository.")]
+CheckTypes = Annotated[
+    bool, option("Leave out relations that name other types than their entities.", "--check-types/--any-types")
+]
+KeyVariable = Annotated[str, option("Environment variable that holds the API key.", panel=ASKING)]
 
 
 @dataclass(frozen=True)
@@ -46,33 +65,24 @@ class TeacherOptions:
 
     store: Store = STORE
     base_url: Annotated[
-        str,
-        typer.Option(
-            help="The OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL", rich_help_panel=TEACHER
-        ),
+        str, option("The OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL", panel=TEACHER)
     ] = OPENAI_URL
     endpoint: Annotated[
         str,
-        typer.Option(
-            help="Name to store answers under instead of the base URL, for endpoints whose address changes.",
-            rich_help_panel=TEACHER,
-        ),
+        option("Name to store answers under instead of the base URL, for one whose address changes.", panel=TEACHER),
     ] = ""
     prompts: Annotated[
-        Path | None,
-        typer.Option(help="Folder whose NAME.txt files replace the packaged prompts.", rich_help_panel=TEACHER),
+        Path | None, option("Folder whose NAME.txt files replace the packaged prompts.", panel=TEACHER)
     ] = None
-    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", rich_help_panel=TEACHER)] = 512
+    max_tokens: Annotated[int, option("Longest answer, in tokens.", panel=TEACHER)] = 512
     sampling: Annotated[
         str,
-        typer.Option(
-            help='More of the request as JSON, null removes: {"temperature": null, "reasoning_effort": "low"}',
-            rich_help_panel=TEACHER,
+        option(
+            'More of the request as JSON, null removes: {"temperature": null, "reasoning_effort": "low"}',
+            panel=TEACHER,
         ),
     ] = ""
-    again: Annotated[
-        str, typer.Option(help=f"Ask again what is {', '.join(AGAIN[:-1])} or {AGAIN[-1]} (comma-separated).")
-    ] = ""
+    again: Annotated[str, option(f"Ask again what is {', '.join(AGAIN[:-1])} or {AGAIN[-1]} (comma-separated).")] = ""
 
     def settings(self, model: str) -> "EndpointSettings":
         """Return which model is asked, where and how.
@@ -89,13 +99,8 @@ class TeacherOptions:
             raise SettingError(f"This is no JSON: {error}.", place="--sampling", fix=fix) from None
         if not isinstance(more, dict):
             raise SettingError("This is no JSON object.", place="--sampling", fix=fix)
-        return EndpointSettings(
-            model=model,
-            base_url=self.base_url,
-            endpoint=self.endpoint,
-            sampling={"max_tokens": self.max_tokens, **more},
-            **self.patience(),
-        )
+        sampling = {"max_tokens": self.max_tokens, **more}
+        return EndpointSettings(model, self.base_url, self.endpoint, sampling, **self.patience())
 
     def patience(self) -> dict[str, Any]:
         """Return how requests are sent; a batch file sends none."""
@@ -119,25 +124,17 @@ class TeacherOptions:
 class AskingOptions(TeacherOptions):
     """The options of a command that asks a teacher itself."""
 
-    key_variable: Annotated[
-        str, typer.Option(help="Environment variable that holds the API key.", rich_help_panel=ASKING)
-    ] = "OPENAI_API_KEY"
-    concurrency: Annotated[int, typer.Option(help="Requests under way at once.", rich_help_panel=ASKING)] = 16
-    timeout: Annotated[
-        float, typer.Option(help="Seconds until an attempt counts as stalled.", rich_help_panel=ASKING)
-    ] = 120.0
-    retries: Annotated[int, typer.Option(help="Further attempts after a failed one.", rich_help_panel=ASKING)] = 6
+    key_variable: KeyVariable = "OPENAI_API_KEY"
+    concurrency: Annotated[int, option("Requests under way at once.", panel=ASKING)] = 16
+    timeout: Annotated[float, option("Seconds until an attempt counts as stalled.", panel=ASKING)] = 120.0
+    retries: Annotated[int, option("Further attempts after a failed one.", panel=ASKING)] = 6
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Count requests and estimate the cost; send nothing.", rich_help_panel=COST),
+        bool, option("Count requests and estimate the cost; send nothing.", "--dry-run", panel=COST)
     ] = False
     price_in: Annotated[
-        float | None,
-        typer.Option(help="Dollars per million input tokens; default: prices.json.", rich_help_panel=COST),
+        float | None, option("Dollars per million input tokens; default: prices.json.", panel=COST)
     ] = None
-    price_out: Annotated[
-        float | None, typer.Option(help="Dollars per million output tokens.", rich_help_panel=COST)
-    ] = None
+    price_out: Annotated[float | None, option("Dollars per million output tokens.", panel=COST)] = None
 
     def patience(self) -> dict[str, Any]:
         return {"api_key_variable": self.key_variable, "timeout": self.timeout, "retries": self.retries}
@@ -155,6 +152,87 @@ class AskingOptions(TeacherOptions):
         from modeling_cotpd.knowledge.estimate import estimate
 
         echo_all(estimate(jobs, self.store, settings, asking.again).lines(asking.price))
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """What a post is read with beside the model; a command takes it as its parameter `teacher`."""
+
+    relations: Annotated[str | None, option("A model for relations: find entities and relations.")] = None
+    check_types: CheckTypes = True
+    dataset_dir: Annotated[Path | None, option("The prepared folder trained on, for similar training posts.")] = None
+    captioner: Annotated[
+        str, option("A captioning model: folder, Hub name, or the endpoint's name.", panel=KNOWLEDGE)
+    ] = ""
+    captioner_url: Annotated[
+        str, option("The captioner's OpenAI-compatible endpoint, up to /v1.", panel=KNOWLEDGE)
+    ] = ""
+    teacher: Annotated[
+        str, option("The teacher's name at the endpoint; by default none is asked.", panel=KNOWLEDGE)
+    ] = ""
+    teacher_url: Annotated[
+        str,
+        option("The teacher's OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL", panel=KNOWLEDGE),
+    ] = OPENAI_URL
+    key_variable: KeyVariable = "OPENAI_API_KEY"
+    store: Store = STORE
+    device: Device = "auto"
+
+    def predictor(self, model: str) -> "ViewPredictor":
+        """The model or models, with all that the options name.
+
+        Raises:
+            SettingError: There is no such model, or an option is wrong.
+            DataError: The dataset folder is none.
+            KnowledgeError: The captioning model cannot be loaded.
+        """
+        import torch
+
+        from modeling_cotpd.inference.load import usable_device
+        from modeling_cotpd.inference.view_predictor import ViewPredictor
+
+        auto = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        device = usable_device(auto if self.device == "auto" else self.device)
+        more: dict[str, Any] = {} if self.relations is None else {"check_types": self.check_types}
+        return ViewPredictor.from_folder(
+            model,
+            relations=self.relations,
+            dataset_dir=self.dataset_dir,
+            source=self.source(device),
+            device=device,
+            **more,
+        )
+
+    def source(self, device: Any) -> "KnowledgeSource":
+        """The captioner and the teacher that the options name."""
+        from modeling_cotpd.inference.knowledge_source import KnowledgeSource, one_by_one
+        from modeling_cotpd.knowledge.endpoint import EndpointSettings
+        from modeling_cotpd.knowledge.explanation import ElicitationPlan
+        from modeling_cotpd.knowledge.prompt import load_prompts
+
+        if self.captioner_url and not self.captioner:
+            raise SettingError("The captioner's endpoint needs a model.", place="--captioner", fix="Name it.")
+        caption: Any = None
+        if self.captioner_url:
+            from modeling_cotpd.knowledge.captions import caption_image
+
+            settings = EndpointSettings(
+                self.captioner,
+                self.captioner_url,
+                sampling={"max_tokens": 100},
+                api_key_variable=self.key_variable,
+            )
+            prompt = load_prompts()["caption"]
+            caption = functools.partial(caption_image, settings=settings, prompt=prompt, store=self.store)
+        elif self.captioner:
+            from modeling_cotpd.knowledge.captioner import TransformersCaptioner
+
+            caption = one_by_one(TransformersCaptioner(self.captioner, device=device))
+        plan = None
+        if self.teacher:
+            settings = EndpointSettings(self.teacher, self.teacher_url, api_key_variable=self.key_variable)
+            plan = ElicitationPlan(settings, load_prompts())
+        return KnowledgeSource(caption, plan, self.store)
 
 
 def with_teacher_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -175,14 +253,10 @@ def with_teacher_options(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: values.pop(name) for name in options}
         command(**values, teacher=kind(**given))
 
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in signature.parameters.items()
-        if name != "teacher"
-    ]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = [each.replace(kind=keyword) for name, each in signature.parameters.items() if name != "teacher"]
     shared = [
-        inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=item.type)
-        for item in options.values()
+        inspect.Parameter(item.name, keyword, default=item.default, annotation=item.type) for item in options.values()
     ]
     run.__signature__ = signature.replace(parameters=own + shared)  # type: ignore[attr-defined]
     return run
@@ -207,13 +281,12 @@ def usage_line(asking: "Asking") -> str:
 def usage(asking: "Asking") -> dict[str, Any]:
     """Return the same for scripts, with dollars where the price is known."""
     progress, price = asking.progress, asking.price
-    tokens = (progress.prompt_tokens, progress.completion_tokens)
     return {
         "asked": dict(sorted(progress.asked.items())),
         "answered_before": progress.stored,
-        "prompt_tokens": tokens[0],
-        "completion_tokens": tokens[1],
-        "dollars": price.cost(*tokens) if price else None,
+        "prompt_tokens": progress.prompt_tokens,
+        "completion_tokens": progress.completion_tokens,
+        "dollars": price.cost(progress.prompt_tokens, progress.completion_tokens) if price else None,
         "seconds": round(progress.seconds, 1),
     }
 
@@ -233,3 +306,16 @@ def echo_all(lines: Iterable[str]) -> None:
     """Print lines to the standard error, where summaries go."""
     for line in lines:
         echo(line, err=True)
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON for scripts, in ASCII, so that no control character reaches a terminal."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def echo_written(paths: Iterable[str]) -> None:
+    """Print what was written, or why nothing was."""
+    if written := "\n".join(paths):
+        echo(written)
+    else:
+        echo("No folder is written while requests lack an answer; --partial writes it all the same.", err=True)

@@ -34,14 +34,8 @@ class BatchWriter:
     """Writes the requests that can be asked now, and marks them in the store as waiting.
 
     A file is renamed to its place and its requests are marked in one step. Killed before, nothing is marked; run
-    again, the same files come out under the same names, which are made of their first request's key.
-
-    Args:
-        store (`ResponseStore`): Answers so far.
-        out: The folder for the files.
-        again (`Iterable[str]`): Statuses of stored answers to ask again, beside `failed`; the new answer replaces
-            the stored one when it is read. `waiting` gives up on files that were written before.
-        most_requests (`int`), most_bytes (`int`): Limits of one file.
+    again, the same files come out under the same names, which are made of their first request's key. `again` names
+    statuses of stored answers to ask again, beside `failed`; `waiting` gives up on files that were written before.
     """
 
     def __init__(
@@ -65,9 +59,6 @@ class BatchWriter:
         """Write everything that the jobs can ask before they need an answer that is not there.
 
         In dialogue mode that is one question per post: write, have it answered, read, and write again for the next.
-
-        Raises:
-            KnowledgeError: A single request is larger than a file may be.
         """
         for _ in replay_all(jobs, self._answer_to):
             pass
@@ -119,16 +110,13 @@ class BatchWriter:
 def read_batch(
     paths: Iterable[str | os.PathLike], store: ResponseStore, secrets: Iterable[str] = ()
 ) -> tuple[Counter, list[str]]:
-    """Read output and error files of batches back into the store, in any order, as often as one likes.
+    """Read output and error files of OpenAI's Batch API or vLLM's `run-batch`, in any order, as often as one likes.
 
-    Args:
-        paths (`Iterable[str | os.PathLike]`): Files as OpenAI's Batch API or vLLM's `run-batch` write them.
-        store (`ResponseStore`): The store that knows the requests.
-        secrets (`Iterable[str]`, *optional*): Values that are redacted, such as `EndpointSettings.secrets()`.
+    `secrets`, such as those of `EndpointSettings`, are redacted.
 
     Returns:
-        Number of lines by status of their answer (`known` for what was answered before), and one message with file
-        and line for everything that could not be used.
+        Number of lines by status of their answer (`known` for what was answered before), and one message with file and
+        line for everything that could not be used.
     """
     counts: Counter = Counter()
     problems: list[str] = []

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from modeling_cotpd.data.files import read_json_lines
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.refusals import is_refusal
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
-from modeling_cotpd.files import atomic_write, json_line, write_json
+from modeling_cotpd.files import atomic_write, json_line, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, FINAL, REFUSED, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, Picture, find_picture, list_images
@@ -51,9 +52,6 @@ class CaptionFiles:
         outputs (`dict[Path, list[tuple[str, str]]]`): Per caption file the (row id, image name) pairs.
         base (`Path`): What the names of the report, the provenance and the lock begin with.
         without_image (`int`, *optional*, defaults to 0): Rows of the prepared folder that name no picture.
-
-    Raises:
-        SettingError: The name cannot be a field name.
     """
 
     name: str
@@ -96,11 +94,7 @@ class CaptionFiles:
         return found
 
     def write(self, captions: dict[str, Caption]) -> Counter:
-        """Write captions by image name into their files and the report; what a file already has stays.
-
-        Returns:
-            `Counter`: Reason to number of rows without a caption.
-        """
+        """Write captions by image name, keeping what files have; return the number of rows without one by reason."""
         reasons: Counter = Counter()
         with atomic_write(self.report) as report:
             for path, rows in self.outputs.items():
@@ -113,16 +107,11 @@ class CaptionFiles:
                         row = {"id": id, "image": image, "reason": caption.reason, "detail": caption.detail}
                         report.write(json_line(row))
                         reasons[caption.reason] += 1
-                with atomic_write(path) as lines:
-                    lines.writelines(map(json_line, stored.values()))
+                write_json_lines(path, stored.values())
         return reasons
 
     def check_settings(self, settings: dict) -> None:
-        """Refuse to mix captions of two settings under one captioner's name.
-
-        Raises:
-            SettingError: The provenance file holds other settings for this name.
-        """
+        """Raise a `SettingError` when the captions under this name were made with other settings."""
         entry = self._provenance().get(self.name)
         before = entry.get("settings", settings) if isinstance(entry, dict) else settings
         for key in sorted({*before, *settings}):
@@ -156,14 +145,10 @@ class CaptionFiles:
 
 
 def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> CaptionFiles:
-    """Caption every picture file of a folder into one JSON Lines file.
+    """Caption every picture file of a folder into one `.jsonl` file.
 
-    Args:
-        folder (`Path`): From `image_folder`.
-        out (`Path`): The caption file, ending in `.jsonl`.
-        name (`str`): The captioner's name.
-        ids (`str`, *optional*, defaults to `name`): Whether a row's id is the file's `name` (as in MNRE) or its
-            `stem`, the name without its suffix (as in Twitter-2015 and Twitter-2017).
+    A row's id is the file's `name` (as in MNRE) or its `stem`, without the suffix (as in Twitter-2015 and
+    Twitter-2017).
 
     Raises:
         DataError: The folder holds no pictures, or two stems are equal.
@@ -189,11 +174,7 @@ def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> C
 
 
 def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
-    """Caption the `image` column of a prepared folder into `captions.<split>.jsonl` files, ids being the rows' ids.
-
-    Raises:
-        DataError: No row names a picture.
-    """
+    """Caption the `image` column of a prepared folder into `captions.<split>.jsonl` files."""
     splits, _ = read_prepared(data)
     outputs, without = {}, 0
     for split, rows in splits.items():
@@ -208,40 +189,21 @@ def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
 
 
 def read_caption_file(path: Path) -> dict[str, dict]:
-    """Return the rows of a caption file by id; empty when there is no file yet.
-
-    Raises:
-        KnowledgeError: A line is no JSON object with an id.
-    """
+    """Return the rows of a caption file by id; empty when there is no file yet. Raises `KnowledgeError`."""
     rows: dict[str, dict] = {}
-    if not path.exists():
-        return rows
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                rows[row["id"]] = row
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise KnowledgeError(
-                    "This line is no JSON object with an id.",
-                    place=f"{path}, line {number}",
-                    fix="Repair or move the file.",
-                ) from None
+    for number, row in read_json_lines(path) if path.exists() else ():
+        if not isinstance(row.get("id"), str | int):
+            raise KnowledgeError("The line has no id.", place=f"{path}, line {number}", fix="Repair or move the file.")
+        rows[row["id"]] = row
     return rows
 
 
 def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Prompt) -> Conversation:
-    """Ask for the caption of one picture; the result is the caption, or the `ImageProblem`.
-
-    Args:
-        find (`Callable[[], Picture]`): Returns the picture or raises an `ImageProblem`.
-        settings (`EndpointSettings`): Which vision model is asked.
-        prompt (`Prompt`): The instruction beside the picture.
-    """
+    """Ask for the caption of the picture that `find` returns; the result is the caption, or the `ImageProblem`."""
     try:
         picture = find()
         messages = [{"role": "user", "content": with_picture(prompt.text, picture)}]
-        answer = yield Request(settings.endpoint, "caption", prompt.tag, settings.body(messages), picture)
+        answer = yield settings.request("caption", prompt.tag, messages, picture)
     except ImageProblem as problem:
         return problem
     return caption_of(answer)
@@ -260,16 +222,13 @@ def caption_of(answer: Answer) -> Caption:
 def caption_image(
     image: "Image.Image", settings: EndpointSettings, prompt: Prompt, store: str | os.PathLike
 ) -> Caption:
-    """Ask for the caption of one opened picture.
+    """Ask for the caption of one opened picture; the result is the caption, or why there is none.
 
     Args:
         image (`PIL.Image.Image`): An RGB picture.
-        settings (`EndpointSettings`): Which vision model is asked.
-        prompt (`Prompt`): The instruction beside the picture, such as `load_prompts()["caption"]`.
+        settings (`EndpointSettings`), prompt (`Prompt`): Which vision model is asked, and what, such as
+            `load_prompts()["caption"]`.
         store (`str` or `os.PathLike`): The response store's file.
-
-    Returns:
-        `str | ImageProblem`: The caption, or why there is none.
 
     Raises:
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
@@ -293,13 +252,7 @@ def caption_jobs(
 
 @dataclass
 class CaptionSummary:
-    """What a run did.
-
-    Args:
-        before (`int`): Pictures that had their caption before.
-        captions (`int`): Pictures that have one now.
-        failed (`Counter`): Reason to number of rows without a caption.
-    """
+    """How many pictures had a caption before and have one now, and rows without one by reason."""
 
     before: int = 0
     captions: int = 0
@@ -329,19 +282,16 @@ def write_captions(
     processes with a local model take every `processes`-th missing picture each; the first one writes the files.
 
     Args:
-        files (`CaptionFiles`): Which rows need the caption of which picture.
-        folder (`Path`): From `image_folder`.
-        settings (`EndpointSettings`), prompt (`Prompt`): Which model is asked, and how.
+        files (`CaptionFiles`): Which rows need the caption of which picture in `folder`.
+        settings (`EndpointSettings`), prompt (`Prompt`), asking (`Asking`, *optional*): Which model is asked, and how.
         store (`str` or `os.PathLike`): The response store's file.
         record (`dict`): `settings` that the captions depend on, and `versions` of libraries, for the provenance.
-        asking (`Asking`, *optional*): How to ask an endpoint.
-        captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model, which then takes the place
-            of the endpoint; called only when something is missing.
+        captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model in place of the endpoint;
+            called only when something is missing.
         batch_size (`int`, *optional*): Pictures in one forward pass of a local model.
-        max_pixels (`int`, *optional*): Larger pictures are reported and not decoded.
-        limit (`int`, *optional*): Caption no more than this many pictures now.
-        rank (`int`, *optional*), processes (`int`, *optional*), barrier (`Callable[[], None]`, *optional*): This
-            process among all; a function that returns when all processes have called it.
+        max_pixels (`int`, *optional*), limit (`int`, *optional*): Largest picture that is opened; most that are
+            captioned now.
+        rank, processes (`int`, *optional*), barrier (`Callable`, *optional*): This process among all.
 
     Raises:
         KnowledgeError: The endpoint declines everything, or the store cannot be used.

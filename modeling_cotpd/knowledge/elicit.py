@@ -15,7 +15,7 @@ from datasets import Dataset
 from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.posts import PostFile, find_post_files
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
-from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json
+from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, MISSING, SKIPPED, WAITING
 from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain
 from modeling_cotpd.knowledge.post import Post, check_ids, count_posts, is_prepared, posts_of
@@ -28,14 +28,9 @@ GLOSSES = "glosses"
 
 @dataclass
 class Elicited:
-    """The result of a run.
+    """The result of a run: what was asked, statuses by `(grain, status)` with earlier runs, and what was written.
 
-    Args:
-        progress (`Progress`): What was asked in this run.
-        keep_cut (`bool`): Whether answers that stopped at the token limit were used.
-        statuses (`Counter`): `(grain, status)` over all posts, earlier runs included.
-        problems (`Path`): JSON Lines of every grain of every post without a usable answer, with the reason.
-        written (`list[Path]`): The files or the folder that hold the knowledge.
+    `problems` is a JSON Lines file of every grain of every post without a usable answer, with the reason.
     """
 
     progress: Progress
@@ -122,8 +117,7 @@ def elicit(
                 columns[file.name] = {name: [row[name] for row in rows] for name in names}
                 continue
             path = out / f"knowledge.{file.name}.jsonl"
-            with atomic_write(path) as lines:
-                lines.writelines(json_line(_row(each, plan, keep_cut)) for each in reported)
+            write_json_lines(path, (_row(each, plan, keep_cut) for each in reported))
             result.written.append(path)
         if not prepared:
             write_json(out / "knowledge.provenance.json", plan.provenance())
@@ -197,11 +191,9 @@ def write_columns(
     """Copy a prepared folder with new chain-of-thought columns.
 
     Args:
-        source (`str` or `os.PathLike`): The prepared folder.
-        out (`str` or `os.PathLike`): The new one.
+        source (`str` or `os.PathLike`), out (`str` or `os.PathLike`): The prepared folder, and the new one.
         columns (`dict[str, dict[str, list]]`): Per split, column name to values; other splits stay as they are.
-        origin (`str`): Where the columns are from, for `DatasetInfo.knowledge`.
-        made (`list[dict]`): How they were made, for `DatasetInfo.provenance`.
+        origin (`str`), made (`list[dict]`): Where the columns are from and how they were made, for `DatasetInfo`.
         grains (`Iterable[str]`, *optional*): Those that `origin` speaks of; the others keep their earlier origin.
     """
     splits, info = read_prepared(source)

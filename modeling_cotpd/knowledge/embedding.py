@@ -29,11 +29,7 @@ TRAIN_SAMPLE = 262_144
 
 
 def default_text_model() -> str:
-    """The folder of the MiniLM that comes as a package.
-
-    Raises:
-        SettingError: The package is not installed.
-    """
+    """The folder of the MiniLM that comes as a package."""
     spec = importlib.util.find_spec(EMBEDDED_MODEL)
     if spec is None or not spec.submodule_search_locations:
         raise SettingError(
@@ -113,11 +109,7 @@ class Embedder:
         return self._vectors(self._model.encode_document, texts)
 
     def pictures(self, images: Sequence["Image.Image"]) -> np.ndarray:
-        """Vectors (len(images), d), float32, of RGB pictures.
-
-        Raises:
-            KnowledgeError: The model reads no pictures.
-        """
+        """Vectors (len(images), d), float32, of RGB pictures."""
         if not self._model.supports("image"):
             raise KnowledgeError(
                 "The embedding model reads no pictures.",
@@ -134,21 +126,17 @@ class Embedder:
 def stored_vectors(
     folder: Path, embed: Callable[[int, int], np.ndarray], count: int, dimension: int, chunk: int, unit: str
 ) -> np.ndarray:
-    """Vectors from disk, made first where they are missing.
+    """Vectors (count, d), float32, memory-mapped from disk, made first where they are missing.
 
-    They are appended to one file chunk by chunk, so that a run which was cut off goes on behind the last whole chunk.
-    A lock keeps a second process from writing at the same time.
+    They are appended chunk by chunk, under a lock, so that a run which was cut off goes on behind the last whole
+    chunk.
 
     Args:
-        folder (`Path`): Its name is the key: it changes with the texts and the model.
+        folder (`Path`): Its name is the key: it changes with what is embedded and the model.
         embed (`Callable`): Takes the first and behind-last number, returns float32 vectors.
-        count (`int`): How many there are.
-        dimension (`int`): d.
-        chunk (`int`): How many to make between two syncs to disk.
+        count, dimension, chunk (`int`): How many there are, their size, and how many to make between two syncs to
+            disk.
         unit (`str`): What the progress bar counts.
-
-    Returns:
-        `np.ndarray`: Memory-mapped, (count, d), float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "vectors.f32"
@@ -173,13 +161,10 @@ def stored_vectors(
 
 
 def build_index(vectors: np.ndarray, kind: str, folder: Path | None = None):
-    """A FAISS index for inner products.
+    """A FAISS index for inner products of vectors (count, d).
 
-    Args:
-        vectors (`np.ndarray`): (count, d), float32.
-        kind (`str`): A FAISS index factory string. `Flat` searches exactly and holds all vectors in memory;
-            `IVF4096,PQ48` and the like are trained once and kept in `folder`.
-        folder (`Path`, *optional*): Where a trained index is kept.
+    `kind` is a FAISS index factory string. `Flat` searches exactly and holds all vectors in memory; `IVF4096,PQ48` and
+    the like are trained once and kept in `folder`.
 
     Raises:
         SettingError: FAISS is missing or does not know the kind.
@@ -218,18 +203,13 @@ def search(
     allowed: Callable[[int, int], bool],
     content: Callable[[int], Hashable],
 ) -> list[list[tuple[int, float]]]:
-    """The k best allowed passages of each query, no content twice; it searches deeper until there are k.
+    """The k best allowed passages of each query as (number, cosine), best first; it searches deeper until there are k.
 
     Args:
         index: A FAISS index.
         queries (`np.ndarray`): (queries, d), float32.
-        k (`int`): How many passages for each query.
         allowed (`Callable`): Takes the numbers of a query and a passage.
-        content (`Callable`): Takes the number of a passage; passages with equal content count as one.
-
-    Returns:
-        `list[list[tuple[int, float]]]`: Per query (passage number, cosine), best first; fewer than k where there are
-        no more.
+        content (`Callable`): Takes the number of a passage; of passages with equal content only the best is given.
     """
     if k < 1:
         raise SettingError(f"k is {k}.", place="--k", fix="It is at least 1.")

@@ -19,6 +19,7 @@ import openai
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, REFUSED, Answer, MalformedAnswer, read_answer
+from modeling_cotpd.knowledge.images import Picture
 from modeling_cotpd.knowledge.request import Request, endpoint_name
 from modeling_cotpd.text_safety import Redactor, printable, storable
 
@@ -101,9 +102,12 @@ class EndpointSettings:
         name = endpoint_name(self.base_url)
         object.__setattr__(self, "endpoint", Redactor(self.secrets())(self.endpoint or name))
 
-    def body(self, messages: list[dict], **more: object) -> dict:
-        """Return a request's body: model, messages, sampling, and what else this one request needs."""
-        return {"model": self.model, "messages": messages, **self.sampling, **more}
+    def request(
+        self, purpose: str, prompt: str, messages: list[dict], picture: Picture | None = None, **more: object
+    ) -> Request:
+        """Return the request with these messages, this sampling, and what `more` its body needs."""
+        body = {"model": self.model, "messages": messages, **self.sampling, **more}
+        return Request(self.endpoint, purpose, prompt, body, picture)
 
     def api_key(self) -> str:
         """Return the key without white space and quotation marks around it; empty when there is none.
@@ -204,8 +208,7 @@ class ChatClient:
 
         Raises:
             ImageProblem: The request's picture cannot be decoded; nothing was sent.
-            KnowledgeError: No request can succeed: the key or the model is not accepted, or the account has no
-                credit.
+            KnowledgeError: No request can succeed: the key or the model is not accepted, or the account has no credit.
         """
         try:
             body = await asyncio.to_thread(request.body_to_send) if request.picture else request.body

@@ -41,11 +41,9 @@ class Price:
 
 
 def find_price(model: str, price_in: float | None = None, price_out: float | None = None) -> Price | None:
-    """Return the price of a model: as given, else from `prices.json`, else `None`.
+    """Return the price of a model: as given, in dollars per million tokens, else from `prices.json`, else `None`.
 
-    Args:
-        model (`str`): The model's name; a date behind a listed name is ignored (`gpt-4o-mini-2024-07-18`).
-        price_in (`float`, *optional*), price_out (`float`, *optional*): Dollars per million tokens, both or neither.
+    A date behind a listed name is ignored (`gpt-4o-mini-2024-07-18`).
 
     Raises:
         SettingError: Only one of the two is given, or one is negative.
@@ -66,15 +64,7 @@ def find_price(model: str, price_in: float | None = None, price_out: float | Non
 
 @dataclass
 class Estimate:
-    """What is to be asked.
-
-    Args:
-        requests (`Counter`): Requests to send, by purpose.
-        stored (`int`): Requests whose answer is stored already.
-        prompt_tokens (`float`), completion_tokens (`float`): Estimated input and output.
-        most_completion_tokens (`float`): Output when every answer runs to its token limit.
-        measured (`set[str]`): Purposes for which output was estimated from answers in the store.
-    """
+    """Requests to send by purpose, tokens, and purposes whose output was `measured` on stored answers."""
 
     requests: Counter = field(default_factory=Counter)
     stored: int = 0
@@ -120,17 +110,10 @@ class Estimate:
 def estimate(
     jobs: Iterable[Job], store: str | os.PathLike, settings: EndpointSettings, again: Iterable[str] = ()
 ) -> Estimate:
-    """Count the requests that a run would send, and estimate their tokens.
+    """Count the requests that a run would send, and estimate their tokens; nothing is sent, and no store is made.
 
-    Nothing is sent, and no store is made. A request without a stored answer is taken to be answered with its
-    `Request.example`, or with a text of the expected length, so that the later questions of a dialogue are counted.
-    Equal requests of several jobs are counted once.
-
-    Args:
-        jobs (`Iterable[Job]`): What would be asked.
-        store (`str` or `os.PathLike`): The response store's file.
-        settings (`EndpointSettings`): Which model would be asked.
-        again (`Iterable[str]`, *optional*): Statuses of stored answers that would be asked again.
+    A request without a stored answer is taken to be answered with its `Request.example`, or with a text of the
+    expected length, so that the later questions of a dialogue are counted. Equal requests are counted once.
     """
     if not Path(store).exists():
         return _estimate(jobs, lambda key: Answer(MISSING), {}, again)

@@ -24,7 +24,7 @@ from modeling_cotpd.knowledge.glosses import list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, find_picture
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Conversation, Job, Request, with_picture
+from modeling_cotpd.knowledge.request import Conversation, Job, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -201,13 +201,8 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
             if not history and "text" not in prompt.fields:
                 question = f"{opening}\n\n{question}"
             turn = {"role": "user", "content": question if history else with_picture(question, picture)}
-            answer = answers[grain] = yield Request(
-                endpoint=plan.settings.endpoint,
-                purpose=grain,
-                prompt=plan.tags[grain],
-                body=plan.settings.body([*start, *history, turn]),
-                picture=picture,
-            )
+            messages = [*start, *history, turn]
+            answer = answers[grain] = yield plan.settings.request(grain, plan.tags[grain], messages, picture)
             if grain == "noun" and plan.nouns == LIST:
                 answers[grain] = _parsed(answer, result.glosses)
             if plan.mode == "independent":

@@ -53,11 +53,7 @@ def require_pillow() -> None:
 
 
 def image_folder(folder: str | os.PathLike) -> Path:
-    """The real path of an image folder.
-
-    Raises:
-        DataError: There is no such folder.
-    """
+    """The real path of an image folder. Raises `DataError` when there is none."""
     path = Path(folder)
     if not path.is_dir():
         raise DataError("There is no such image folder.", place=str(folder), fix="Name a folder that holds pictures.")
@@ -75,13 +71,10 @@ def list_images(folder: Path) -> list[str]:
 
 
 def resolve_image(folder: Path, name: str) -> Path:
-    """The file that a row's image name stands for, if it lies inside the folder.
+    """The file that a row's image name stands for, if it lies inside the folder, which is free of links.
 
-    Args:
-        folder (`Path`): The image folder as `image_folder` returns it, so already free of links.
-        name (`str`): A relative name such as `2017/17_06_1.jpg`, or without its suffix, as the published Twitter
-            data names its pictures. Absolute names, `..`, backslashes, drive letters, NUL bytes and links that lead
-            outside are refused before anything is opened.
+    The suffix may be missing, as in the published Twitter data. Absolute names, `..`, backslashes, drive letters, NUL
+    bytes and links that lead outside are refused before anything is opened.
 
     Raises:
         ImageProblem: With the reason `outside`, `missing`, `not a file` or `empty file`.
@@ -118,11 +111,7 @@ def load_image(path: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> "Image.I
     """Open a picture as upright 8-bit RGB; of an animated one the first frame.
 
     Transparency is laid on white, 16-bit and floating-point pixels are scaled to 8 bits, CMYK and palettes are
-    converted, the EXIF orientation is applied.
-
-    Args:
-        path (`Path` or file object): A file from `resolve_image`, or an open file.
-        max_pixels (`int`, defaults to 89,478,485): Larger pictures are refused before they are decoded.
+    converted, the EXIF orientation is applied. A picture of more than `max_pixels` is refused before it is decoded.
 
     Raises:
         ImageProblem: With the reason `corrupt`, `too large` or `too long`.
@@ -180,15 +169,10 @@ def _rgb(image: "Image.Image") -> "Image.Image":
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that a request shows.
+    """A picture that a request shows, by its file or its content, and the hash that enters key and store.
 
-    Only its hash enters key and store. The file is decoded when the request is sent, so that waiting requests hold no
-    pictures in memory. It is sent as an upright JPEG of at most 1,024 pixels.
-
-    Args:
-        source (`Path` or `bytes`): The file, or the file's content.
-        sha256 (`str`): Hash of the content.
-        max_pixels (`int`, *optional*): Larger pictures are not decoded.
+    It is decoded when the request is sent, so that waiting requests hold no pictures in memory, and sent as an upright
+    JPEG of at most 1,024 pixels.
     """
 
     source: Path | bytes
@@ -215,10 +199,6 @@ class Picture:
 
 
 def find_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Return the picture `name` within `folder`, which is read here and decoded when it is sent.
-
-    Raises:
-        ImageProblem: It is missing, leads out of the folder, or cannot be read.
-    """
+    """Return the picture `name` within `folder`, hashed here and decoded when it is sent. Raises `ImageProblem`."""
     path = resolve_image(folder, name)
     return Picture(path, hashlib.sha256(path.read_bytes()).hexdigest(), max_pixels)

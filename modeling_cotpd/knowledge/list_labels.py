@@ -56,15 +56,9 @@ class ListedMention:
 
 
 def read_list(tokens: Sequence[str], glosses: Iterable[dict[str, str]]) -> list[ListedMention]:
-    """Find the candidates of a post: every occurrence of a listed mention in its text.
+    """Find the candidates of a post: every occurrence of a listed mention in its text; they may overlap.
 
-    Args:
-        tokens (`Sequence[str]`): The words of the post.
-        glosses (`Iterable[dict]`): `mention` and `gloss`.
-
-    Returns:
-        `list[ListedMention]`: One per occurrence, in the order of the list, with features; and one without features
-        for a mention that does not stand in the text. Occurrences may overlap.
+    A mention that does not stand in the text comes once, without features.
 
     Example:
         >>> [(each.start, each.end) for each in read_list(["#", "MiraHolt"], [{"mention": "Mira Holt", "gloss": "a"}])]
@@ -159,24 +153,15 @@ class ListLabeller:
 
     The classes are the entity types and none. Five-fold cross-validation over posts chooses the regularization by log
     loss, so that scores are probabilities, and then the threshold by F1. A mention that the list lacks is never found.
+    `report` holds what cross-validation chose, and its `f1`, `log_loss` and `calibration_error`.
 
     Args:
         posts (`Dataset`): MNER rows with `tokens`, `glosses` and `ner_tags`, none of which is `None`.
-        threshold (`float`, *optional*): The lowest score of an entity, between 0 and 1. By default cross-validation
-            chooses it.
-
-    Attributes:
-        types (`list[str]`): The entity types.
-        threshold (`float`): The lowest score of an entity.
-        report (`dict`): What cross-validation chose, and its `f1`, `log_loss` and `calibration_error`.
+        threshold (`float`, *optional*): The lowest score of an entity, between 0 and 1, instead of the chosen one.
 
     Raises:
         DataError: The posts have too few listed mentions to learn from.
         SettingError: The threshold is out of range.
-
-    Example:
-        >>> labeller = ListLabeller(splits["train"])  # doctest: +SKIP
-        >>> [(each.mention, each.type, each.score) for each in labeller(splits["test"])[0]]  # doctest: +SKIP
     """
 
     def __init__(self, posts: Dataset, threshold: float | None = None):
@@ -225,12 +210,7 @@ class ListLabeller:
         return rows
 
     def calibration_error(self, rows: Sequence[Sequence[ListedMention]], gold: Sequence[Sequence[tuple]]) -> float:
-        """The calibration error on other rows.
-
-        Args:
-            rows (`Sequence`): What `__call__` returned.
-            gold (`Sequence`): Entities of every row as (type, start, end).
-        """
+        """The calibration error on rows that `__call__` returned, with their gold entities as (type, start, end)."""
         candidates = _candidates(rows)
         return calibration_error(self._probabilities(candidates), self._classes(rows, gold)) if candidates else 0.0
 
@@ -260,12 +240,7 @@ class ListLabeller:
 
 
 def calibration_error(scores: np.ndarray, classes: np.ndarray) -> float:
-    """Expected calibration error: mean distance between confidence and accuracy over ten bins of equal size.
-
-    Args:
-        scores (`np.ndarray` of shape `(candidates, classes)`): Probabilities.
-        classes (`np.ndarray` of shape `(candidates,)`): The right class.
-    """
+    """Expected calibration error of probabilities (candidates, classes), over ten bins of equal size."""
     right = scores.argmax(1) == classes
     accuracy, confidence = calibration_curve(right, scores.max(1), n_bins=10, strategy="quantile")
     return float(np.abs(accuracy - confidence).mean())

@@ -102,24 +102,14 @@ Conversation = Generator[Request, Answer, Any]
 
 @dataclass
 class Job:
-    """A conversation with a name.
-
-    Args:
-        id (`str`): The name in reports, such as the post's id.
-        start (`Callable[[], Conversation]`): Begins the conversation; what the generator returns is the job's result.
-    """
+    """A conversation with a name, such as the post's id; what its generator returns is the job's result."""
 
     id: str
     start: Callable[[], Conversation]
 
 
 class Dialogue:
-    """A conversation under way.
-
-    Attributes:
-        request (`Request`): What it asks now; `None` at its end.
-        result: What it returned.
-    """
+    """A conversation under way: `request` is what it asks now, `None` at its end, and `result` what it returned."""
 
     def __init__(self, job: Job):
         self._conversation = job.start()
@@ -151,11 +141,6 @@ def replay(job: Job, answer_to: Callable[[Request], Answer]) -> Any:
 
 
 def replay_all(jobs: Iterable[Job], answer_to: Callable[[Request], Answer]) -> Iterator[tuple[str, Any]]:
-    """Yield ids and results of jobs, in their order.
-
-    Example:
-        >>> for id, result in replay_all(jobs, lambda request: store.get(request.key)):  # doctest: +SKIP
-        ...     print(id, result)
-    """
+    """Yield ids and results of jobs, in their order."""
     for job in jobs:
         yield job.id, replay(job, answer_to)

@@ -21,7 +21,7 @@ from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.files import atomic_write, json_line, sha256_of
+from modeling_cotpd.files import sha256_of, write_json_lines
 from modeling_cotpd.knowledge.embedding import (
     Embedder,
     build_index,
@@ -44,12 +44,11 @@ class Passages:
     """What can be found.
 
     Args:
-        keys (`Sequence[str]`): The texts that are compared with the query.
-        contents (`Sequence[str]`): The texts that are handed over; empty ones are never found.
+        keys (`Sequence[str]`), contents (`Sequence[str]`): The texts that are compared, and those that are handed
+            over; empty contents are never found.
         ids (`Callable[[int], str]`): The name of a passage: a row id, or a line number of the corpus.
-        source (`str`): What provenance calls the passages.
+        source (`str`), files (`dict[str, str]`): For provenance: their name, and sha256 by file name.
         key (`str`): Changes when the keys do; vectors are kept under it.
-        files (`dict[str, str]`): File name to sha256 of what was read; empty for the training split.
     """
 
     keys: Sequence[str]
@@ -62,12 +61,7 @@ class Passages:
 
 @dataclass
 class Retrieved:
-    """What was found for the rows of one split.
-
-    Args:
-        texts (`list[str]`): Per row the text for its knowledge column; empty when nothing was found.
-        hits (`list[list[tuple[str, float]]]`): Per row (passage id, cosine), best first.
-    """
+    """Per row of a split the text for its knowledge column, and the hits as (passage id, cosine), best first."""
 
     texts: list[str]
     hits: list[list[tuple[str, float]]]
@@ -84,12 +78,7 @@ def normalized(text: str) -> str:
 
 
 def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Passages:
-    """The training split as passages.
-
-    Args:
-        splits (`Mapping[str, Dataset]`): A prepared folder's splits; only `train` is read.
-        returns (`str`, defaults to `text`): What a found post hands over: its `text`, its `caption` or one of its
-            knowledge columns. Never its labels.
+    """The training split as passages, which hand over their text, caption or a knowledge column, never labels.
 
     Raises:
         DataError: There is no training split, or the column is empty throughout.
@@ -113,10 +102,7 @@ def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Pass
 def corpus_passages(path: str | os.PathLike, field: str = "text", cache: Path | None = None) -> Passages:
     """A corpus as passages, memory-mapped: JSON Lines or Parquet with a text field, or a text file of one a line.
 
-    Args:
-        path (`str` or `os.PathLike`): Ends in `.jsonl`, `.json`, `.parquet` or `.txt`.
-        field (`str`, defaults to `text`): The field or column with the passage.
-        cache (`Path`, *optional*): Where the memory-mapped copy is kept; by default the cache of `datasets`.
+    The memory-mapped copy is kept in `cache`, by default that of `datasets`.
 
     Raises:
         DataError: The file is missing, unreadable, or lacks the field.
@@ -170,14 +156,7 @@ class _Column(Sequence):
 
 
 def passage_index(passages: Passages, embedder: Embedder, index: str = "Flat", cache: Path | None = None):
-    """A FAISS index of passages; their vectors are read from the cache, and made first where they are missing.
-
-    Args:
-        passages (`Passages`): From `train_passages` or `corpus_passages`.
-        embedder (`Embedder`): Makes the vectors.
-        index (`str`, defaults to `Flat`): A FAISS factory string, see `build_index`.
-        cache (`Path`, *optional*): Where vectors are kept; below the user's cache folder by default.
-    """
+    """A FAISS index of passages; their vectors are read from the cache, and made first where they are missing."""
     folder = vector_folder(cache, passages.key, embedder.fingerprint)
     vectors = stored_vectors(
         folder,
@@ -257,11 +236,7 @@ def _retrieved(
 def embed_pictures(
     folder: Path, names: list[str], embedder: Embedder, max_pixels: int = MAX_PIXELS, cache: Path | None = None
 ) -> tuple[np.ndarray, list[str], dict[str, ImageProblem]]:
-    """Vectors of pictures; zeros for those that cannot be used.
-
-    Returns:
-        `tuple`: The vectors (len(names), d); a hash of each file's bytes, "" for none; the problems by name.
-    """
+    """Vectors (len(names), d), zeros for what cannot be used; hashes of the files, "" for none; problems by name."""
     problems: dict[str, ImageProblem] = {}
     hashes = [""] * len(names)
     for number, name in enumerate(names):
@@ -305,16 +280,8 @@ def retrieve_by_image(
 ) -> tuple[dict[str, Retrieved], dict[str, ImageProblem]]:
     """Find the training posts with the most similar pictures and hand over their captions or texts.
 
-    A row never gets itself, a post with the same text, or a post with the same picture (the same bytes).
-
-    Args:
-        splits (`Mapping[str, Dataset]`): The rows that ask; what is found is from `train` alone.
-        folder (`Path`): From `image_folder`.
-        embedder (`Embedder`): Makes the vectors.
-        returns (`str`, defaults to `caption`): `text`, `caption` or a knowledge column of the found posts.
-        k (`int`, defaults to 3), max_words (`int`, defaults to 60), cache (`Path`, *optional*): As of
-            `retrieve_texts`.
-        max_pixels (`int`): Larger pictures are not opened.
+    A row never gets itself, a post with the same text, or a post with the same picture (the same bytes). `returns` is
+    `text`, `caption` or a knowledge column of the found posts; the other arguments are those of `retrieve_texts`.
 
     Returns:
         `tuple`: Per split what its rows got (nothing where a row has no usable picture), and the problems by picture.
@@ -359,12 +326,7 @@ def fill_column(
     provenance: str,
     overwrite: bool = False,
 ) -> tuple[dict[str, Dataset], DatasetInfo]:
-    """Put retrieved texts into a knowledge column, and what they are into a copy of `DatasetInfo`.
-
-    Raises:
-        DataError: The column has texts, and `overwrite` is not set.
-        SettingError: There is no such column.
-    """
+    """Put retrieved texts into a knowledge column, and what they are into a copy of `DatasetInfo`."""
     check_column(splits, column, overwrite)
     filled = {}
     for name, split in splits.items():
@@ -402,12 +364,10 @@ def write_retrieved(
 
     An object has the row's `id`, its text under the column's key (`sentence` for `cot_sentence`), and the `hits`.
     """
-    written = []
-    for name, retrieved in found.items():
-        path = out / f"retrieved.{name}.jsonl"
-        with atomic_write(path) as file:
-            for row_id, text, hits in zip(splits[name]["id"], retrieved.texts, retrieved.hits, strict=True):
-                row = {"id": row_id, column.removeprefix("cot_"): text, "hits": [list(hit) for hit in hits]}
-                file.write(json_line(row))
-        written.append(path)
-    return written
+    key = column.removeprefix("cot_")
+    for name, each in found.items():
+        rows = zip(splits[name]["id"], each.texts, each.hits, strict=True)
+        write_json_lines(
+            out / f"retrieved.{name}.jsonl", ({"id": id, key: text, "hits": hits} for id, text, hits in rows)
+        )
+    return [out / f"retrieved.{name}.jsonl" for name in found]

@@ -34,16 +34,7 @@ WINDOW = 10_000
 
 @dataclass
 class Progress:
-    """Where a run stands.
-
-    Args:
-        jobs (`int`): Finished jobs.
-        asked (`Counter`): Requests sent in this run, by status of their answer.
-        stored (`int`): Requests whose answer was stored before.
-        prompt_tokens (`int`), completion_tokens (`int`): Usage of this run.
-        stopped (`bool`): Whether the run was interrupted before its end.
-        seconds (`float`): How long the run took.
-    """
+    """Finished jobs, requests sent by status, requests answered before, tokens, and how the run ended."""
 
     jobs: int = 0
     asked: Counter = field(default_factory=Counter)
@@ -158,11 +149,8 @@ def run_jobs(
 class StoreWriter:
     """Claims and saves for an event loop without blocking it: one thread writes, and what waits shares a commit.
 
-    A request is sent only after its claim is committed.
-
-    Args:
-        store (`ResponseStore`): The open store; nothing else may use it until `close`.
-        again (`Iterable[str]`): Statuses of stored answers to ask again. What is stored from now on is not.
+    A request is sent only after its claim is committed. Nothing else may use the store until `close`. What is stored
+    from now on is not asked again, whatever `again` says.
     """
 
     def __init__(self, store: ResponseStore, again: Iterable[str]):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from modeling_cotpd.errors import KnowledgeError
-from modeling_cotpd.files import atomic_write, json_line
+from modeling_cotpd.files import write_json_lines
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
 from modeling_cotpd.knowledge.request import Request, request_key
 from modeling_cotpd.text_safety import storable
@@ -190,11 +190,7 @@ class ResponseStore:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Run all writes within together or not at all; other processes wait meanwhile.
-
-        Raises:
-            KnowledgeError: The store cannot be written.
-        """
+        """Run all writes within together or not at all; other processes wait meanwhile."""
         with self._explained("written"):
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -286,14 +282,9 @@ class ResponseStore:
     def claim(self, key: str, again: Iterable[str] = (FAILED,), since: int | None = None) -> Answer | None:
         """Ask for the right to send a request; call it within a `transaction`.
 
-        Args:
-            key (`str`): The request's key.
-            again (`Iterable[str]`): Statuses of stored answers to ask again.
-            since (`int`, *optional*): From `newest`; what was stored after it is not asked again.
-
-        Returns:
-            `None` when the request is now this store's to send, else the stored answer. An answer with status
-            `missing` says that another process is asking right now.
+        Returns `None` when the request is now this store's to send, else the stored answer; one with status `missing`
+        says that another process is asking. `again` names statuses of stored answers to ask again, but not of those
+        stored after `since`, a number from `newest`.
         """
         if (answer := self.known(key, again, since)) is not None:
             return answer
@@ -347,21 +338,13 @@ class ResponseStore:
 
 def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
     """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
-    count = 0
-    with atomic_write(out) as file:
-        for row in store.rows(**equal):
-            file.write(json_line({**row, "request": json.loads(row["request"])}))
-            count += 1
-    return count
+    return write_json_lines(out, ({**row, "request": json.loads(row["request"])} for row in store.rows(**equal)))
 
 
 def import_answers(store: ResponseStore, path: str | os.PathLike) -> tuple[int, int]:
-    """Read rows that `export_answers` wrote; all of them or, when one is not right, none.
+    """Read rows that `export_answers` wrote, all or none; return the number of rows taken and read.
 
     An answer that the store has is kept; failures and waiting requests are replaced by answers.
-
-    Returns:
-        Number of rows taken, number of rows read.
 
     Raises:
         KnowledgeError: A line is no row, or its key does not belong to its request; the message names the line.

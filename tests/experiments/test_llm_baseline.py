@@ -57,7 +57,7 @@ def test_entities_are_read_tolerantly(text):
 
 
 @pytest.mark.parametrize("text", ["", "There are none.", "{'entities': 0}", '{"names": []}', '{"entities": "none"}'])
-def test_what_can_not_be_read_predicts_nothing_and_says_so(text):
+def test_what_cannot_be_read_predicts_nothing_and_says_so(text):
     prediction = read(text)
     assert not prediction.parsed and prediction.label == ["O"] * 6
 
@@ -254,7 +254,7 @@ def test_failures_show_in_the_exit_code(tmp_path):
     assert json.loads((tmp_path / "out/results.json").read_text())["statuses"] == {"failed": 8}
 
 
-def test_wrong_splits_are_told(tmp_path):
+def test_wrong_splits_are_reported(tmp_path):
     source = prepare(tmp_path / "data", "mner")
     with StubServer() as server:
         with pytest.raises(SettingError, match="no split 'dev'"):

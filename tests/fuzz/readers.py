@@ -14,7 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet as parquet
 
 from experiments.sweep import read_sweep
-from modeling_cotpd.augmentation.entity_list import read_names
+from modeling_cotpd.augmentation.sources import read_names
 from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.custom import read_custom
 from modeling_cotpd.data.joins import read_provenance, read_texts

@@ -126,7 +126,7 @@ def test_a_vision_model_sees_the_picture_instead_of_the_caption(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content"), [("../1.png", None), ("2.png", None), ("1.png", b"")])
-def test_a_picture_that_can_not_be_used_fails_the_post_with_its_reason(tmp_path, name, content):
+def test_a_picture_that_cannot_be_used_fails_the_post_with_its_reason(tmp_path, name, content):
     folder = tmp_path / "images"
     folder.mkdir()
     (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n123")

@@ -103,12 +103,12 @@ def test_vectors_have_length_one_and_are_kept(folder, embedder, tmp_path, monkey
     assert list(problems) == list(problems_again) == ["broken.png"]
 
 
-def test_no_usable_picture_is_told(folder, embedder, tmp_path):
+def test_no_usable_picture_is_reported(folder, embedder, tmp_path):
     with pytest.raises(DataError, match="usable picture"):
         retrieve_by_image({"train": split_of(["broken.png"], ["x"])}, folder, embedder, cache=tmp_path)
 
 
-def test_another_kind_of_model_is_told(tmp_path):
+def test_another_kind_of_model_is_reported(tmp_path):
     with pytest.raises(KnowledgeError, match="reads no pictures"):
         Embedder(default_text_model(), device="cpu").pictures([Image.new("RGB", (8, 8))])
     (tmp_path / "config.json").write_text("{}")
