@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class CoTPDError(ValueError):
-    """Bad input, told in one sentence with its place, and a fix.
+    """Bad input: one sentence, its place, and a fix.
 
     Args:
         message (`str`): What is wrong, in one sentence.

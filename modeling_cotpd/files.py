@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.text_safety import whole_characters
 
 STAGING = ".saving"
 """Name of the folder, within the target folder, that holds files while they are written."""
@@ -56,7 +57,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write indented UTF-8 JSON with `atomic_write`."""
     with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        file.write(whole_characters(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -239,5 +240,15 @@ def sync_tree(folder: Path) -> None:
 
 
 def json_line(row: dict) -> str:
-    """Return one line of JSON Lines."""
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    """Return one line of JSON Lines; half of a surrogate pair is U+FFFD."""
+    return whole_characters(json.dumps(row, ensure_ascii=False)) + "\n"
+
+
+def write_json_lines(path: str | os.PathLike, rows: Iterable[dict]) -> int:
+    """Write rows as JSON Lines with `atomic_write`, one in memory at a time, and return their number."""
+    count = 0
+    with atomic_write(path) as file:
+        for row in rows:
+            file.write(json_line(row))
+            count += 1
+    return count

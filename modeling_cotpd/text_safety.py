@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 SHORTEST_SECRET = 8
@@ -13,6 +14,7 @@ _ESCAPE = re.compile(
     r"\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|%([0-9a-f]{2})|&#x([0-9a-f]{2});|&#(\d{2,3});|\\+([/\"'\\])", re.IGNORECASE
 )
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+_TOKEN = re.compile(r"\b(hf_|sk-|gh[pousr]_|xox[a-z]-|glpat-)[\w-]{8,}")
 REDACTED = "REDACTED"
 _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -104,20 +106,22 @@ def public_url(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
-def redact_urls(value):
-    """A copy of a value of JSON without user, password, query and fragment of every URL in its texts and keys.
+def without_secrets(value: Any) -> Any:
+    """A copy of a value of JSON without access tokens, and without user, password, query and fragment of its URLs.
 
     A query is dropped as a whole, since any of its parameters can be a key or a signature.
 
     Example:
-        >>> redact_urls({"base_url": "https://me:secret@host:8000/v1?key=1"})
-        {'base_url': 'https://REDACTED@host:8000/v1?REDACTED'}
+        >>> without_secrets({"base_url": "https://me:secret@host:8000/v1?key=1", "token": "hf_abcdefghijkl"})
+        {'base_url': 'https://REDACTED@host:8000/v1?REDACTED', 'token': 'hf_...'}
     """
     if isinstance(value, dict):
-        return {redact_urls(key): redact_urls(item) for key, item in value.items()}
+        return {without_secrets(key): without_secrets(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redact_urls(item) for item in value]
-    return _ADDRESS.sub(lambda match: _redacted(match[0]), value) if isinstance(value, str) else value
+        return [without_secrets(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    return _ADDRESS.sub(lambda match: _redacted(match[0]), _TOKEN.sub(r"\1...", value))
 
 
 def _redacted(address: str) -> str:
@@ -132,18 +136,23 @@ def _redacted(address: str) -> str:
     )
 
 
-def storable(text: str) -> str:
-    """Return a text that every database and file takes: half surrogate pairs become U+FFFD, NUL is left out.
+def whole_characters(text: str) -> str:
+    """Return a text whose surrogate pairs are characters; half of a pair becomes U+FFFD, which is as long.
 
     Example:
-        >>> storable("so cool \\ud83d"), storable("\\ud83d\\ude00")
+        >>> whole_characters("so cool \\ud83d"), whole_characters("\\ud83d\\ude00")
         ('so cool \ufffd', '😀')
     """
     try:
         text.encode()
     except UnicodeEncodeError:
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace("\0", "")
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def storable(text: str) -> str:
+    """Return a text that every database and file takes: `whole_characters` without NUL."""
+    return whole_characters(text).replace("\0", "")
 
 
 def printable(text: str) -> str:

@@ -22,7 +22,7 @@ from stub_server import StubServer
 from transformers import HfArgumentParser
 
 from experiments import __main__ as experiments
-from experiments import cases
+from experiments import cases, llm_baseline
 from modeling_cotpd.cli.main import app
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_arguments
@@ -128,7 +128,11 @@ def parse_launch(program: str, arguments: list[str]) -> None:
     if program == "python":
         if arguments[0] == "-m":
             module = {"experiments": "experiments.__main__"}.get(arguments[1], arguments[1])
-            importlib.import_module(module).parser().parse_args(arguments[2:])
+            imported = importlib.import_module(module)
+            if hasattr(imported, "app"):
+                typer.main.get_command(imported.app).make_context(module, arguments[2:])
+            else:
+                imported.parser().parse_args(arguments[2:])
             return
         if arguments[0].endswith(".py") and (ROOT / arguments[0]).is_file() and not arguments[0].startswith("run_"):
             return
@@ -204,7 +208,7 @@ def known_options() -> set[str]:
     found |= {
         flag for each in (experiments, cases) for action in each.parser()._actions for flag in action.option_strings
     }
-    waiting = [typer.main.get_command(app)]
+    waiting = [typer.main.get_command(app), typer.main.get_command(llm_baseline.app)]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, "commands", {}).values()

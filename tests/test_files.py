@@ -15,6 +15,7 @@ from modeling_cotpd.files import (
     staged_folder,
     whole_folder,
     write_json,
+    write_json_lines,
 )
 
 
@@ -116,3 +117,14 @@ def test_a_whole_folder_replaces_only_what_may_be_lost(tmp_path):
         (staging / "two.txt").write_text("2")
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["two.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_json_lines_are_whole_or_absent_and_half_an_emoji_is_written(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    assert write_json_lines(path, ({"id": text} for text in ("café", "so cool \ud83d", "\ud83d\ude00"))) == 3
+    assert path.read_text("utf-8") == '{"id": "café"}\n{"id": "so cool \ufffd"}\n{"id": "\U0001f600"}\n'
+    with pytest.raises(TypeError):
+        write_json_lines(path, [{"id": 1}, {"id": object()}])
+    assert path.read_text("utf-8").count("\n") == 3
+    write_json(tmp_path / "value.json", {"name": "\ud83d"})
+    assert "\ufffd" in (tmp_path / "value.json").read_text("utf-8")

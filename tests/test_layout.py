@@ -49,11 +49,11 @@ BASE = {"errors", "version", "files", "text_safety"}
 # What each part of the package may reach, through whatever it imports. The first line that fits a module counts.
 ALLOWED = [
     ({"errors", "version", "text_safety"}, set()),
-    ({"files"}, {"errors"}),
+    ({"files"}, {"errors", "text_safety"}),
     (HUB, HUB),
     ({"metrics"}, {"errors", "metrics"}),
     ({"data"}, {*BASE, "data", "markers_cotpd"}),
-    ({"knowledge", "augmentation.name"}, {*BASE, "data", "knowledge", "metrics", "markers_cotpd"}),
+    ({"knowledge"}, {*BASE, "data", "knowledge", "metrics", "markers_cotpd"}),
     ({"augmentation"}, {*BASE, "data", "knowledge", "metrics", "markers_cotpd", "augmentation"}),
     ({"training.collator", "training.losses"}, set()),
     ({"training.training_args"}, {"errors"}),
@@ -161,7 +161,7 @@ def test_what_a_text_import_scan_would_copy_is_what_the_code_imports():
         assert set(get_relative_imports(path)) == used, path.stem
 
 
-WITH_TORCH = {"knowledge.captioner", "knowledge.images", "knowledge.image_retrieval", "knowledge.embedding"}
+WITH_TORCH = {"knowledge.captioner"}
 
 
 @pytest.mark.parametrize(
@@ -211,6 +211,8 @@ def test_experiments_know_models_as_processes_and_files(path):
     """They import pure functions of the package alone, and nothing of the package imports them."""
     assert not {module.split(".")[0] for module in imports_of(path)} & MODELS
     allowed = {"errors", "files", "metrics", "data.prepared", "cli"}
+    if path.stem == "llm_baseline":  # asks a model through the package's own client
+        allowed |= {"data.bio", "knowledge"}
     assert not {module for module in own_imports(path) if not within(module, allowed)}
 
 

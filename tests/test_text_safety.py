@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from modeling_cotpd.text_safety import Redactor, printable, public_url, redact_urls, storable
+from modeling_cotpd.text_safety import Redactor, printable, public_url, storable, without_secrets
 
 SECRET = "sk-abc/def-SECRETKEY0123456789"
 
@@ -43,7 +43,7 @@ def test_urls_without_what_they_hide():
     for wrong in ("", "example.org", "http://", "http://a:99999/"):
         with pytest.raises(ValueError):
             public_url(wrong)
-    assert "pw" not in json.dumps(redact_urls({"u": ["http://me:pw@a.org/v1?key=1"]}))
+    assert "pw" not in json.dumps(without_secrets({"u": ["http://me:pw@a.org/v1?key=1"]}))
 
 
 def test_half_emoji_and_nul():
@@ -70,10 +70,10 @@ def test_control_and_direction_characters_are_shown_escaped():
     ],
 )
 def test_addresses(text, redacted):
-    found = redact_urls(text)
+    found = without_secrets(text)
     assert "SECRET" not in found and found.replace(",", "") == redacted.replace(",", "")
 
 
 def test_addresses_in_values_of_every_depth():
     value = {"a": ["http://u:p@h", {"http://u:p@h": 3}], "b": None, "c": 1.5}
-    assert redact_urls(value) == {"a": ["http://REDACTED@h", {"http://REDACTED@h": 3}], "b": None, "c": 1.5}
+    assert without_secrets(value) == {"a": ["http://REDACTED@h", {"http://REDACTED@h": 3}], "b": None, "c": 1.5}

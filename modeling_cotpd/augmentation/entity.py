@@ -5,15 +5,24 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.candidate import ENTITY, NO_ANSWER, REJECTED, UNASKED, Candidate, Rejected, Unasked
-from modeling_cotpd.augmentation.plan import ONE, AugmentPlan, opening
-from modeling_cotpd.augmentation.renaming import Renaming
+from modeling_cotpd.augmentation.names import candidate_names, fold, occurrences
+from modeling_cotpd.augmentation.plan import (
+    ENTITY,
+    NO_ANSWER,
+    ONE,
+    REJECTED,
+    UNASKED,
+    AugmentPlan,
+    Candidate,
+    Rejected,
+    Unasked,
+    opening,
+)
+from modeling_cotpd.augmentation.renaming import Renaming, with_knowledge
 from modeling_cotpd.augmentation.sample import Mention, Sample, bio_tags, moved, replace_spans
-from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
-from modeling_cotpd.augmentation.source import EntitySource, Name, name_of, written_as
+from modeling_cotpd.augmentation.sources import EntitySource, Name, name_of, written_as
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.knowledge.answer import CUT, Answer
-from modeling_cotpd.knowledge.mentions import candidate_names, fold, occurrences
 from modeling_cotpd.knowledge.request import Request
 
 MOST_DRAWS = 30
@@ -26,12 +35,9 @@ _WORD, _FIRST = re.compile(_SAYS, re.IGNORECASE), re.compile(rf"\W*{_SAYS}", re.
 
 @dataclass(frozen=True)
 class Replacement:
-    """All mentions of one name in a post, and what stands in their place.
+    """All mentions of one name in a post, for MRE also further places of the name, and new tokens for each of them.
 
-    Args:
-        mentions (`tuple[Mention, ...]`): The mentions; for MRE also further places where the same name stands.
-        new (`tuple[tuple[str, ...], ...]`): New tokens for each of them.
-        renaming (`Renaming`): The change for knowledge and captions.
+    `renaming` is the change for knowledge and captions.
     """
 
     mentions: tuple[Mention, ...]
@@ -49,11 +55,7 @@ def replace_entities(
 ) -> Generator[Request, Answer, list[Candidate]]:
     """The requests about new entities in one post; the result has one candidate for each of `plan.times`.
 
-    Args:
-        sample (`Sample`): The post.
-        plan (`AugmentPlan`): What is wanted.
-        source (`EntitySource`): Where names are drawn from.
-        types (`dict[str, str]`): `fold` of names to types, for MRE rows whose relation does not tell them.
+    `types` has the types of folded names, for MRE rows whose relation does not tell them.
     """
     rng = random.Random(f"{plan.seed}/{sample.id}")
     seen, candidates = {tuple(sample.tokens)}, list[Candidate]()
@@ -75,12 +77,7 @@ def replace_entities(
 
 
 def check_fact(plan: AugmentPlan, text: str) -> Generator[Request, Answer, None]:
-    """Ask whether a post is possible in fact.
-
-    Raises:
-        Rejected: It is not, or the answer does not tell.
-        Unasked: There is no answer.
-    """
+    """Ask whether a post is possible in fact. Raises `Rejected`, or `Unasked` without an answer."""
     prompts = (plan.prompts["post"], plan.prompts["fact_check"])
     answer = yield plan.request("fact_check", opening(plan, text, prompts[1]), *prompts, example="Yes.")
     # An answer that was cut has said its yes or no before.
@@ -101,11 +98,7 @@ def draw(
     rng: random.Random,
     seen: set[tuple[str, ...]],
 ) -> list[Replacement]:
-    """Draw what is replaced by what, so that the post becomes one that is not in `seen`, and put it there.
-
-    Raises:
-        Rejected: The post has nothing to replace, or there is nothing to replace it by.
-    """
+    """Draw what is replaced by what, to a post that is not in `seen`, and put it there. Raises `Rejected`."""
     groups = _groups(sample, types)
     for _ in range(MOST_DRAWS):
         rng.shuffle(groups)
@@ -228,8 +221,7 @@ def replaced_row(sample: Sample, replacements: Sequence[Replacement]) -> dict:
 def read_verdict(text: str) -> bool | None:
     """Whether an answer says yes or no, `None` when it does not say or says both.
 
-    The first word decides. An answer that begins otherwise counts when its first line has one of the two words and
-    not the other.
+    The first word decides, else the only one of the two in the first line.
 
     Example:
         >>> read_verdict("**Yes**, it is."), read_verdict("The answer is no."), read_verdict("Possibly.")

@@ -1,14 +1,56 @@
-"""What is to be augmented, how, and by which model."""
+"""What is to be augmented, how, and by which model; and one wanted sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from modeling_cotpd.augmentation.candidate import ENTITY, IMAGE, KINDS, STYLE, Unasked
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import FINAL, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Request
+
+STYLE, ENTITY, IMAGE = "style", "entity", "image"
+KINDS = (STYLE, ENTITY, IMAGE)
+ACCEPTED, REJECTED, UNASKED = "accepted", "rejected", "unasked"
+NO_ANSWER = "no answer"
+"""The reason of all that is `unasked`."""
+
+
+class Rejected(Exception):
+    """A sample that is not to be taken: one of a few fixed wordings, to be counted, and what it was in this case."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
+class Unasked(Exception):
+    """A sample that lacks an answer, with the answer's status and reason; running again can help."""
+
+
+@dataclass
+class Candidate:
+    """One wanted sample.
+
+    Args:
+        parent (`str`): The id of the post that it was made from.
+        kind (`str`), time (`int`): `"style"` or `"entity"`, and which of the wanted samples of this kind, from 1.
+        status (`str`): `accepted`, `rejected`, or `unasked` (a request has no answer: run again).
+        reason (`str`), detail (`str`): Why it is not accepted.
+        text (`str`), row (`dict`, *optional*): The new post, as far as it came, and its record with labels as names.
+        notes (`list[str]`): What was done to caption and knowledge, to be counted.
+    """
+
+    parent: str
+    kind: str
+    time: int
+    status: str = ACCEPTED
+    reason: str = ""
+    detail: str = ""
+    text: str = ""
+    row: dict | None = None
+    notes: list[str] = field(default_factory=list)
+
 
 IN_DOMAIN, FROM_TEACHER = "in-domain", "teacher"
 REWRITE, ELICIT, EMPTY = "rewrite", "elicit", "empty"
@@ -127,26 +169,12 @@ class AugmentPlan:
         return self.settings
 
     def request(self, purpose: str, history: list[dict], *prompts: Prompt, example: str = "") -> Request:
-        """Return the request with the given messages, tagged with the prompts that they are made of.
-
-        Args:
-            purpose (`str`), history (`list[dict]`), prompts (`Prompt`): What is asked.
-            example (`str`, *optional*): An answer that would be accepted, for the dry run.
-        """
-        return Request(
-            endpoint=self.endpoint.endpoint,
-            purpose=purpose,
-            prompt=" ".join(prompt.tag for prompt in prompts),
-            body=self.endpoint.body(history),
-            example=example,
-        )
+        """Return the request with the given messages; `example` is an answer that the dry run goes on with."""
+        tags = " ".join(prompt.tag for prompt in prompts)
+        return replace(self.endpoint.request(purpose, tags, history), example=example)
 
     def usable_text(self, answer: Answer) -> str:
-        """Return an answer's text, empty when it is not to be used.
-
-        Raises:
-            Unasked: There is no answer.
-        """
+        """Return an answer's text, empty when it is not to be used. Raises `Unasked`."""
         if answer.status not in FINAL:
             raise Unasked(f"{answer.status}: {answer.reason}")
         return answer.usable_text(self.keep_cut)

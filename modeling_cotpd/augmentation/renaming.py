@@ -1,11 +1,18 @@
-"""Texts about an entity, such as knowledge and captions, rewritten to be about another one."""
+"""Caption and knowledge of a new sample, rewritten to name the new entities and none that is no longer there."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
+from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, IMAGE, AugmentPlan, Candidate, opening
 from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.knowledge.mentions import SIGNS, fold, name_key
+from modeling_cotpd.data.glosses import parse_noun_list
+from modeling_cotpd.data.schema import COT_COLUMNS
+from modeling_cotpd.knowledge.answer import SKIPPED, Answer
+from modeling_cotpd.knowledge.explanation import explain
+from modeling_cotpd.knowledge.post import Post
+from modeling_cotpd.knowledge.request import Request
 
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.!?\n]")
@@ -26,17 +33,12 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True)
 class Renaming:
-    """An entity that became another.
+    """An entity that became another: tokens of the old mention and of the new one.
 
     Its surface forms are the whole name in any case and spacing (`Mira Holt`, `#miraholt`, `MIRA HOLT`) and runs of
-    its words that stand for it (`Holt's new song`). Words that the new name or another mention of the post has too
-    stand for nothing. A capitalized word of the name in lower case is taken for a common noun (`the festival`),
-    unless the text has no capitals at all, as many captions.
-
-    Args:
-        old (`tuple[str, ...]`): Tokens of the old mention.
-        new (`tuple[str, ...]`): Tokens of the new one.
-        shared (`frozenset[str]`): `fold` of the words that are not the old name's alone.
+    its words that stand for it (`Holt's new song`). Words that the new name or another mention of the post has too,
+    folded in `shared`, stand for nothing. A capitalized word of the name in lower case is taken for a common noun
+    (`the festival`), unless the text has no capitals at all, as many captions.
     """
 
     old: tuple[str, ...]
@@ -188,3 +190,69 @@ def _is_part(folded: str, word: str) -> bool:
 
 def _has_capitals(text: str) -> bool:
     return any(c.isupper() for c in text)
+
+
+def with_knowledge(
+    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
+) -> Generator[Request, Answer, dict]:
+    """Return a new record with its picture, caption and knowledge.
+
+    A post with other entities loses its picture, which shows the old ones; so does a post with an imagined caption.
+    The candidate gets notes such as `cot_noun emptied`.
+
+    Raises:
+        Unasked: A request has no answer.
+    """
+    row = dict(row)
+    renamings = [with_full_name(renaming, (row[column] or "" for column in COT_COLUMNS)) for renaming in renamings]
+    if plan.imagines or renamings:
+        row["image"] = None
+    if plan.imagines:
+        messages = opening(plan, detokenize(row["tokens"]), plan.prompts["image"])
+        answer = yield plan.request(IMAGE, messages, plan.prompts["post"], plan.prompts["image"])
+        row["caption"] = " ".join(plan.usable_text(answer).split())
+        if not row["caption"]:
+            candidate.notes.append(f"caption {answer.status}")
+        elif any(renaming.names(row["caption"]) for renaming in renamings):
+            row["caption"] = ""
+            candidate.notes.append("caption emptied")
+    else:
+        _rename(row, "caption", renamings, candidate)
+    if plan.knowledge == EMPTY:
+        row |= {**dict.fromkeys(COT_COLUMNS, ""), "glosses": []}
+    elif plan.knowledge == ELICIT:
+        row |= yield from _elicited(plan, row, renamings, candidate)
+        row["glosses"] = parse_noun_list(row["cot_noun"])
+    else:
+        for column in COT_COLUMNS:
+            _rename(row, column, renamings, candidate)
+        glosses = (
+            {name: rename(gloss[name] or "", renamings) for name in ("mention", "gloss")}
+            for gloss in row.get("glosses") or ()
+        )
+        row["glosses"] = [gloss for gloss in glosses if gloss["mention"] and gloss["gloss"]]
+    return row
+
+
+def _rename(row: dict, column: str, renamings: Sequence[Renaming], candidate: Candidate) -> None:
+    before = row.get(column) or ""
+    row[column] = rename(before, renamings)
+    if before and not row[column]:
+        candidate.notes.append(f"{column} emptied")
+
+
+def _elicited(
+    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
+) -> Generator[Request, Answer, dict]:
+    post = Post(row["id"], " ".join(row["tokens"]), row["caption"] or "")
+    explanation = yield from explain(post, plan.explanation)
+    columns = {}
+    for grain, answer in explanation.answers.items():
+        column = f"cot_{grain}"
+        columns[column] = plan.usable_text(answer) if answer.status != SKIPPED else ""
+        if any(renaming.names(columns[column]) for renaming in renamings):
+            columns[column] = ""
+            candidate.notes.append(f"{column} emptied")
+        elif not columns[column]:
+            candidate.notes.append(f"{column} {answer.status}")
+    return columns

@@ -2,40 +2,109 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
 
-from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED, Candidate
-from modeling_cotpd.augmentation.entity_list import WrittenList, list_jobs, teacher_names
-from modeling_cotpd.augmentation.plan import AugmentPlan
-from modeling_cotpd.augmentation.posts import TRAIN, TrainingPosts
-from modeling_cotpd.augmentation.source import EntitySource
-from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
+from modeling_cotpd.augmentation.entity import replace_entities
+from modeling_cotpd.augmentation.names import fold
+from modeling_cotpd.augmentation.plan import ACCEPTED, ENTITY, REJECTED, STYLE, UNASKED, AugmentPlan, Candidate
+from modeling_cotpd.augmentation.sample import read_sample
+from modeling_cotpd.augmentation.sources import EntitySource, WrittenList, list_jobs, teacher_names, training_names
+from modeling_cotpd.augmentation.style import Lexicon, restyle
+from modeling_cotpd.augmentation.tokenization import find_tokenization
+from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
 from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS, features_for, make_split
-from modeling_cotpd.errors import DataError, KnowledgeError
-from modeling_cotpd.files import atomic_write, json_line, require_empty
+from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.files import require_empty, write_json_lines
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.conversation import Job, replay_all
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Job, Request, replay_all
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
+
+TRAIN = "train"
+
+
+class TrainingPosts:
+    """The posts of a prepared folder that are augmented, and what is learned from them.
+
+    Args:
+        folder: The prepared folder.
+        split (`str`): Must be `"train"`.
+        limit (`int`, *optional*): Only the first training posts are augmented; the others stay as they are.
+        max_train_samples (`int`, *optional*), sample_seed (`int`): Keep a random sample of the training posts, the
+            same that a training run draws with these settings; the others are neither kept nor learned from.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        split: str = TRAIN,
+        limit: int | None = None,
+        max_train_samples: int | None = None,
+        sample_seed: int = 0,
+    ):
+        if split != TRAIN:
+            raise SettingError(
+                f"The split {split!r} is not augmented: scores would count posts that no person wrote.",
+                place="split",
+                fix="Only the training split is.",
+            )
+        self.folder = Path(folder)
+        self.splits, self.info = read_prepared(folder)
+        if TRAIN not in self.splits:
+            raise DataError("There is no training split.", place=str(folder))
+        if AUGMENTATION_COLUMNS[0] in self.splits[TRAIN].features:
+            raise DataError(
+                "The training split was augmented before.", place=str(folder), fix="Augment the original folder."
+            )
+        if max_train_samples is not None and max_train_samples < len(self.splits[TRAIN]):
+            self.splits[TRAIN] = sample_rows(self.splits[TRAIN], max_train_samples, sample_seed)
+        train, names = self.splits[TRAIN], self.info.label_names
+        self.samples = [read_sample(_with_label_names(row, self.info.task, names), self.info.task) for row in train]
+        self.wanted = self.samples[:limit]
+        self.tokenization = find_tokenization(train["tokens"])
+        self.names = training_names(self.samples)
+        self.types = self.names.types()
+        self.lexicon = Lexicon(self.samples)
+
+    @property
+    def entity_types(self) -> set[str]:
+        """The types of entities."""
+        if self.info.task == "mner":
+            return {name[2:] for name in self.info.label_names if name != "O"}
+        return {kind for kind, _ in self.names.names}
+
+    @property
+    def known(self) -> frozenset[str]:
+        """`fold` of all names in the training posts."""
+        return frozenset(fold(sample.key(mention)) for sample in self.samples for mention in sample.mentions)
+
+    def jobs(self, plan: AugmentPlan, source: EntitySource) -> Iterator[Job]:
+        """One job per post and kind, whose result is a list of `Candidate`."""
+        for sample in self.wanted if plan.times else ():
+            if STYLE in plan.text_kinds:
+                yield Job(sample.id, partial(restyle, sample, plan, self.tokenization, self.lexicon))
+            if ENTITY in plan.text_kinds:
+                yield Job(sample.id, partial(replace_entities, sample, plan, source, self.types))
+
+
+def _with_label_names(row: dict, task: str, names: list[str]) -> dict:
+    if task == "mner":
+        tags = row["ner_tags"]
+        return {**row, "ner_tags": None if tags is None else [names[tag] for tag in tags]}
+    return {**row, "relation": None if row["relation"] is None else names[row["relation"]]}
 
 
 @dataclass
 class Augmented:
-    """The result of a run.
+    """The result of a run: `(kind, status, reason)` of all wanted samples, `(kind, note)` of the accepted ones.
 
-    Args:
-        progress (`Progress`): What was asked in this run.
-        outcomes (`Counter`): `(kind, status, reason)` over all wanted samples.
-        notes (`Counter`): `(kind, note)` of accepted samples: captions and knowledge that could not be kept.
-        rejects (`Path`): JSON Lines of every sample that was not accepted, with the reason.
-        lists (`dict[str, WrittenList]`): Type to the names that the teacher wrote.
-        written (`list[Path]`): The folder; empty while requests lack an answer.
+    `rejects` is the JSON Lines file of what was not accepted; `written` is empty while requests lack an answer.
     """
 
     progress: Progress = field(default_factory=Progress)
@@ -103,16 +172,8 @@ def augment(
 
     The folder's training split has the original posts, then the accepted ones, with the columns `parent`, `kind` and
     `teacher`, which are empty for originals; the other splits are as they were. `OUT.rejects.jsonl` beside it lists
-    what was not accepted, `OUT.entities.jsonl` the names that the model wrote.
-
-    Args:
-        posts (`TrainingPosts`): What to augment.
-        out (`str` or `os.PathLike`): The new prepared folder.
-        store (`str` or `os.PathLike`): The response store's file; not made when no model is asked.
-        plan (`AugmentPlan`): What to make.
-        asking (`Asking`, *optional*): How to ask.
-        only_new (`bool`, *optional*): Leave the original posts out of the training split.
-        partial_folder (`bool`, *optional*): Write the folder even though samples lack an answer.
+    what was not accepted, `OUT.entities.jsonl` the names that the model wrote. `only_new` leaves the original posts
+    out; `partial_folder` writes the folder even though samples lack an answer.
 
     Raises:
         SettingError: `out` is not empty.
@@ -133,11 +194,9 @@ def augment(
     accepted = [candidate for candidate in candidates if candidate.status == ACCEPTED]
     result.outcomes.update((each.kind, each.status, each.reason) for each in candidates)
     result.notes.update((each.kind, note) for each in accepted for note in each.notes)
-    with atomic_write(result.rejects) as lines:
-        for candidate in candidates:
-            if candidate.status != ACCEPTED:
-                row = {name: value for name, value in vars(candidate).items() if name not in ("row", "notes")}
-                lines.write(json_line(row))
+    rejected = (vars(candidate) for candidate in candidates if candidate.status != ACCEPTED)
+    hidden = ("row", "notes")
+    write_json_lines(result.rejects, ({k: v for k, v in row.items() if k not in hidden} for row in rejected))
     if partial_folder or not result.unasked:
         _write(posts, accepted, plan, result, out, only_new)
         result.written.append(out)
@@ -165,8 +224,8 @@ def _entity_source(
                 fix="Take another model, or --entity-source in-domain.",
             )
     names = {kind: written.names for kind, written in result.lists.items()}
-    with atomic_write(out.with_name(f"{out.name}.entities.jsonl")) as lines:
-        lines.writelines(json_line({"type": kind, "name": name}) for kind in names for name in names[kind])
+    listed = ({"type": kind, "name": name} for kind in names for name in names[kind])
+    write_json_lines(out.with_name(f"{out.name}.entities.jsonl"), listed)
     return teacher_names(names, posts.tokenization)
 
 

@@ -4,20 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from modeling_cotpd.augmentation.names import key_of
 from modeling_cotpd.data.bio import entities, orphans
-from modeling_cotpd.knowledge.mentions import key_of
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Mention:
-    """A gold mention.
-
-    Args:
-        kind (`str`): The entity type; empty when not known (MRE without a relation).
-        start (`int`), end (`int`): Tokens from 0, end excluded.
-    """
+    """A gold mention: tokens from `start` to `end`, excluded; `kind` is empty when the type is not known."""
 
     kind: str
     start: int
@@ -26,12 +21,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class Sample:
-    """A training post.
-
-    Args:
-        row (`dict`): The record, with labels as names.
-        mentions (`tuple[Mention, ...]`): MNER: its entities, read strictly; MRE: head and tail, in this order.
-    """
+    """A training post: the record, with labels as names, and its mentions (MRE: head and tail)."""
 
     row: dict
     mentions: tuple[Mention, ...]

@@ -1,19 +1,143 @@
-"""Style: the model rewrites a post, and the gold mentions are found again in the rewrite."""
+"""Style: the model rewrites a post, and the gold mentions are found again in the rewrite, exactly or not at all."""
 
 import itertools
 import re
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
 
-from modeling_cotpd.augmentation.alignment import align
-from modeling_cotpd.augmentation.candidate import NO_ANSWER, REJECTED, STYLE, UNASKED, Candidate, Rejected, Unasked
-from modeling_cotpd.augmentation.lexicon import Lexicon
-from modeling_cotpd.augmentation.plan import AugmentPlan, opening
-from modeling_cotpd.augmentation.sample import Sample, with_mentions
-from modeling_cotpd.augmentation.sample_knowledge import with_knowledge
+from modeling_cotpd.augmentation.names import SHORT, candidate_names, fold, occurrences
+from modeling_cotpd.augmentation.plan import (
+    NO_ANSWER,
+    REJECTED,
+    STYLE,
+    UNASKED,
+    AugmentPlan,
+    Candidate,
+    Rejected,
+    Unasked,
+    opening,
+)
+from modeling_cotpd.augmentation.renaming import with_knowledge
+from modeling_cotpd.augmentation.sample import Mention, Sample, with_mentions
 from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.knowledge.answer import FINAL, Answer
-from modeling_cotpd.knowledge.mentions import fold
 from modeling_cotpd.knowledge.request import Request
+
+Span = tuple[int, int]
+
+
+def align(sample: Sample, tokens: Sequence[str], label_repeats: bool = False) -> list[Mention]:
+    """The sample's mentions among the tokens of its rewrite: MNER in their order there, MRE head and tail.
+
+    A mention is found when whole tokens read like it, whatever their case, spaces, signs and accents (`name_key`): the
+        mention `NewTarn` of `# NewTarn` is found in `New Tarn`, and the other way round. Every name must stand in the
+        rewrite as often as in the post. With `label_repeats` it may stand there more often: every one is labelled
+        (MNER), or the first is taken (MRE).
+
+    Raises:
+        Rejected: A mention is missing, or it is unclear which tokens it is.
+    """
+    gold: dict[str, list[Mention]] = {}
+    for mention in sample.mentions:
+        gold.setdefault(sample.key(mention), []).append(mention)
+    if "" in gold:
+        raise Rejected("mention without letters", _text(sample, gold[""][0]))
+    if sample.is_relation and len(gold) < len(sample.mentions):
+        raise Rejected("head and tail have the same name", _text(sample, sample.mentions[0]))
+    before, after = occurrences(sample.tokens, gold), occurrences(tokens, gold)
+    found: dict[str, list[Mention]] = {}
+    for key, mentions in gold.items():
+        places = [_core(sample.tokens, mention) for mention in mentions]
+        stray = set(places) - set(before[key]) if sample.is_relation else set(places) ^ set(before[key])
+        if stray or len({mention.kind for mention in mentions}) > 1:
+            raise Rejected("mention not unique in the post", _text(sample, mentions[0]))
+        if len(after[key]) < len(before[key]):
+            raise Rejected("mention missing", _text(sample, mentions[0]))
+        if len(after[key]) > len(before[key]) and not label_repeats:
+            raise Rejected("mention repeated", _text(sample, mentions[0]))
+        spans = after[key]
+        if sample.is_relation:
+            equal = len(after[key]) == len(before[key])
+            spans = [after[key][before[key].index(place) if equal else 0] for place in places]
+        found[key] = [Mention(mentions[0].kind, *_widened(sample, mentions[0], tokens, span)) for span in spans]
+    aligned = [mention for mentions in found.values() for mention in mentions]
+    return aligned if sample.is_relation else sorted(aligned, key=lambda mention: mention.start)
+
+
+def _core(tokens: Sequence[str], mention: Mention) -> Span:
+    """A mention without the tokens at its ends that have no letters, such as `#` and `.`"""
+    lettered = [index for index in range(mention.start, mention.end) if fold(tokens[index])]
+    return lettered[0], lettered[-1] + 1
+
+
+def _widened(sample: Sample, mention: Mention, tokens: Sequence[str], span: Span) -> Span:
+    """A span with the tokens around it that the gold mention has at its ends too."""
+    start, end = _core(sample.tokens, mention)
+    lead, trail = sample.tokens[mention.start : start], sample.tokens[end : mention.end]
+    first, last = span[0] - len(lead), span[1] + len(trail)
+    return (
+        first if first >= 0 and list(tokens[first : span[0]]) == lead else span[0],
+        last if list(tokens[span[1] : last]) == trail else span[1],
+    )
+
+
+def _text(sample: Sample, mention: Mention) -> str:
+    return " ".join(sample.tokens[mention.start : mention.end])
+
+
+_SENTENCE_ENDS = ("", ".", "!", "?", ":", "…", "...", '"', "“")
+NAME_SHARE = 0.8
+"""A string is a name when at least this share of its occurrences is labelled, so that "May" is none."""
+
+
+class Lexicon:
+    """Names and lower-case words of a training split."""
+
+    def __init__(self, samples: Iterable[Sample]):
+        samples = list(samples)
+        labelled = Counter(sample.key(mention) for sample in samples for mention in sample.mentions)
+        every: Counter = Counter()
+        self.words: set[str] = set()
+        for sample in samples:
+            every.update(key for _, _, key in candidate_names(sample.tokens) if key in labelled)
+            self.words.update(token for token in sample.tokens if token.islower())
+        self.names = {
+            key for key, count in labelled.items() if len(key) > SHORT and count >= NAME_SHARE * every[key] > 0
+        }
+
+    def check(self, sample: Sample, tokens: Sequence[str], mentions: Sequence[Mention]) -> None:
+        """Raise `Rejected` for a rewrite that seems to name more than the labels say.
+
+        Signs of it are a name of the training split or a handle that the post does not have, and a capitalized word
+        that the post does not have, right beside a mention to which it may belong (`Mira` become `Mira Holt`), or
+        within a sentence when the training split does not know it in lower case.
+        """
+        own = {key for _, _, key in candidate_names(sample.tokens)}
+        inside = [False] * len(tokens)
+        for mention in mentions:
+            inside[mention.start : mention.end] = [True] * (mention.end - mention.start)
+        new = {key for _, _, key in candidate_names(tokens)} & self.names - own
+        for start, end in itertools.chain.from_iterable(occurrences(tokens, new).values()):
+            if not any(inside[start:end]):
+                raise Rejected("new mention", " ".join(tokens[start:end]))
+        words = {fold(token) for token in sample.tokens}
+        shouted = "".join(tokens).isupper()
+        starts, ends = {mention.start for mention in mentions}, {mention.end for mention in mentions}
+        for place, token in enumerate(tokens):
+            before = tokens[place - 1] if place else ""
+            if inside[place] or fold(token) in words:
+                continue
+            if (before == "@" or token[0] == "@") and fold(token):
+                raise Rejected("new mention", f"@{token.removeprefix('@')}")
+            if shouted or before == "#" or not token[0].isupper():
+                continue
+            # "Congrats Mira Holt": a capital is innocent on a word that is known in lower case, but not behind a name.
+            known = token.lower() in self.words
+            if place in ends or (place + 1 in starts and not known):
+                raise Rejected("mention may be longer", token)
+            if not known and before not in _SENTENCE_ENDS:
+                raise Rejected("new name", token)
+
 
 _OPENER = r"(?:sure|certainly|of course|absolutely|okay|ok|great|yes|alright)(?: thing)?"
 _INTRODUCTION = re.compile(
@@ -86,11 +210,7 @@ def restyle(
 def restyled_row(
     sample: Sample, answer: Answer, plan: AugmentPlan, tokenization: Tokenization, lexicon: Lexicon
 ) -> dict:
-    """Return the parent's record with the rewritten text and its labels.
-
-    Raises:
-        Rejected: The answer is no rewrite in which every mention is found.
-    """
+    """Return the parent's record with the rewritten text and its labels. Raises `Rejected`."""
     if not plan.usable_text(answer):
         raise Rejected(f"answer {answer.status}", answer.reason)
     tokens = tokenize(rewrite_in(answer.text, detokenize(sample.tokens)), tokenization)
@@ -108,9 +228,7 @@ def restyled_row(
 def rewrite_in(answer: str, post: str = "") -> str:
     """Return the rewrite without what models put around it: introduction, label, quotation marks, Markdown, remarks.
 
-    Args:
-        answer (`str`): The answer.
-        post (`str`, *optional*): The original; what it has itself is not taken off the rewrite.
+    What the original, `post`, has itself is not taken off the rewrite.
 
     Raises:
         Rejected: More than one text is left, so that it cannot be said which is the rewrite.

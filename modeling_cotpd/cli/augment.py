@@ -1,57 +1,53 @@
 """`cotpd augment`: new training posts from old ones."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli import options
+from modeling_cotpd.cli.options import argument, echo_all, echo_json, option
 
 if TYPE_CHECKING:
     from modeling_cotpd.augmentation.run import Augmented
 
 Model = Annotated[
-    str,
-    typer.Option(
-        help="The teacher's name at the endpoint; not needed when no model is asked.", rich_help_panel=options.TEACHER
-    ),
+    str, option("The teacher's name at the endpoint; not needed when no model is asked.", panel=options.TEACHER)
 ]
-KINDS, SPLIT, LIST_SIZE = "style,entity,image", "train", 400
 
 
 @options.with_teacher_options
 def augment(
-    source: Annotated[Path, typer.Argument(help="Prepared folder.")],
-    out: Annotated[Path, typer.Option(help="New prepared folder.")],
+    source: Annotated[Path, argument("Prepared folder.")],
+    out: Annotated[Path, option("New prepared folder.")],
     teacher: options.AskingOptions,
     model: Model = "",
     kinds: Annotated[
-        str, typer.Option(help="Which of style, entity and image; image goes with one of the two.")
-    ] = KINDS,
-    times: Annotated[int, typer.Option(help="Samples wanted of each kind per post.", min=0)] = 1,
-    seed: Annotated[int, typer.Option(help="Of the random draws.")] = 0,
+        str, option("Which of style, entity and image; image goes with one of the two.")
+    ] = "style,entity,image",
+    times: Annotated[int, option("Samples wanted of each kind per post.", min=0)] = 1,
+    seed: Annotated[int, option("Of the random draws.")] = 0,
     fact_check: Annotated[
-        bool, typer.Option("--fact-check/--no-fact-check", help="Keep only entity samples possible in fact.")
+        bool, option("Keep only entity samples possible in fact.", "--fact-check/--no-fact-check")
     ] = True,
     entity_source: Annotated[
-        str, typer.Option(help="in-domain: names of the training split; teacher: a list that the teacher writes.")
+        str, option("in-domain: names of the training split; teacher: a list that the teacher writes.")
     ] = "in-domain",
-    list_size: Annotated[int, typer.Option(help="Names that the teacher writes, over all types.")] = LIST_SIZE,
-    mentions: Annotated[str, typer.Option(help="How many entities of a post are replaced: one or all.")] = "one",
+    list_size: Annotated[int, option("Names that the teacher writes, over all types.")] = 400,
+    mentions: Annotated[str, option("How many entities of a post are replaced: one or all.")] = "one",
     knowledge: Annotated[
-        str, typer.Option(help="Of new samples. rewrite: the parent's, names replaced; elicit: asked anew; empty.")
+        str, option("Of new samples. rewrite: the parent's, names replaced; elicit: asked anew; empty.")
     ] = "rewrite",
     label_repeats: Annotated[
-        bool, typer.Option("--label-repeats", help="Take rewrites that name an entity more often, label each.")
+        bool, option("Take rewrites that name an entity more often, label each.", "--label-repeats")
     ] = False,
-    only_new: Annotated[bool, typer.Option("--only-new", help="Leave the original training posts out.")] = False,
-    split: Annotated[str, typer.Option(help="Only the training split is ever augmented.")] = SPLIT,
+    only_new: Annotated[bool, option("Leave the original training posts out.", "--only-new")] = False,
+    split: Annotated[str, option("Only the training split is ever augmented.")] = "train",
     max_train_samples: Annotated[
-        int | None, typer.Option(help="Keep a random sample of the training posts, as training would draw it.", min=1)
+        int | None, option("Keep a random sample of the training posts, as training would draw it.", min=1)
     ] = None,
-    sample_seed: Annotated[int, typer.Option(help="Seed of that sample.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="Augment only the first training posts.", min=1)] = None,
+    sample_seed: Annotated[int, option("Seed of that sample.")] = 0,
+    limit: Annotated[int | None, option("Augment only the first training posts.", min=1)] = None,
     offline: options.Offline = False,
     keep_cut: options.KeepCut = False,
     partial: options.Partial = False,
@@ -71,9 +67,8 @@ def augment(
 --times 4
     """
     from modeling_cotpd.augmentation.plan import AugmentPlan
-    from modeling_cotpd.augmentation.posts import TrainingPosts
+    from modeling_cotpd.augmentation.run import TrainingPosts, estimates
     from modeling_cotpd.augmentation.run import augment as run
-    from modeling_cotpd.augmentation.run import estimates
     from modeling_cotpd.knowledge.prompt import load_prompts
 
     plan = AugmentPlan(
@@ -92,42 +87,38 @@ def augment(
     )
     posts = TrainingPosts(source, split, limit, max_train_samples, sample_seed)
     asking = teacher.asking(model, offline)
-    wanted = len(posts.wanted) * times
-    options.echo_all([f"wanted: {wanted:,} samples of each of {', '.join(plan.text_kinds)}"])
+    echo_all([f"wanted: {len(posts.wanted) * times:,} samples of each of {', '.join(plan.text_kinds)}"])
     if plan.needs_teacher and not offline:
         found = estimates(posts, plan, teacher.store, asking.again).lines(asking.price)
-        options.echo_all(["requests if every sample is accepted, at most:", *found])
+        echo_all(["requests if every sample is accepted, at most:", *found])
     if teacher.dry_run:
         return
     result = run(posts, out, teacher.store, plan, asking, only_new=only_new, partial_folder=partial)
     options.end_when_stopped(asking)
+    written = [str(path) for path in result.written]
     if as_json:
-        written = [str(path) for path in result.written]
         summary = {"written": written, "rejects": str(result.rejects), "kinds": result.summary()}
-        typer.echo(json.dumps({**summary, **options.usage(asking)}, indent=2))
+        echo_json({**summary, **options.usage(asking)})
     else:
         if plan.needs_teacher:
-            options.echo_all([options.usage_line(asking)])
-        _report(result)
+            echo_all([options.usage_line(asking)])
+        echo_all(_report(result))
+        options.echo_written(written)
     if result.unasked:
-        options.echo_all([f"{result.unasked:,} samples without an answer: see {result.rejects}"])
+        echo_all([f"{result.unasked:,} samples without an answer: see {result.rejects}"])
         raise typer.Exit(options.UNASKED)
 
 
-def _report(result: "Augmented") -> None:
+def _report(result: "Augmented") -> list[str]:
+    lines = []
     for kind, written in result.lists.items():
         shortage = f" only: {written.why_short}" if written.why_short else ""
-        options.echo_all([f"{kind}: {len(written.names)} names written{shortage}"])
+        lines.append(f"{kind}: {len(written.names)} names written{shortage}")
     for kind, row in result.summary().items():
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in row["rejected"].items())
-        lines = [f"{kind}: {row['wanted']:,} wanted, {row['accepted']:,} accepted"]
-        lines.append(f"  rejected: {reasons}" if reasons else "  rejected: none")
-        if row["notes"]:
-            lines.append(
-                "  of the accepted: " + ", ".join(f"{count:,} {note}" for note, count in row["notes"].items())
-            )
-        options.echo_all(lines)
-    if result.written:
-        options.echo("\n".join(str(path) for path in result.written))
-    else:
-        options.echo_all(["No folder is written while requests lack an answer; --partial writes it all the same."])
+        rejected, notes = (
+            ", ".join(f"{count:,} {reason}" for reason, count in row[name].items()) for name in ("rejected", "notes")
+        )
+        lines.append(f"{kind}: {row['wanted']:,} wanted, {row['accepted']:,} accepted")
+        lines.append(f"  rejected: {rejected or 'none'}")
+        lines += [f"  of the accepted: {notes}"] if notes else []
+    return lines

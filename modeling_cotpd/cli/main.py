@@ -1,37 +1,20 @@
 """The `cotpd` command: collects the subcommands and reports every error in one line."""
 
+import logging
 import sys
 from collections.abc import Callable
 
 import typer
 
-from modeling_cotpd.cli import (
-    augment,
-    caption,
-    check,
-    demo,
-    elicit,
-    explain,
-    export,
-    knowledge,
-    learn,
-    llm_baseline,
-    predict,
-    prepare,
-    push,
-    retrieve,
-    teacher,
-    threshold,
-    train,
-    triples,
-)
+from modeling_cotpd.cli import augment, data, knowledge, models, predict, sources
 from modeling_cotpd.errors import CoTPDError
+from modeling_cotpd.text_safety import printable
 from modeling_cotpd.version import __version__
 
 WRONG_INPUT = 2
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
-DATA, KNOWLEDGE, TRAINING, USE, RESEARCH = "Data", "Knowledge", "Training", "Trained models", "Experiments"
+DATA, KNOWLEDGE, TRAINING, USE = "Data", "Knowledge", "Training", "Trained models"
 
 app = typer.Typer(
     name="cotpd",
@@ -41,24 +24,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 for panel, commands in {
-    DATA: (prepare.prepare, check.check, augment.augment),
-    KNOWLEDGE: (caption.caption, elicit.elicit, retrieve.retrieve, teacher.teacher),
-    TRAINING: (train.train,),
+    DATA: (data.prepare, data.check, augment.augment),
+    KNOWLEDGE: (sources.caption, knowledge.elicit, sources.retrieve, knowledge.teacher),
+    TRAINING: (models.train,),
     USE: (
-        predict.predict,
-        threshold.threshold,
-        learn.learn,
-        triples.triples,
-        explain.explain,
-        demo.demo,
-        export.export,
-        push.push,
+        *(predict.predict, predict.threshold, predict.learn, predict.triples),
+        *(models.explain, models.demo, models.export, models.push),
     ),
-    RESEARCH: (llm_baseline.llm_baseline,),
 }.items():
     for command in commands:
         # the flags of a run are those of its dataclasses
-        extra = {"allow_extra_args": True, "ignore_unknown_options": True} if command is train.train else {}
+        extra = {"allow_extra_args": True, "ignore_unknown_options": True} if command is models.train else {}
         app.command(rich_help_panel=panel, context_settings=extra)(command)
 app.add_typer(knowledge.app, name="knowledge", rich_help_panel=KNOWLEDGE)
 
@@ -87,6 +63,13 @@ def cotpd(
     """
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Escapes control characters, which a file or an endpoint may have put into a warning."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand.
 
@@ -96,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         `int`: The exit code; see `exit_code`.
     """
+    if logging.lastResort is not None:  # prints the warnings of a process that configures no logging
+        logging.lastResort.setFormatter(_PrintableFormatter())
     return exit_code(lambda: app(args=arguments, prog_name="cotpd", standalone_mode=False), "cotpd")
 
 
@@ -127,7 +112,8 @@ def exit_code(run: Callable[[], object], program: str) -> int:
         message = "Stopped. Finished work is kept; the same command goes on from there."
     if message:
         # what another library says may have several lines
-        print(f"{program}: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)
+        line = " ".join(line.strip() for line in message.splitlines())
+        print(f"{program}: {printable(line)}", file=sys.stderr)
     return code
 
 

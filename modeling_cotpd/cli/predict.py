@@ -1,6 +1,5 @@
-"""`cotpd predict`: entities or relations of any number of posts, from the text alone or with knowledge on demand."""
+"""`cotpd predict`, `triples`, `threshold` and `learn`: any number of posts, from the text alone or with knowledge."""
 
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modeling_cotpd.cli import teacher_options as options
+from modeling_cotpd.cli import options
+from modeling_cotpd.cli.options import argument, echo, echo_all, option
 from modeling_cotpd.errors import SettingError
 
 if TYPE_CHECKING:
@@ -20,42 +20,41 @@ if TYPE_CHECKING:
 
 PROBLEMS, INTERRUPTED = 4, 130
 ON_DEMAND = "Knowledge on demand"
+Also = Annotated[list[Path] | None, option("Write .conll or .nt (RDF) too; may be repeated.")]
+Format = Annotated[str, option("auto, jsonl, text (a post per line), conll or parquet.")]
+TextColumn = Annotated[str, option("The column of the text; else rows need tokens.")]
+BatchSize = Annotated[int, option("Maximum number of texts in a batch.")]
+BatchTokens = Annotated[int | None, option("Maximum subword tokens in a batch.")]
 
 
 @options.with_teacher_options
 def predict(
-    model: Annotated[str, typer.Argument(help="A run's output folder, a Hub repository, or an exported folder.")],
+    model: Annotated[str, argument("A run's output folder, a Hub repository, or an exported folder.")],
     teacher: options.AskingOptions,
-    input: Annotated[str, typer.Option(help="Posts: a file, a folder of files, or - for the standard input.")] = "",
-    text: Annotated[list[str] | None, typer.Option(help="A post; may be repeated.")] = None,
-    output: Annotated[Path | None, typer.Option(help="A .jsonl file; by default the standard output.")] = None,
-    also: Annotated[list[Path] | None, typer.Option(help="Write .conll or .nt (RDF) too; may be repeated.")] = None,
-    min_score: Annotated[float, typer.Option(help="Leave out what is less probable.", min=0, max=1)] = 0.0,
-    format: Annotated[str, typer.Option(help="auto, jsonl, text (a post per line), conll or parquet.")] = "auto",
-    text_column: Annotated[str, typer.Option(help="The column of the text; else rows need tokens.")] = "text",
-    batch_size: Annotated[int, typer.Option(help="Maximum number of texts in a batch.")] = 32,
-    max_batch_tokens: Annotated[int | None, typer.Option(help="Maximum subword tokens in a batch.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Maximum subword tokens read at once.")] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="MODEL is what cotpd export wrote.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto (as saved), float32, bfloat16 or float16.")] = "auto",
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub repository.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again, whatever is there.")] = False,
+    input: Annotated[str, option("Posts: a file, a folder of files, or - for the standard input.")] = "",
+    text: Annotated[list[str] | None, option("A post; may be repeated.")] = None,
+    output: Annotated[Path | None, option("A .jsonl file; by default the standard output.")] = None,
+    also: Also = None,
+    min_score: Annotated[float, option("Leave out what is less probable.", min=0, max=1)] = 0.0,
+    format: Format = "auto",
+    text_column: TextColumn = "text",
+    batch_size: BatchSize = 32,
+    max_batch_tokens: BatchTokens = None,
+    max_length: Annotated[int | None, option("Maximum subword tokens read at once.")] = None,
+    onnx: Annotated[bool, option("MODEL is what cotpd export wrote.", "--onnx")] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    revision: options.Revision = None,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     ask_teacher: Annotated[
-        float | None,
-        typer.Option(help="Ask about this share of the posts, the most uncertain.", rich_help_panel=ON_DEMAND),
+        float | None, option("Ask about this share of the posts, the most uncertain.", panel=ON_DEMAND)
     ] = None,
     threshold: Annotated[
-        str,
-        typer.Option(help="Ask above this uncertainty; stored: that of cotpd threshold.", rich_help_panel=ON_DEMAND),
+        str, option("Ask above this uncertainty; stored: that of cotpd threshold.", panel=ON_DEMAND)
     ] = "",
-    teacher_model: Annotated[
-        str, typer.Option("--teacher", help="The model to ask, at --base-url.", rich_help_panel=ON_DEMAND)
-    ] = "",
-    knowledge_model: Annotated[
-        str, typer.Option(help="The model that reads knowledge, if not MODEL.", rich_help_panel=ON_DEMAND)
-    ] = "",
+    teacher_model: Annotated[str, option("The model to ask, at --base-url.", "--teacher", panel=ON_DEMAND)] = "",
+    knowledge_model: Annotated[str, option("The model that reads knowledge, if not MODEL.", panel=ON_DEMAND)] = "",
 ) -> None:
     """Find entities, or the relation of two entities, in posts.
 
@@ -124,8 +123,12 @@ def predict(
         with given:
             for chunk in chunks(all_posts(files, task, text_column)):
                 for row in answering(chunk):
-                    sys.stdout.buffer.write(json_line(probable(row, min_score)))
-                sys.stdout.buffer.flush()
+                    line = json_line(probable(row, min_score))
+                    if sys.stdout.isatty():
+                        echo(line.decode().rstrip())
+                    else:
+                        sys.stdout.buffer.write(line)
+                sys.stdout.flush()
         return
     settings = run_settings(
         model,
@@ -150,38 +153,27 @@ def predict(
             demand, plan, teacher.store, asking, files, task, output, text_column, min_score, teacher.dry_run
         )
         first = second.first
+    writing: dict[str, Any] = {"text_column": text_column, "min_score": min_score, "overwrite": overwrite}
+    run = partial(predict_to_file, first, files, task, output, settings, state, second_pass=second, **writing)
     try:
         with given:
-            result = interruptible(
-                output,
-                partial(
-                    predict_to_file,
-                    first,
-                    files,
-                    task,
-                    output,
-                    settings,
-                    state,
-                    text_column=text_column,
-                    min_score=min_score,
-                    overwrite=overwrite,
-                    second_pass=second,
-                ),
-            )
+            result = interruptible(output, run)
     except DryRun:
-        options.echo_all(second.report() if second else ())
+        echo_all(second.report() if second else ())
         return
     if second is not None and state.is_main_process:
-        options.echo_all(second.report())
+        echo_all(second.report())
     if result is None:
         return
-    summary = {"posts": result.posts, "problems": result.problems, "output": str(output)}
-    typer.echo(json.dumps(summary) if as_json else f"{result.posts:,} posts: {output}")
+    if as_json:
+        options.echo_json({"posts": result.posts, "problems": result.problems, "output": str(output)})
+    else:
+        echo(f"{result.posts:,} posts: {output}")
     for path in also or ():
         export(output, path)
-        typer.echo(f"{path}", err=as_json)
+        echo(str(path), err=as_json)
     if result.problems:
-        typer.echo(f"{result.problems:,} rows have a problem instead of a prediction.", err=True)
+        echo(f"{result.problems:,} rows have a problem instead of a prediction.", err=True)
         raise typer.Exit(PROBLEMS)
 
 
@@ -194,7 +186,7 @@ def interruptible(output: Path, run: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         done = done_chunks(output)
         kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-        typer.echo(f"Interrupted: {kept}. Give the same command to continue.", err=True)
+        echo(f"Interrupted: {kept}. Give the same command to continue.", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -250,3 +242,123 @@ def _on_demand(
     plan = on_demand_plan(reader, teacher.settings(name), load_prompts(teacher.prompts))
     explain = explain_with(plan, teacher.store, asking)
     return KnowledgeOnDemand(student, reader, explain, share=share, threshold=limit), plan, asking
+
+
+def triples(
+    entities: Annotated[str, argument("A model for named entity recognition: output folder or Hub name.")],
+    relations: Annotated[str, argument("A model for relation extraction.")],
+    input: Annotated[Path, option("Posts: .jsonl, .txt, .conll or .parquet, or a folder of them.")],
+    output: Annotated[Path, option("Where the predictions go, a .jsonl file.")],
+    also: Also = None,
+    base: Annotated[str, option("What the IRIs of an .nt file begin with.")] = "urn:cotpd:",
+    min_score: Annotated[float, option("Leave out relations that are less probable.")] = 0.0,
+    check_types: options.CheckTypes = True,
+    nearest: Annotated[int, option("Pair each entity with this many behind it.")] = 10,
+    format: Format = "auto",
+    text_column: TextColumn = "text",
+    batch_size: BatchSize = 32,
+    max_batch_tokens: BatchTokens = None,
+    onnx: Annotated[bool, option("Both models are what cotpd export wrote.", "--onnx")] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Find the entities of every post, and the relation of each ordered pair of them.
+
+    One JSON line per post, in the order of the input: id, text, entities (start, end, type, score, text; spans count
+    characters) and relations (head and tail, which number the entities, relation and score). Memory stays flat. A run
+    that was broken off continues when the same command is given again. Under torchrun or accelerate launch, every
+    process takes its share of the posts.
+
+    Example:
+
+        cotpd triples outputs/twitter2017_minilm outputs/mnre_minilm --input posts.txt --output triples.jsonl \
+--also triples.nt
+    """
+    from modeling_cotpd.data.posts import find_post_files
+    from modeling_cotpd.inference.batches import BatchSettings
+    from modeling_cotpd.inference.exports import export, export_format
+    from modeling_cotpd.inference.rdf_export import RdfWriter
+    from modeling_cotpd.inference.run import check_output, predict_to_file, run_settings, start_processes
+    from modeling_cotpd.inference.triples import TripleExtractor
+
+    for path in also or ():
+        export_format(path)
+    RdfWriter(base)
+    check_output(output, overwrite)
+    files = find_post_files(input, format)
+    state = start_processes(cpu=onnx or device == "cpu")
+    settings: dict[str, Any] = {"min_score": min_score, "check_types": check_types, "nearest": nearest}
+    extractor = TripleExtractor.from_folders(
+        entities,
+        relations,
+        device=state.device if device == "auto" else device,
+        dtype=dtype,
+        batches=BatchSettings(batch_size, max_batch_tokens),
+        onnx=onnx,
+        **settings,
+    )
+    settings |= {"relations": run_settings(relations, ())["model"], "dtype": dtype, "onnx": onnx}
+    settings = run_settings(entities, files, text_column=text_column, **settings)
+    # Entities are found in posts that name none, so they are read as for named entity recognition
+    writing: dict[str, Any] = {"text_column": text_column, "overwrite": overwrite}
+    run = partial(predict_to_file, extractor, files, "mner", output, settings, state, **writing)
+    if (result := interruptible(output, run)) is not None:
+        echo(f"{result.posts:,} posts: {output}")
+        for path in also or ():
+            export(output, path, base)
+            echo(str(path))
+
+
+def threshold(
+    model: Annotated[str, argument("The text-only model, a run's output folder.")],
+    dataset_dir: Annotated[Path, option("A prepared folder with explanations in its validation split.")],
+    knowledge_model: Annotated[str, option("The model that reads knowledge, if not MODEL.")] = "",
+    gain: Annotated[float, option("The share of the gain in F1 to keep.", min=0, max=1)] = 0.9,
+    device: options.Device = "cpu",
+) -> None:
+    """Choose when to ask, and store it with the model for `cotpd predict --threshold stored`.
+
+    Reads the validation split as text alone and with its explanations, and takes the largest threshold that keeps the
+    wanted share of the gain in F1.
+
+    Example:
+
+        cotpd threshold outputs/student --knowledge-model outputs/inline --dataset-dir data/twitter2017
+    """
+    from modeling_cotpd.inference.load import load_predictor
+    from modeling_cotpd.inference.on_demand import choose_threshold, f1_curve, write_threshold
+    from modeling_cotpd.inference.validation import view_counts
+
+    student, _ = load_predictor(model, device=device)
+    reader = load_predictor(knowledge_model, device=device)[0] if knowledge_model else student
+    uncertainty, prompt, knowledge = view_counts(student, reader, dataset_dir, "validation")
+    limit, share = choose_threshold(uncertainty, prompt, knowledge, gain)
+    curve = f1_curve(prompt, knowledge, (-uncertainty).argsort(kind="stable"))
+    asked = round(share * len(uncertainty))
+    scores = {"text alone": curve[0], "asked": curve[asked], "all explained": curve[-1]}
+    path = write_threshold(
+        model, limit, share, gain=gain, f1={name: round(100 * float(score), 2) for name, score in scores.items()}
+    )
+    listed = ", ".join(f"{name} {100 * score:.2f}" for name, score in scores.items())
+    echo(f"threshold {limit:.4f} asks about {100 * share:.1f} % of the validation posts; F1: {listed}")
+    echo(str(path))
+
+
+def learn(
+    predictions: Annotated[Path, argument("What cotpd predict --ask-teacher wrote, for entities.")],
+    dataset_dir: Annotated[Path, option("The prepared folder of the labelled posts.")],
+    out: Annotated[Path, option("A new prepared folder.")],
+) -> None:
+    """Add the posts that a language model explained to the training split, without labels.
+
+    A student that is trained on the new folder with --distill_from learns from them, so that fewer posts need an
+    answer.
+
+    Example:
+
+        cotpd learn entities.jsonl --dataset-dir data/twitter2017 --out data/twitter2017-learned
+    """
+    from modeling_cotpd.inference.learn import add_explained
+
+    echo(f"{add_explained(predictions, dataset_dir, out):,} unlabelled posts added: {out}")

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from modeling_cotpd.data.sources import RemoteFile
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import sha256_of
-from modeling_cotpd.text_safety import redact_urls
+from modeling_cotpd.text_safety import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def download(
             if error.code < 500 and error.code not in (408, 429):
                 raise DataError(
                     f"The server answers {error.code} {error.reason}.",
-                    place=redact_urls(url),
+                    place=without_secrets(url),
                     fix=f"Fetch the file by hand to {path}, or try again later.",
                 ) from None
             _retry(url, part, error, attempt, attempts, wait)
@@ -77,7 +77,7 @@ def download(
         part.unlink()
         raise DataError(
             f"The fetched file has sha256 {found}, not the published {sha256}; it was removed.",
-            place=redact_urls(url),
+            place=without_secrets(url),
             fix=f"Try again; if it stays so, the published file has changed: fetch it by hand to {path}.",
         )
     os.replace(part, path)
@@ -89,10 +89,10 @@ def _retry(url: str, part: Path, error: Exception, attempt: int, attempts: int, 
         size = part.stat().st_size if part.exists() else 0
         raise DataError(
             f"The connection broke {attempts} times, last with {type(error).__name__}: {error}; {size} bytes stay.",
-            place=redact_urls(url),
+            place=without_secrets(url),
             fix=f"Run the same command again to go on from {part}.",
         ) from error
-    logger.warning("%s: %s: %s; trying again", redact_urls(url), type(error).__name__, error)
+    logger.warning("%s: %s: %s; trying again", without_secrets(url), type(error).__name__, error)
     time.sleep(wait * 2 ** (attempt - 1))
 
 

@@ -25,7 +25,7 @@ from modeling_cotpd.data.schema import (
 )
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import whole_folder, write_json
-from modeling_cotpd.text_safety import redact_urls
+from modeling_cotpd.text_safety import without_secrets
 
 METADATA_FILE = "dataset.json"
 MAX_METADATA_BYTES = 1 << 24
@@ -84,7 +84,7 @@ def write_prepared(
     """
     with whole_folder(out, is_replaceable if overwrite else None) as staging:
         info.splits = {name: {"rows": len(split), "gold_hash": gold_hash(split)} for name, split in splits.items()}
-        written = DatasetInfo(**redact_urls(asdict(info)))
+        written = DatasetInfo(**without_secrets(asdict(info)))
         for name, split in splits.items():
             split.to_parquet(staging / f"{name}.parquet")
         write_json(staging / METADATA_FILE, asdict(written))
@@ -117,7 +117,7 @@ def read_info(folder: str | os.PathLike) -> DatasetInfo:
             place=str(metadata),
             fix="Prepare the folder again.",
         )
-    return DatasetInfo(**redact_urls(found))
+    return DatasetInfo(**without_secrets(found))
 
 
 def _fault_of(found) -> str:

@@ -4,6 +4,7 @@ import logging
 import math
 
 from modeling_cotpd.errors import DataError
+from modeling_cotpd.text_safety import whole_characters
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +30,10 @@ def text_of(value: object, column: str, spot: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(f"The column {column!r} holds a {type(value).__name__}.", place=spot, fix="It holds a string.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        text = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        if "\ufffd" in text:
-            logger.warning("%s: half of a surrogate pair in %r is read as U+FFFD", spot, column)
-        return text
-    return value
+    text = whole_characters(value)
+    if text != value and "\ufffd" in text:
+        logger.warning("%s: half of a surrogate pair in %r is read as U+FFFD", spot, column)
+    return text
 
 
 def id_of(value: object, spot: str, column: str = "id") -> str | None:

@@ -11,7 +11,7 @@ from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of
 from modeling_cotpd.data.views import word_spans
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model, search
+from modeling_cotpd.knowledge.embedding import Embedder, default_text_model, search
 from modeling_cotpd.knowledge.retrieval import normalized, passage_index, train_passages
 from modeling_cotpd.markers_cotpd import readable
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
@@ -44,7 +44,7 @@ class SimilarPosts:
 
     Args:
         splits (`Mapping[str, Dataset]`): A prepared folder's splits; only `train` is read.
-        embedder (`TextEmbedder`, *optional*): By default the MiniLM that comes as a package.
+        embedder (`Embedder`, *optional*): By default the MiniLM that comes as a package.
         cache (`Path`, *optional*): Where the posts' vectors are kept; below the user's cache folder by default.
 
     Raises:
@@ -59,17 +59,17 @@ class SimilarPosts:
     ```
     """
 
-    def __init__(self, splits: Mapping[str, Dataset], embedder: TextEmbedder | None = None, cache: Path | None = None):
+    def __init__(self, splits: Mapping[str, Dataset], embedder: Embedder | None = None, cache: Path | None = None):
         passages = train_passages(splits)
         self.train = splits["train"]
-        self.embedder = embedder or TextEmbedder(default_text_model())
+        self.embedder = embedder or Embedder(default_text_model())
         self.texts = passages.keys
         self.index = passage_index(passages, self.embedder, cache=cache)
         self.names = label_names_of(self.train.features)
 
     @classmethod
     def from_folder(
-        cls, folder: str | os.PathLike, embedder: TextEmbedder | None = None, cache: Path | None = None
+        cls, folder: str | os.PathLike, embedder: Embedder | None = None, cache: Path | None = None
     ) -> "SimilarPosts":
         """Read a prepared folder.
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from modeling_cotpd.data.refusals import is_refusal
@@ -73,12 +74,13 @@ class Answer:
     attempts: int = 0
 
     def usable_text(self, keep_cut: bool = False) -> str:
-        """The text without surrounding white space; empty when it is not to be used.
-
-        Args:
-            keep_cut (`bool`, *optional*, defaults to `False`): Use answers that stopped at the token limit.
-        """
+        """The text without surrounding white space; empty when it is not to be used. `keep_cut` uses cut answers."""
         return self.text.strip() if self.status == ANSWERED or (keep_cut and self.status == CUT) else ""
+
+    def redacted(self, redact: Callable[[str], str]) -> "Answer":
+        """The answer with secrets replaced in its texts, where the endpoint escaped or split them in the body."""
+        text, reason, end = map(redact, (self.text, self.reason, self.finish_reason))
+        return replace(self, text=text, reason=reason, finish_reason=end)
 
     def reread(self) -> "Answer":
         """The answer by today's rules about thoughts and empty texts, for answers stored by earlier versions."""
@@ -104,12 +106,8 @@ def visible_text(text: str) -> str:
     return text if visible == text else _CONTROL_TOKEN.sub("", visible).strip()
 
 
-def read_answer(body: str, attempts: int = 1) -> Answer:
+def read_answer(body: str) -> Answer:
     """Read the body of a chat completion.
-
-    Args:
-        body (`str`): The response's body.
-        attempts (`int`, *optional*, defaults to 1): How many times it was asked.
 
     Raises:
         MalformedAnswer: The body is not JSON, not a chat completion, or the endpoint did not finish it.
@@ -123,7 +121,7 @@ def read_answer(body: str, attempts: int = 1) -> Answer:
         raise MalformedAnswer(f"the body is not JSON ({error}): {body[:80]!r}") from None
     try:
         if not completion.get("choices") and _FILTERED_PROMPT.search(body):
-            return Answer(REFUSED, "", f"no answer: {body[:200]}", response=body, attempts=attempts)
+            return Answer(REFUSED, "", f"no answer: {body[:200]}", response=body, attempts=1)
         choice = completion["choices"][0]
         message, usage = choice["message"], completion.get("usage")
         content, end = message.get("content"), choice.get("finish_reason")
@@ -148,7 +146,7 @@ def read_answer(body: str, attempts: int = 1) -> Answer:
         status, reason = CUT, f"stopped at the token limit after {tokens[1]:,} tokens"
     else:
         status, reason = ANSWERED, ""
-    return Answer(status, text, reason, finish_reason, tokens[0], tokens[1], body, attempts)
+    return Answer(status, text, reason, finish_reason, *tokens, body, attempts=1)
 
 
 def _text_of(content: object, kinds: tuple[str, ...] = ("text", "output_text")) -> str:

@@ -19,11 +19,10 @@ from modeling_cotpd.knowledge.answer import (
     MalformedAnswer,
     read_answer,
 )
-from modeling_cotpd.knowledge.conversation import Job, replay_all
 from modeling_cotpd.knowledge.endpoint import status_of_rejection
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Job, Request, replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.text_safety import storable
+from modeling_cotpd.text_safety import Redactor, storable
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
@@ -35,14 +34,8 @@ class BatchWriter:
     """Writes the requests that can be asked now, and marks them in the store as waiting.
 
     A file is renamed to its place and its requests are marked in one step. Killed before, nothing is marked; run
-    again, the same files come out under the same names, which are made of their first request's key.
-
-    Args:
-        store (`ResponseStore`): Answers so far.
-        out: The folder for the files.
-        again (`Iterable[str]`): Statuses of stored answers to ask again, beside `failed`; the new answer replaces
-            the stored one when it is read. `waiting` gives up on files that were written before.
-        most_requests (`int`), most_bytes (`int`): Limits of one file.
+    again, the same files come out under the same names, which are made of their first request's key. `again` names
+    statuses of stored answers to ask again, beside `failed`; `waiting` gives up on files that were written before.
     """
 
     def __init__(
@@ -66,25 +59,26 @@ class BatchWriter:
         """Write everything that the jobs can ask before they need an answer that is not there.
 
         In dialogue mode that is one question per post: write, have it answered, read, and write again for the next.
-
-        Raises:
-            KnowledgeError: A single request is larger than a file may be.
         """
         for _ in replay_all(jobs, self._answer_to):
             pass
         self._finish_file()
 
     def _answer_to(self, request: Request) -> Answer:
+        written = Answer(WAITING, reason="written to a batch file")
         if request.key in self._requests:
-            return Answer(WAITING, reason="written to a batch file")
+            return written
         answer, waiting = self.store.get(request.key), self.store.batch_of(request.key)
         # When waiting requests are written again, those of an earlier file of this run are not.
-        written = waiting is not None and (WAITING not in self.to_ask or waiting.endswith(self._run))
-        if written:
+        if waiting is not None and (WAITING not in self.to_ask or waiting.endswith(self._run)):
             answer = Answer(WAITING, reason=f"in the batch file {waiting}")
-        if written or answer.status not in self.to_ask:
-            self.counts[answer.status] += 1
-            return answer
+        elif answer.status in self.to_ask:
+            self._add(request)
+            return written
+        self.counts[answer.status] += 1
+        return answer
+
+    def _add(self, request: Request) -> None:
         body = request.body_to_send()
         line = json.dumps({"custom_id": request.key, "method": "POST", "url": URL, "body": body}) + "\n"
         if len(line) > self.most_bytes:
@@ -98,7 +92,6 @@ class BatchWriter:
         self._requests[request.key] = request
         self._lines.append(line)
         self._bytes += len(line)
-        return Answer(WAITING, reason="written to a batch file")
 
     def _finish_file(self) -> None:
         if not self._requests:
@@ -114,28 +107,37 @@ class BatchWriter:
         self._requests, self._lines, self._bytes = {}, [], 0
 
 
-def read_batch(paths: Iterable[str | os.PathLike], store: ResponseStore) -> tuple[Counter, list[str]]:
-    """Read output and error files of batches back into the store, in any order, as often as one likes.
+def read_batch(
+    paths: Iterable[str | os.PathLike], store: ResponseStore, secrets: Iterable[str] = ()
+) -> tuple[Counter, list[str]]:
+    """Read output and error files of OpenAI's Batch API or vLLM's `run-batch`, in any order, as often as one likes.
 
-    Args:
-        paths (`Iterable[str | os.PathLike]`): Files as OpenAI's Batch API or vLLM's `run-batch` write them.
-        store (`ResponseStore`): The store that knows the requests.
+    `secrets`, such as those of `EndpointSettings`, are redacted.
 
     Returns:
-        Number of lines by status of their answer (`known` for what was answered before), and one message with file
-        and line for everything that could not be used.
+        Number of lines by status of their answer (`known` for what was answered before), and one message with file and
+        line for everything that could not be used.
     """
     counts: Counter = Counter()
     problems: list[str] = []
+    redact = Redactor(secrets)
     for path in paths:
         with Path(path).open("rb") as lines, store.transaction():
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    _read_line(line, f"{path}, line {number}", store, counts, problems)
+                    try:
+                        counts[_read_line(line, store, redact)] += 1
+                    except _Unusable as error:
+                        problems.append(f"{path}, line {number}: {error}")
     return counts, problems
 
 
-def _read_line(line: bytes, place: str, store: ResponseStore, counts: Counter, problems: list[str]) -> None:
+class _Unusable(ValueError):
+    """A line that holds no answer to a request of the store."""
+
+
+def _read_line(line: bytes, store: ResponseStore, redact: Redactor) -> str:
+    """Store the answer of a line and return its status; `known` when the store has a better one."""
     try:
         row = json.loads(line)
         key, response, error = row["custom_id"], row.get("response") or {}, row.get("error")
@@ -143,30 +145,28 @@ def _read_line(line: bytes, place: str, store: ResponseStore, counts: Counter, p
         if not isinstance(key, str) or not isinstance(status, int | None):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-        problems.append(f"{place}: this is no line of a batch output ({type(problem).__name__}).")
-        return
+        raise _Unusable(f"this is no line of a batch output ({type(problem).__name__}).") from None
     key = storable(key)
     request = store.request(key)
     if request is None:
-        problems.append(f"{place}: the store knows no request {key[:16]!r}.")
-        return
+        raise _Unusable(f"the store knows no request {redact(key)[:16]!r}.")
     if error or not 200 <= (status or 0) < 300:
-        message = json.dumps(error or body, ensure_ascii=False)
+        message = redact(json.dumps(error or body, ensure_ascii=False))
         kind = status_of_rejection(status or 0, message)
         answer = Answer(kind or FAILED, reason=f"batch status {status}: {message[:300]}", attempts=1)
     else:
         try:
-            answer = read_answer(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
+            text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+            answer = read_answer(redact(text)).redacted(redact)
         except (MalformedAnswer, RecursionError) as problem:
             answer = Answer(FAILED, reason=f"malformed response: {problem}", attempts=1)
     # The answer to what was asked again replaces the stored one; so does a better one, of a file read before it.
     stored, again = store.get(key), store.batch_of(key) is not None
     store.end_batch(key)
     if not again and _rank(answer) <= _rank(stored) and stored.status not in (WAITING, FAILED, MISSING):
-        counts["known"] += 1
-        return
+        return "known"
     store.save(request, answer)
-    counts[answer.status] += 1
+    return answer.status
 
 
 def _rank(answer: Answer) -> int:

@@ -33,11 +33,7 @@ def local_settings(model: str, revision: str | None, max_new_tokens: int) -> End
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format to load a model in.
-
-    Args:
-        name (`str`): `auto` takes bfloat16 on a GPU that has it, float16 on any other GPU, float32 on a CPU.
-        device (`torch.device`): Where the model will run.
+    """The number format: `auto` takes bfloat16 on a GPU that has it, float16 on any other GPU, float32 on a CPU.
 
     Raises:
         SettingError: The name is not one of `DTYPES`.
@@ -126,13 +122,7 @@ class TransformersCaptioner:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 
     def caption(self, images: Sequence["Image.Image"]) -> list["str | ImageProblem"]:
-        """Caption a batch; the answers stand in the order of the pictures.
-
-        Args:
-            images (`Sequence[PIL.Image.Image]`): RGB pictures of any sizes.
-
-        Returns:
-            `list[str | ImageProblem]`: One line of text per picture, or why there is none.
+        """Caption a batch of RGB pictures of any sizes; one line of text per picture, or why there is none.
 
         Raises:
             KnowledgeError: The device runs out of memory.

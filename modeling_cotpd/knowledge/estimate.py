@@ -10,9 +10,8 @@ from pathlib import Path
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import ANSWERED, FAILED, MISSING, Answer
-from modeling_cotpd.knowledge.conversation import Job, replay_all
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Job, Request, replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 
 PRICE_FILE = Path(__file__).parent / "prices.json"
@@ -20,17 +19,13 @@ CHARACTERS_PER_TOKEN = 4.0
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_PICTURE = 1000
 EXPECTED_CHARACTERS = {
-    "noun": 90,
-    "sentence": 300,
-    "multimodality": 200,
-    "summarize": 300,
-    "entities": 120,
-    "relation": 40,
-    "caption": 100,
+    **{"noun": 90, "sentence": 300, "multimodality": 200},
+    **{"summarize": 300, "entities": 120, "relation": 40, "caption": 100},
 }
 """Mean lengths of the published ChatGPT explanations of Twitter-2015 and 2017; for other purposes, assumptions."""
 EXPECTED_OTHERWISE = 200
 ENOUGH_ANSWERS = 20
+"""From how many stored answers of a purpose on their mean length is expected."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +41,19 @@ class Price:
 
 
 def find_price(model: str, price_in: float | None = None, price_out: float | None = None) -> Price | None:
-    """Return the price of a model: as given, else from `prices.json`, else `None`.
+    """Return the price of a model: as given, in dollars per million tokens, else from `prices.json`, else `None`.
 
-    Args:
-        model (`str`): The model's name; a date behind a listed name is ignored (`gpt-4o-mini-2024-07-18`).
-        price_in (`float`, *optional*), price_out (`float`, *optional*): Dollars per million tokens, both or neither.
+    A date behind a listed name is ignored (`gpt-4o-mini-2024-07-18`).
 
     Raises:
         SettingError: Only one of the two is given, or one is negative.
     """
-    if (price_in is None) != (price_out is None):
-        raise SettingError("Give both prices or neither.", place="--price-in, --price-out")
     if price_in is not None and price_out is not None:
         if min(price_in, price_out) < 0:
             raise SettingError("A price is negative.", place="--price-in, --price-out")
         return Price(price_in, price_out)
+    if price_in is not None or price_out is not None:
+        raise SettingError("Give both prices or neither.", place="--price-in, --price-out")
     models = json.loads(PRICE_FILE.read_text("utf-8"))["models"]
     name = model.rsplit("/", 1)[-1]
     for listed in sorted(models, key=len, reverse=True):
@@ -71,16 +64,7 @@ def find_price(model: str, price_in: float | None = None, price_out: float | Non
 
 @dataclass
 class Estimate:
-    """What is to be asked.
-
-    Args:
-        requests (`Counter`): Requests to send, by purpose.
-        stored (`int`): Requests whose answer is stored already.
-        prompt_tokens (`float`): Estimated input.
-        completion_tokens (`float`): Estimated output.
-        most_completion_tokens (`float`): Output when every answer runs to its token limit.
-        measured (`set[str]`): Purposes for which output was estimated from answers in the store.
-    """
+    """Requests to send by purpose, tokens, and purposes whose output was `measured` on stored answers."""
 
     requests: Counter = field(default_factory=Counter)
     stored: int = 0
@@ -88,6 +72,16 @@ class Estimate:
     completion_tokens: float = 0.0
     most_completion_tokens: float = 0.0
     measured: set[str] = field(default_factory=set)
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        return Estimate(
+            self.requests + other.requests,
+            self.stored + other.stored,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.most_completion_tokens + other.most_completion_tokens,
+            self.measured | other.measured,
+        )
 
     def lines(self, price: Price | None) -> list[str]:
         """Return the estimate in words."""
@@ -97,36 +91,29 @@ class Estimate:
             if self.requests and self.measured == set(self.requests)
             else "output as long as published ChatGPT explanations; after a run with --limit 50, as measured"
         )
-        lines = [
+        cost = "cost: unknown price; give --price-in and --price-out in dollars per million tokens"
+        if price is not None:
+            expected = price.cost(self.prompt_tokens, self.completion_tokens)
+            # In a dialogue long answers also come back as input of the next questions.
+            most = price.cost(self.prompt_tokens + self.most_completion_tokens, self.most_completion_tokens)
+            cost = (
+                f"cost, estimated: ${expected:,.2f}, at most about ${most:,.2f} if every answer reaches its token "
+                f"limit (${price.input:g} in, ${price.output:g} out per million tokens; check your provider's prices)"
+            )
+        return [
             f"requests to send: {self.requests.total():,} ({kinds}); answered already: {self.stored:,}",
             f"tokens, estimated: {self.prompt_tokens:,.0f} in, {self.completion_tokens:,.0f} out ({output})",
-        ]
-        if price is None:
-            return [*lines, "cost: unknown price; give --price-in and --price-out in dollars per million tokens"]
-        expected = price.cost(self.prompt_tokens, self.completion_tokens)
-        # In a dialogue long answers also come back as input of the next questions.
-        most = price.cost(self.prompt_tokens + self.most_completion_tokens, self.most_completion_tokens)
-        return [
-            *lines,
-            f"cost, estimated: ${expected:,.2f}, at most about ${most:,.2f} if every answer reaches its token limit "
-            f"(${price.input:g} in, ${price.output:g} out per million tokens; check your provider's prices)",
+            cost,
         ]
 
 
 def estimate(
     jobs: Iterable[Job], store: str | os.PathLike, settings: EndpointSettings, again: Iterable[str] = ()
 ) -> Estimate:
-    """Count the requests that a run would send, and estimate their tokens.
+    """Count the requests that a run would send, and estimate their tokens; nothing is sent, and no store is made.
 
-    Nothing is sent, and no store is made. A request without a stored answer is taken to be answered with its
-    `Request.example`, or with a text of the expected length, so that the later questions of a dialogue are counted.
-    Equal requests of several jobs are counted once.
-
-    Args:
-        jobs (`Iterable[Job]`): What would be asked.
-        store (`str` or `os.PathLike`): The response store's file.
-        settings (`EndpointSettings`): Which model would be asked.
-        again (`Iterable[str]`, *optional*): Statuses of stored answers that would be asked again.
+    A request without a stored answer is taken to be answered with its `Request.example`, or with a text of the
+    expected length, so that the later questions of a dialogue are counted. Equal requests are counted once.
     """
     if not Path(store).exists():
         return _estimate(jobs, lambda key: Answer(MISSING), {}, again)
@@ -135,28 +122,22 @@ def estimate(
 
 
 def _estimate(
-    jobs: Iterable[Job],
-    lookup: Callable[[str], Answer],
-    usage: dict[str, dict[str, float]],
-    again: Iterable[str],
+    jobs: Iterable[Job], lookup: Callable[[str], Answer], usage: dict[str, tuple[int, float]], again: Iterable[str]
 ) -> Estimate:
-    result, to_ask = Estimate(), {MISSING, FAILED, *again}
-    seen = SeenKeys()
+    result, to_ask, seen = Estimate(), {MISSING, FAILED, *again}, SeenKeys()
 
     def answer_to(request: Request) -> Answer:
         answer, new = lookup(request.key), seen.add(request.key)
         if answer.status not in to_ask:
             result.stored += new
             return answer
-        known = usage.get(request.purpose, {})
+        count, output = usage.get(request.purpose, (0, 0.0))
         limit = request.body.get("max_tokens") or request.body.get("max_completion_tokens") or 0
-        if known.get("answers", 0) >= ENOUGH_ANSWERS:
-            output = known["completion_tokens"]
+        if count >= ENOUGH_ANSWERS:
             result.measured.add(request.purpose)
         else:
             output = EXPECTED_CHARACTERS.get(request.purpose, EXPECTED_OTHERWISE) / CHARACTERS_PER_TOKEN
-        if limit:
-            output = min(output, limit)
+        output = min(output, limit or output)
         if new:
             result.requests[request.purpose] += 1
             result.prompt_tokens += message_tokens(request.body["messages"])
@@ -192,12 +173,7 @@ class SeenKeys:
 
 def message_tokens(messages: list[dict]) -> float:
     """Return the estimated tokens of messages: 4 characters each, 4 more per message, 1,000 per picture."""
-    total = 0.0
-    for message in messages:
-        content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        for part in parts:
-            is_text = part["type"] == "text"
-            total += len(part["text"]) / CHARACTERS_PER_TOKEN if is_text else TOKENS_PER_PICTURE
-        total += TOKENS_PER_MESSAGE
-    return total
+    contents = [message["content"] for message in messages]
+    parts = [part for each in contents for part in ([{"text": each}] if isinstance(each, str) else each)]
+    tokens = (len(part["text"]) / CHARACTERS_PER_TOKEN if "text" in part else TOKENS_PER_PICTURE for part in parts)
+    return sum(tokens) + TOKENS_PER_MESSAGE * len(messages)

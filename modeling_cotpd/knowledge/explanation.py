@@ -18,14 +18,13 @@ from pathlib import Path
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, FINAL, REFUSED, SKIPPED, UNPARSABLE, Answer
-from modeling_cotpd.knowledge.conversation import Conversation, Job
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
 from modeling_cotpd.knowledge.glosses import list_of, read_glosses
-from modeling_cotpd.knowledge.images import ImageProblem
+from modeling_cotpd.knowledge.images import ImageProblem, find_picture
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Request, find_picture, with_picture
+from modeling_cotpd.knowledge.request import Conversation, Job, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -114,11 +113,7 @@ class Explanation:
     glosses: list[dict[str, str]] = field(default_factory=list)
 
     def columns(self, keep_cut: bool = False) -> dict[str, str]:
-        """Return knowledge column to text; empty where there is no usable answer.
-
-        Args:
-            keep_cut (`bool`, *optional*, defaults to `False`): Use answers that stopped at the token limit.
-        """
+        """Return knowledge column to text, empty without a usable answer; `keep_cut` uses cut answers."""
         return {f"cot_{grain}": answer.usable_text(keep_cut) for grain, answer in self.answers.items()}
 
     def problems(self, keep_cut: bool = False) -> dict[str, Answer]:
@@ -194,9 +189,8 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
         fields = {"text": post.text, "caption": caption}
         opening = plan.prompts["post"].fill(**fields)
         history: list[dict] = []
-        start = (
-            [{"role": "system", "content": plan.prompts["system"].fill(**fields)}] if "system" in plan.prompts else []
-        )
+        system = plan.prompts.get("system")
+        start = [{"role": "system", "content": system.fill(**fields)}] if system else []
         for grain in plan.grains:
             prompt = plan.prompt(grain)
             if grain == "multimodality" and not (caption or picture):
@@ -207,13 +201,8 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
             if not history and "text" not in prompt.fields:
                 question = f"{opening}\n\n{question}"
             turn = {"role": "user", "content": question if history else with_picture(question, picture)}
-            answer = answers[grain] = yield Request(
-                endpoint=plan.settings.endpoint,
-                purpose=grain,
-                prompt=plan.tags[grain],
-                body=plan.settings.body([*start, *history, turn]),
-                pictures=(picture,) if picture is not None else (),
-            )
+            messages = [*start, *history, turn]
+            answer = answers[grain] = yield plan.settings.request(grain, plan.tags[grain], messages, picture)
             if grain == "noun" and plan.nouns == LIST:
                 answers[grain] = _parsed(answer, result.glosses)
             if plan.mode == "independent":

@@ -18,23 +18,14 @@ MOST_BEGINNINGS = 200
 
 
 def read_glosses(text: str) -> list[dict[str, str]] | None:
-    """Read a JSON list of mentions and glosses, as tolerantly as it can be understood.
+    """Read a JSON list of mentions and glosses, as tolerantly as it can be understood; `None` when there is none.
 
     It may stand in a code fence or a sentence, be wrapped in an object, be cut at its end, use single quotes or
     trailing commas, use other common names for the two fields, map mentions to glosses, or be one object per line.
 
-    Args:
-        text (`str`): The answer.
-
-    Returns:
-        `list[dict[str, str]] | None`: `{"mention": ..., "gloss": ...}` for every mention, each once; `None` when the
-        answer holds no such list.
-
     Example:
         >>> read_glosses('```json\\n[{"mention": "Varro Quill", "gloss": "goalkeeper"}]\\n```')
         [{'mention': 'Varro Quill', 'gloss': 'goalkeeper'}]
-        >>> read_glosses("There are two names.") is None
-        True
     """
     found = find_json(text)
     if isinstance(found, dict) and not _field(found, _MENTION):
@@ -69,14 +60,7 @@ def list_of(glosses: Iterable[dict[str, str]]) -> str:
 
 
 def find_json(text: str) -> object:
-    """Return the first JSON object or array in a text, `None` when there is none.
-
-    A list that was cut at the token limit yields its complete elements.
-
-    Example:
-        >>> find_json('Sure! ```json\\n{"entities": []}\\n```')
-        {'entities': []}
-    """
+    """Return the first JSON object or array in a text, or the complete elements of a cut one, or `None`."""
     for number, match in enumerate(_BEGIN.finditer(text)):
         if number == MOST_BEGINNINGS:
             return None

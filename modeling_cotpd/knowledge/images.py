@@ -3,8 +3,12 @@
 Pillow is needed only when a picture is opened (`pip install modeling_cotpd[caption]`).
 """
 
+import base64
+import hashlib
+import io
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -20,6 +24,8 @@ MAX_PIXELS = 89_478_485
 """Pillow's own warning limit: a quarter of a GiB as 24-bit pixels."""
 MAX_ASPECT = 100
 """Processors that scale the short side would blow a longer strip up to hundreds of megabytes."""
+LONGEST_SIDE = 1024
+"""Most pixels of the longer side of a picture that is sent: endpoints scale to about that or bill by size."""
 
 
 class ImageProblem(KnowledgeError):
@@ -47,11 +53,7 @@ def require_pillow() -> None:
 
 
 def image_folder(folder: str | os.PathLike) -> Path:
-    """The real path of an image folder.
-
-    Raises:
-        DataError: There is no such folder.
-    """
+    """The real path of an image folder. Raises `DataError` when there is none."""
     path = Path(folder)
     if not path.is_dir():
         raise DataError("There is no such image folder.", place=str(folder), fix="Name a folder that holds pictures.")
@@ -69,13 +71,10 @@ def list_images(folder: Path) -> list[str]:
 
 
 def resolve_image(folder: Path, name: str) -> Path:
-    """The file that a row's image name stands for, if it lies inside the folder.
+    """The file that a row's image name stands for, if it lies inside the folder, which is free of links.
 
-    Args:
-        folder (`Path`): The image folder as `image_folder` returns it, so already free of links.
-        name (`str`): A relative name such as `2017/17_06_1.jpg`, or without its suffix, as the published Twitter
-            data names its pictures. Absolute names, `..`, backslashes, drive letters, NUL bytes and links that lead
-            outside are refused before anything is opened.
+    The suffix may be missing, as in the published Twitter data. Absolute names, `..`, backslashes, drive letters, NUL
+    bytes and links that lead outside are refused before anything is opened.
 
     Raises:
         ImageProblem: With the reason `outside`, `missing`, `not a file` or `empty file`.
@@ -112,11 +111,7 @@ def load_image(path: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> "Image.I
     """Open a picture as upright 8-bit RGB; of an animated one the first frame.
 
     Transparency is laid on white, 16-bit and floating-point pixels are scaled to 8 bits, CMYK and palettes are
-    converted, the EXIF orientation is applied.
-
-    Args:
-        path (`Path` or file object): A file from `resolve_image`, or an open file.
-        max_pixels (`int`, defaults to 89,478,485): Larger pictures are refused before they are decoded.
+    converted, the EXIF orientation is applied. A picture of more than `max_pixels` is refused before it is decoded.
 
     Raises:
         ImageProblem: With the reason `corrupt`, `too large` or `too long`.
@@ -170,3 +165,40 @@ def _rgb(image: "Image.Image") -> "Image.Image":
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a request shows, by its file or its content, and the hash that enters key and store.
+
+    It is decoded when the request is sent, so that waiting requests hold no pictures in memory, and sent as an upright
+    JPEG of at most 1,024 pixels.
+    """
+
+    source: Path | bytes
+    sha256: str
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def reference(self) -> str:
+        """What the stored request holds instead of the picture."""
+        return f"sha256:{self.sha256}"
+
+    def load(self) -> "Image.Image":
+        """Decode the picture as `load_image` does."""
+        source = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
+        return load_image(source, self.max_pixels)
+
+    def data_url(self) -> str:
+        """Return the picture as a `data:` URL; it raises what `load` raises."""
+        image = self.load()
+        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def find_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Return the picture `name` within `folder`, hashed here and decoded when it is sent. Raises `ImageProblem`."""
+    path = resolve_image(folder, name)
+    return Picture(path, hashlib.sha256(path.read_bytes()).hexdigest(), max_pixels)

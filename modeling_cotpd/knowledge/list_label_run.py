@@ -11,9 +11,8 @@ from datasets import Dataset, Features, List, Value
 from modeling_cotpd.data.bio import entities
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.files import atomic_write, json_line, require_empty, staged_folder, write_json
-from modeling_cotpd.knowledge.list_labels import ListLabeller
-from modeling_cotpd.knowledge.list_mentions import ListedMention, bio_tags, found_entities
+from modeling_cotpd.files import require_empty, staged_folder, write_json, write_json_lines
+from modeling_cotpd.knowledge.list_labels import ListedMention, ListLabeller, bio_tags, found_entities
 from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 
 GOLD, LIST, UNLABELLED = "gold", "list", ""
@@ -42,27 +41,22 @@ def label_folder(
 
     Labelled posts keep their labels. A post of which no listed mention stands in the text stays unlabelled. The
     training split gets the columns `label_source` (`gold`, `list`, or empty for unlabelled) and `list_entities`
-    (`start`, `end`, `type`, `score`). `rejects.jsonl` lists every mention that is no entity, with the reason. Other
-    splits are copied; their labels are read by `evaluate` alone.
+    (`start`, `end`, `type`, `score`). `rejects.jsonl` lists every mention that is no entity, with the reason.
 
     Args:
         source: The prepared folder.
         out: The new prepared folder.
-        max_labelled_samples (`int`, *optional*): Use the labels of a random sample of this many training posts only,
-            the same that a training run draws with this setting. The labels of the others are ignored and replaced
-            in the copy.
-        sample_seed (`int`): The seed of that sample.
+        max_labelled_samples (`int`, *optional*), sample_seed (`int`): Use the labels of a random sample of this many
+            training posts only, the same that a training run draws; those of the others are ignored and replaced.
         threshold (`float`, *optional*): The lowest score of an entity; cross-validation chooses it by default.
         evaluate (`bool`): Also write `results.json` and `predictions.SPLIT.jsonl` as a training run does: scores on
-            the gold labels of every other split. `results.json` also has those on `unlabelled`, the training posts
-            whose labels were ignored.
+            the gold labels of every other split, and on the `unlabelled` training posts whose labels were ignored.
 
     Returns:
         `dict`: What `results.json` holds; `splits` is empty without `evaluate`.
 
     Raises:
-        DataError: The folder is for another task, has no training split or too few labelled posts, no post is
-            unlabelled, or its posts were labelled from lists before.
+        DataError: The folder is for another task, or has too few labelled or no unlabelled posts.
         SettingError: A setting is out of range, or `out` is not empty.
     """
     out = require_empty(out)
@@ -97,10 +91,8 @@ def label_folder(
     written = DatasetInfo(**{**asdict(info), "provenance": {**info.provenance, "labels": made}})
     with staged_folder(out) as staging:
         write_prepared({**splits, "train": _with_labels(train, known, rows, info.label_names)}, written, staging)
-        with atomic_write(staging / REJECTS_FILE) as file:
-            file.writelines(
-                json_line(reject) for id, row in zip(rest["id"], rows, strict=True) for reject in _rejects(id, row)
-            )
+        rejects = (reject for id, row in zip(rest["id"], rows, strict=True) for reject in _rejects(id, row))
+        write_json_lines(staging / REJECTS_FILE, rejects)
         if evaluate:
             results["splits"] = _evaluate_all(labeller, splits, rest, info.label_names, staging)
             write_json(staging / "results.json", results)
@@ -174,8 +166,7 @@ def _evaluate_all(
             results["unlabelled"] = {VIEW: scores}
             continue
         results[name] = {VIEW: scores}
-        with atomic_write(folder / f"predictions.{name}.jsonl") as file:
-            file.writelines(map(json_line, predictions))
+        write_json_lines(folder / f"predictions.{name}.jsonl", predictions)
     return results
 
 

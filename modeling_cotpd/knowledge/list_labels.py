@@ -1,10 +1,14 @@
 """Labels from lists: which of the mentions that a language model listed are entities, and of which type."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
+import regex
 from datasets import Dataset
 from sklearn.calibration import calibration_curve
 from sklearn.feature_extraction.text import CountVectorizer
@@ -13,9 +17,11 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
 from modeling_cotpd.data.bio import entities
+from modeling_cotpd.data.entities import entity_tags
+from modeling_cotpd.data.glosses import MAX_GLOSSES, find_glosses
 from modeling_cotpd.data.schema import label_names_of
+from modeling_cotpd.data.words import word_spans
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.knowledge.list_mentions import ListedMention, read_list, resolve
 from modeling_cotpd.metrics.counts import precision_recall_f1
 
 FOLDS = 5
@@ -23,6 +29,123 @@ REGULARIZATION = (0.03, 0.1, 0.3, 1.0)
 """Values of scikit-learn's `C` that cross-validation compares."""
 THRESHOLDS = tuple(round(0.15 + 0.05 * step, 2) for step in range(12))
 """Thresholds that cross-validation compares."""
+NO_GLOSS, NOT_FOUND, REPEATED = "no gloss", "not in the text", "listed before"
+NOT_AN_ENTITY, OVERLAP = "score below the threshold", "overlaps a mention with a higher score"
+
+
+@dataclass
+class ListedMention:
+    """A listed mention at one place of a post.
+
+    Args:
+        mention, gloss (`str`): As listed.
+        start, end (`int`): First word and the one after the last; -1 when it has no place.
+        features (`tuple[str, ...]`): What the model reads; empty when the mention is no candidate.
+        type (`str`), score (`float`): The most probable entity type and its probability.
+        reason (`str`): Why it is not an entity; empty for an entity.
+    """
+
+    mention: str
+    gloss: str
+    start: int = -1
+    end: int = -1
+    features: tuple[str, ...] = field(default=(), repr=False)
+    type: str = ""
+    score: float = 0.0
+    reason: str = ""
+
+
+def read_list(tokens: Sequence[str], glosses: Iterable[dict[str, str]]) -> list[ListedMention]:
+    """Find the candidates of a post: every occurrence of a listed mention in its text; they may overlap.
+
+    A mention that does not stand in the text comes once, without features.
+
+    Example:
+        >>> [(each.start, each.end) for each in read_list(["#", "MiraHolt"], [{"mention": "Mira Holt", "gloss": "a"}])]
+        [(1, 2)]
+    """
+    text, spans = " ".join(tokens), word_spans(tokens)
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    listed: list[ListedMention] = []
+    seen = set()
+    for item in list(glosses)[:MAX_GLOSSES]:
+        mention, gloss = item["mention"], item["gloss"]
+        found = find_glosses(text, [item])
+        if not found:
+            listed.append(ListedMention(mention, gloss, reason=NOT_FOUND if gloss.strip() else NO_GLOSS))
+        for first, last, _ in found:
+            start, end = bisect_right(ends, first), bisect_left(starts, last)
+            if (start, end) in seen:
+                listed.append(ListedMention(mention, gloss, start, end, reason=REPEATED))
+                continue
+            seen.add((start, end))
+            around = text[starts[start] : first], text[first:last], text[last : ends[end - 1]]
+            listed.append(
+                ListedMention(mention, gloss, start, end, tuple(_features(tokens, start, end, around, gloss)))
+            )
+    return listed
+
+
+def _features(tokens: Sequence[str], start: int, end: int, around: tuple[str, str, str], gloss: str) -> Iterator[str]:
+    """Features of the gloss, of the mention, of its place and of its neighbours."""
+    before, mention, after = around  # within the mention's words: what precedes it, itself, what follows it
+    words = regex.findall(r"\w+", gloss.casefold())
+    yield from (f"gloss word {word}" for word in words)
+    yield from (f"gloss part {part}" for part in _ngrams(" ".join(words), 3, 4))
+    if words:
+        yield from (f"gloss {' '.join(words)}", f"gloss first {words[0]}", f"gloss last {words[-1]}")
+    parts = mention.split()
+    yield from (f"mention word {part.casefold()}" for part in parts)
+    yield from (f"mention part {part}" for part in _ngrams(mention.casefold(), 3))
+    yield f"shape {_shape(mention)}"
+    yield f"words {min(end - start, 5)}"
+    yield f"length {min(len(mention) // 4, 6)}"
+    yield f"capitals {all(part[0].isupper() for part in parts)} {mention.isupper()} {mention.islower()}"
+    previous = tokens[start - 1].casefold() if start else "^"
+    mark = (before or previous)[-1:]
+    yield f"hashtag {mark in '#＃'} handle {mark in '@＠'}"
+    yield f"within words {bool(before)} {bool(after)}"
+    yield f"begins {start == 0} ends {end == len(tokens)}"
+    yield f"place {4 * start // len(tokens)}"
+    yield f"previous {previous}"
+    yield f"next {tokens[end].casefold() if end < len(tokens) else '$'}"
+
+
+def _ngrams(text: str, *lengths: int) -> Iterator[str]:
+    text = f" {text} "
+    return (text[i : i + length] for length in lengths for i in range(len(text) - length + 1))
+
+
+def _shape(text: str) -> str:
+    """`Aa Aa9` for "Mira Holt7"."""
+    for characters, letter in ((r"\p{Lu}+", "A"), (r"[\p{Ll}\p{Lo}]+", "a"), (r"\p{N}+", "9")):
+        text = regex.sub(characters, letter, text)
+    return text
+
+
+def resolve(row: Sequence[ListedMention], threshold: float) -> None:
+    """Give every candidate of a row its `reason`; of overlapping ones the best score wins."""
+    taken: set[int] = set()
+    for each in sorted((each for each in row if each.features), key=lambda each: -each.score):
+        words = range(each.start, each.end)
+        each.reason = NOT_AN_ENTITY if each.score < threshold else "" if taken.isdisjoint(words) else OVERLAP
+        if not each.reason:
+            taken.update(words)
+
+
+def found_entities(row: Sequence[ListedMention]) -> list[dict]:
+    """`start`, `end` (words, end excluded), `type` and `score` of the row's entities, in the order of the text."""
+    found = [
+        {"start": each.start, "end": each.end, "type": each.type, "score": round(each.score, 4)}
+        for each in row
+        if not each.reason
+    ]
+    return sorted(found, key=itemgetter("start"))
+
+
+def bio_tags(row: Sequence[ListedMention], words: int) -> list[str]:
+    """One BIO tag per word."""
+    return entity_tags(found_entities(row), [(word, word + 1) for word in range(words)])
 
 
 class ListLabeller:
@@ -30,24 +153,15 @@ class ListLabeller:
 
     The classes are the entity types and none. Five-fold cross-validation over posts chooses the regularization by log
     loss, so that scores are probabilities, and then the threshold by F1. A mention that the list lacks is never found.
+    `report` holds what cross-validation chose, and its `f1`, `log_loss` and `calibration_error`.
 
     Args:
         posts (`Dataset`): MNER rows with `tokens`, `glosses` and `ner_tags`, none of which is `None`.
-        threshold (`float`, *optional*): The lowest score of an entity, between 0 and 1. By default cross-validation
-            chooses it.
-
-    Attributes:
-        types (`list[str]`): The entity types.
-        threshold (`float`): The lowest score of an entity.
-        report (`dict`): What cross-validation chose, and its `f1`, `log_loss` and `calibration_error`.
+        threshold (`float`, *optional*): The lowest score of an entity, between 0 and 1, instead of the chosen one.
 
     Raises:
         DataError: The posts have too few listed mentions to learn from.
         SettingError: The threshold is out of range.
-
-    Example:
-        >>> labeller = ListLabeller(splits["train"])  # doctest: +SKIP
-        >>> [(each.mention, each.type, each.score) for each in labeller(splits["test"])[0]]  # doctest: +SKIP
     """
 
     def __init__(self, posts: Dataset, threshold: float | None = None):
@@ -60,7 +174,7 @@ class ListLabeller:
         classes, owners = self._classes(rows, gold), np.array([number for number, _ in _numbered(rows)])
         if len(set(owners)) < FOLDS or np.bincount(classes).max() < FOLDS:
             raise _too_few(posts, classes)
-        self._vectorizer = CountVectorizer(analyzer=_features_of, binary=True)
+        self._vectorizer = CountVectorizer(analyzer=attrgetter("features"), binary=True)
         inputs = self._vectorizer.fit_transform(_candidates(rows))
         with warnings.catch_warnings():  # a type that few posts have is usual when labels are few
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
@@ -96,12 +210,7 @@ class ListLabeller:
         return rows
 
     def calibration_error(self, rows: Sequence[Sequence[ListedMention]], gold: Sequence[Sequence[tuple]]) -> float:
-        """The calibration error on other rows.
-
-        Args:
-            rows (`Sequence`): What `__call__` returned.
-            gold (`Sequence`): Entities of every row as (type, start, end).
-        """
+        """The calibration error on rows that `__call__` returned, with their gold entities as (type, start, end)."""
         candidates = _candidates(rows)
         return calibration_error(self._probabilities(candidates), self._classes(rows, gold)) if candidates else 0.0
 
@@ -131,12 +240,7 @@ class ListLabeller:
 
 
 def calibration_error(scores: np.ndarray, classes: np.ndarray) -> float:
-    """Expected calibration error: mean distance between confidence and accuracy over ten bins of equal size.
-
-    Args:
-        scores (`np.ndarray` of shape `(candidates, classes)`): Probabilities.
-        classes (`np.ndarray` of shape `(candidates,)`): The right class.
-    """
+    """Expected calibration error of probabilities (candidates, classes), over ten bins of equal size."""
     right = scores.argmax(1) == classes
     accuracy, confidence = calibration_curve(right, scores.max(1), n_bins=10, strategy="quantile")
     return float(np.abs(accuracy - confidence).mean())
@@ -164,7 +268,3 @@ def _too_few(posts: Dataset, classes: np.ndarray) -> DataError:
         f"{len(posts)} labelled posts with {len(classes)} listed mentions in their text are too few to learn from.",
         fix="Label more posts that have glosses; 50 are a beginning.",
     )
-
-
-def _features_of(candidate: ListedMention) -> tuple[str, ...]:
-    return candidate.features

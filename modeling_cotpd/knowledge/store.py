@@ -1,4 +1,7 @@
-"""The response store: one SQLite file, one row per request, safe for several processes and for `kill -9`."""
+"""The response store: one SQLite file, one row per request, safe for several processes and for `kill -9`.
+
+`export_answers` and `import_answers` move answers between stores as JSON Lines.
+"""
 
 import contextlib
 import json
@@ -11,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from modeling_cotpd.errors import KnowledgeError
+from modeling_cotpd.files import write_json_lines
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Request, request_key
 from modeling_cotpd.text_safety import storable
 
 BUSY_SECONDS = 120.0
@@ -32,11 +36,8 @@ CREATE TABLE IF NOT EXISTS owners (
     owner TEXT PRIMARY KEY, machine TEXT NOT NULL, pid INTEGER NOT NULL, seen REAL NOT NULL
 ) WITHOUT ROWID;
 """
-ROW_COLUMNS = (
-    *("key", "endpoint", "model", "purpose", "prompt", "request", "status", "text", "reason", "finish_reason"),
-    *("prompt_tokens", "completion_tokens", "response", "attempts", "created"),
-)
 _ANSWER_COLUMNS = "status, text, reason, finish_reason, prompt_tokens, completion_tokens, response, attempts"
+ROW_COLUMNS = ("key", "endpoint", "model", "purpose", "prompt", "request", *_ANSWER_COLUMNS.split(", "), "created")
 # REPLACE gives the row a new rowid, by which a run knows what was stored after it began, whatever the clock says.
 _WRITE = f"INSERT OR REPLACE INTO answers ({', '.join(ROW_COLUMNS)}) VALUES ({', '.join('?' * len(ROW_COLUMNS))})"
 _NO_ANSWER = (FAILED, WAITING)
@@ -189,11 +190,7 @@ class ResponseStore:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Run all writes within together or not at all; other processes wait meanwhile.
-
-        Raises:
-            KnowledgeError: The store cannot be written.
-        """
+        """Run all writes within together or not at all; other processes wait meanwhile."""
         with self._explained("written"):
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -232,7 +229,7 @@ class ResponseStore:
             self._database.execute(
                 _WRITE,
                 (
-                    *(request.key, request.endpoint, request.model, request.purpose, request.prompt),
+                    *(request.key, request.endpoint, request.body["model"], request.purpose, request.prompt),
                     storable(json.dumps(request.body, ensure_ascii=False)),
                     *map(storable, texts),
                     *(answer.prompt_tokens, answer.completion_tokens, storable(answer.response)),
@@ -285,14 +282,9 @@ class ResponseStore:
     def claim(self, key: str, again: Iterable[str] = (FAILED,), since: int | None = None) -> Answer | None:
         """Ask for the right to send a request; call it within a `transaction`.
 
-        Args:
-            key (`str`): The request's key.
-            again (`Iterable[str]`): Statuses of stored answers to ask again.
-            since (`int`, *optional*): From `newest`; what was stored after it is not asked again.
-
-        Returns:
-            `None` when the request is now this store's to send, else the stored answer. An answer with status
-            `missing` says that another process is asking right now.
+        Returns `None` when the request is now this store's to send, else the stored answer; one with status `missing`
+        says that another process is asking. `again` names statuses of stored answers to ask again, but not of those
+        stored after `since`, a number from `newest`.
         """
         if (answer := self.known(key, again, since)) is not None:
             return answer
@@ -310,11 +302,7 @@ class ResponseStore:
         return not (rows[0][0] == self.machine and process_is_gone(rows[0][1]))
 
     def rows(self, **equal: str) -> Iterator[dict]:
-        """Yield all rows in the order of their keys, those with the given column values only.
-
-        Example:
-            >>> list(store.rows(status="failed"))  # doctest: +SKIP
-        """
+        """Yield the rows with the given column values, such as `status="failed"`, in the order of their keys."""
         columns, last = ", ".join(ROW_COLUMNS), ""
         where = " AND ".join(["key>?", *(f"{name}=?" for name in equal)])
         # Page by page, so that neither memory nor a read transaction grows with the store.
@@ -325,31 +313,20 @@ class ResponseStore:
             last = page[-1][0]
 
     def add_row(self, row: dict) -> bool:
-        """Insert a row as `rows` yields it unless an answer is there; call it within a `transaction`.
-
-        Returns:
-            Whether the row was taken.
-        """
+        """Insert a row as `rows` yields it unless an answer is there, and return whether; within a `transaction`."""
         known = self._status(row["key"])
         if known is not None and (row["status"] in _NO_ANSWER or known not in _NO_ANSWER):
             return False
         self._database.execute(_WRITE, [row[name] for name in ROW_COLUMNS])
         return True
 
-    def usage(self, endpoint: str, model: str) -> dict[str, dict[str, float]]:
-        """Return per purpose the number of paid answers and mean tokens, for estimates.
-
-        Returns:
-            `{purpose: {"answers": n, "prompt_tokens": mean, "completion_tokens": mean}}`
-        """
+    def usage(self, endpoint: str, model: str) -> dict[str, tuple[int, float]]:
+        """Return per purpose the number of paid answers and their mean output."""
         query = (
-            "SELECT purpose, COUNT(*), AVG(prompt_tokens), AVG(completion_tokens) FROM answers "
+            "SELECT purpose, COUNT(*), AVG(completion_tokens) FROM answers "
             "WHERE endpoint=? AND model=? AND completion_tokens>0 GROUP BY purpose"
         )
-        return {
-            purpose: {"answers": count, "prompt_tokens": asked, "completion_tokens": got}
-            for purpose, count, asked, got in self._rows(query, (endpoint, model))
-        }
+        return {purpose: (count, mean) for purpose, count, mean in self._rows(query, (endpoint, model))}
 
     def counts(self) -> list[tuple[str, str, str, str, int, int, int]]:
         """Return endpoint, model, purpose, status, number of rows, prompt tokens and completion tokens, summed."""
@@ -357,3 +334,54 @@ class ResponseStore:
             "SELECT endpoint, model, purpose, status, COUNT(*), SUM(prompt_tokens), SUM(completion_tokens) "
             "FROM answers GROUP BY endpoint, model, purpose, status ORDER BY endpoint, model, purpose, status"
         )
+
+
+def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
+    """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
+    return write_json_lines(out, ({**row, "request": json.loads(row["request"])} for row in store.rows(**equal)))
+
+
+def import_answers(store: ResponseStore, path: str | os.PathLike) -> tuple[int, int]:
+    """Read rows that `export_answers` wrote, all or none; return the number of rows taken and read.
+
+    An answer that the store has is kept; failures and waiting requests are replaced by answers.
+
+    Raises:
+        KnowledgeError: A line is no row, or its key does not belong to its request; the message names the line.
+    """
+    taken = read = 0
+    with Path(path).open("rb") as lines, store.transaction():
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                taken += store.add_row(_read_row(line, f"{path}, line {number}"))
+                read += 1
+    return taken, read
+
+
+def _read_row(line: bytes, place: str) -> dict:
+    try:
+        row = json.loads(line)
+        missing = [name for name in ROW_COLUMNS if name not in row]
+        key = request_key(row["endpoint"], row["prompt"], row["request"]) if not missing else ""
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise KnowledgeError(f"The line is no stored answer: {error}.", place=place) from None
+    if missing:
+        raise KnowledgeError(f"The field {missing[0]!r} is missing.", place=place, fix="Export the answers again.")
+    if key != row["key"]:
+        raise KnowledgeError(
+            "The key does not belong to this endpoint, prompt and request.",
+            place=place,
+            fix="The row was changed after it was exported; export it again.",
+        )
+    read: dict = {}
+    for name in ROW_COLUMNS:
+        value = row[name]
+        if name in ("prompt_tokens", "completion_tokens", "attempts", "created"):
+            right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
+        else:
+            right = isinstance(value, dict if name == "request" else str)
+        if not right:
+            raise KnowledgeError(f"The field {name!r} is not of its kind or out of range.", place=place)
+        text = json.dumps(value, ensure_ascii=False) if name == "request" else value
+        read[name] = storable(text) if isinstance(text, str) else value
+    return read

@@ -11,15 +11,14 @@ from pathlib import Path
 from modeling_cotpd.data.posts import find_post_files
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.files import atomic_write, json_line, require_empty
+from modeling_cotpd.files import require_empty, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, Answer
-from modeling_cotpd.knowledge.conversation import Conversation, Job
 from modeling_cotpd.knowledge.elicit import write_columns
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import GRAINS
 from modeling_cotpd.knowledge.post import Post, all_posts, count_posts
 from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation, Job
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -33,13 +32,9 @@ class SummaryPlan:
     """What is too long, and which model shortens it.
 
     Args:
-        settings (`EndpointSettings`): Which model is asked.
-        prompt (`Prompt`): The prompt `summarize`, with the fields `words` and `explanation`.
+        settings (`EndpointSettings`), prompt (`Prompt`): Which model is asked; the prompt `summarize`.
         budgets (`dict[str, int]`): Grain to the most subword tokens it may have; others stay as they are.
         count (`Callable[[str], int]`): Number of subword tokens of a text, without special tokens.
-
-    Raises:
-        SettingError: A grain is unknown or a budget is below 10.
     """
 
     settings: EndpointSettings
@@ -62,11 +57,7 @@ class SummaryPlan:
 
 
 def count_with(tokenizer: str) -> Callable[[str], int]:
-    """Return a counter of subword tokens from a tokenizer's folder or name.
-
-    Raises:
-        SettingError: There is no such tokenizer.
-    """
+    """Return a counter of subword tokens from a tokenizer's folder or name."""
     from transformers import AutoTokenizer
 
     try:
@@ -89,12 +80,8 @@ def _shorten(post: Post, plan: SummaryPlan) -> Conversation:
         question = plan.prompt.fill(
             words=words, explanation=post.knowledge[grain], text=post.text, caption=post.caption
         )
-        answers[grain] = yield Request(
-            endpoint=plan.settings.endpoint,
-            purpose="summarize",
-            prompt=plan.prompt.tag,
-            body=plan.settings.body([{"role": "user", "content": question}]),
-        )
+        messages = [{"role": "user", "content": question}]
+        answers[grain] = yield plan.settings.request("summarize", plan.prompt.tag, messages)
     return post, answers
 
 
@@ -102,12 +89,9 @@ def _shorten(post: Post, plan: SummaryPlan) -> Conversation:
 class Summarized:
     """The result of a run.
 
-    Args:
-        progress (`Progress`): What was asked in this run.
-        outcomes (`Counter`): `(grain, outcome)`: `summarized`, `still too long` (taken, and truncated later by the
-            views), `not shorter` (the explanation stays), or the status of what is no answer (the explanation stays).
-        problems (`int`): Explanations that stay although they are too long.
-        marks (`Path`): JSON Lines with every explanation that was too long, its outcome and both lengths.
+    `outcomes` counts `(grain, outcome)`: `summarized`, `still too long` (taken, and truncated later by the views),
+    `not shorter`, or the status of what is no answer; with these two the explanation stays, and is one of the
+    `problems`. `marks` is the JSON Lines file of all of them.
     """
 
     progress: Progress = field(default_factory=Progress)
@@ -128,13 +112,6 @@ def summarize(
     `OUT/summarized.jsonl` lists every changed or too long explanation with its length before and after, and
     `dataset.json` says with which model it was summarized.
 
-    Args:
-        source (`str` or `os.PathLike`): A prepared folder with chain-of-thought columns.
-        out (`str` or `os.PathLike`): The new prepared folder.
-        store (`str` or `os.PathLike`): The response store's file.
-        plan (`SummaryPlan`): What is too long, and which model is asked.
-        asking (`Asking`, *optional*): How to ask.
-
     Raises:
         DataError: `source` is no prepared folder.
         SettingError: `out` is not empty.
@@ -150,8 +127,8 @@ def summarize(
         for file in files:
             texts: dict[str, list[str]] = {grain: [] for grain in GRAINS}
             for _, (post, answers) in itertools.islice(results, count_posts([file])):
-                for grain in GRAINS:
-                    texts[grain].append(post.knowledge.get(grain, ""))
+                for grain, values in texts.items():
+                    values.append(post.knowledge.get(grain, ""))
                 for grain, answer in answers.items():
                     mark, text = _outcome(post, grain, answer, plan)
                     texts[grain][-1] = text
@@ -167,8 +144,7 @@ def summarize(
     shortened = {"teacher": plan.settings.model, "shortened": "over budget", "prompts": {"summarize": plan.prompt.tag}}
     write_columns(source, out, columns, origin, [*info.provenance.get("knowledge", []), shortened])
     result.marks = out / "summarized.jsonl"
-    with atomic_write(result.marks) as lines:
-        lines.writelines(map(json_line, marks))
+    write_json_lines(result.marks, marks)
     return result
 
 

@@ -20,7 +20,7 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import STAGING, atomic_write, exclusive, write_json
-from modeling_cotpd.text_safety import redact_urls
+from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ MODEL_SETTINGS = (
 )  # fmt: skip
 """Settings of prompt and head, which a model's configuration holds."""
 _SECRET_FLAG = re.compile(r"token|key|secret|password", re.IGNORECASE)
-_TOKEN = re.compile(r"\b(hf_|sk-|gh[pousr]_|xox[a-z]-|glpat-)[\w-]{8,}")
 
 
 def recorded_settings(args: CoTPDTrainingArguments, config: CoTPDConfig) -> dict[str, Any]:
@@ -194,20 +193,6 @@ def _holds_secret(flag: str) -> bool:
     name = flag.lstrip("-").replace("-", "_")
     short = len(name) > 4 and any(full.startswith(name) for full in ("hub_token", "push_to_hub_token"))
     return flag.startswith("--") and bool(short or _SECRET_FLAG.search(name))
-
-
-def without_secrets(value: Any) -> Any:
-    """A copy of a value of JSON without access tokens, and without user, password and query of its URLs.
-
-    Example:
-        >>> without_secrets(["http://me:pass@host/v1?key=abc", "hf_abcdefghijkl"])
-        ['http://REDACTED@host/v1?REDACTED', 'hf_...']
-    """
-    if isinstance(value, dict):
-        return {key: without_secrets(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_secrets(item) for item in value]
-    return redact_urls(_TOKEN.sub(r"\1...", value)) if isinstance(value, str) else value
 
 
 def write_predictions(path: Path, split: Dataset, predictions: dict[str, list]) -> None:

@@ -8,10 +8,9 @@ from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.sample import Sample, read_sample
 from modeling_cotpd.data.schema import bio_label_names
 from modeling_cotpd.knowledge.answer import ANSWERED, Answer
-from modeling_cotpd.knowledge.conversation import Job, replay
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Job, Request, replay
 
 LABELS = bio_label_names(["PER", "ORG", "LOC"])
 RELATIONS = ["None", "/per/org/member_of", "/per/per/peer", "/per/per/alternate_names"]

@@ -5,14 +5,14 @@ from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cotpd.augmentation.candidate import ACCEPTED, REJECTED, UNASKED, Rejected
 from modeling_cotpd.augmentation.entity import draw, read_verdict, replace_entities, replaced_row
+from modeling_cotpd.augmentation.names import fold
+from modeling_cotpd.augmentation.plan import ACCEPTED, REJECTED, UNASKED, Rejected
 from modeling_cotpd.augmentation.sample import read_sample
-from modeling_cotpd.augmentation.source import EntitySource, Name, training_names
+from modeling_cotpd.augmentation.sources import EntitySource, Name, training_names
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.bio import entities, orphans
 from modeling_cotpd.knowledge.answer import FAILED, Answer
-from modeling_cotpd.knowledge.mentions import fold
 
 SOURCE = training_names(
     [

@@ -22,7 +22,7 @@ from modeling_cotpd.knowledge.prompt import load_prompts
         ({"settings": None, "kinds": ("entity",), "fact_check": False, "entity_source": "teacher"}, "model"),
     ],
 )
-def test_settings_that_can_not_be(settings, place):
+def test_settings_that_cannot_be(settings, place):
     with pytest.raises(SettingError) as error:
         plan(**settings)
     assert error.value.place == place

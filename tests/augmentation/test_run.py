@@ -7,8 +7,7 @@ from fictional import KNOWLEDGE, LABELS, RELATIONS
 from stub_server import StubServer
 
 from modeling_cotpd.augmentation.plan import AugmentPlan
-from modeling_cotpd.augmentation.posts import TrainingPosts
-from modeling_cotpd.augmentation.run import augment, estimates
+from modeling_cotpd.augmentation.run import TrainingPosts, augment, estimates
 from modeling_cotpd.data.bio import orphans
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
 from modeling_cotpd.data.schema import make_split
@@ -205,7 +204,7 @@ def test_zero_shot_names_come_from_the_teacher_and_not_from_the_split(folder, tm
     assert json.loads(lines[0])["type"] == "LOC"
 
 
-def test_a_teacher_without_names_is_told(folder, tmp_path):
+def test_a_teacher_without_names_is_reported(folder, tmp_path):
     with StubServer(answer=lambda body: "I know of no such names that one could write down") as server:
         plan = plan_for(server, kinds=("entity",), entity_source="teacher", fact_check=False)
         with pytest.raises(KnowledgeError, match="no usable LOC entity"):

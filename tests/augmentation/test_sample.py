@@ -19,7 +19,7 @@ def test_types_of_head_and_tail_come_from_the_relation():
     assert [m.kind for m in mre("Mira joins Otters", "Otters", "Mira", None).mentions] == ["", ""]
 
 
-def test_unlabelled_posts_are_told():
+def test_unlabelled_posts_are_reported():
     assert read_sample(mner_row("p", ["a"], None), "mner").unlabelled
     assert not read_sample(mner_row("p", ["a"], ["O"]), "mner").unlabelled
 

@@ -75,7 +75,7 @@ def test_no_teacher_is_needed_for_names_of_the_training_split(folder, tmp_path):
     assert read_prepared(tmp_path / "out")[0]["train"]["kind"] == [*[""] * 4, *["entity"] * 4]
 
 
-def test_wrong_settings_are_told(folder, tmp_path):
+def test_wrong_settings_are_reported(folder, tmp_path):
     with pytest.raises(SettingError, match="needs a model to ask"):
         call(folder, "--out", tmp_path / "out")
     with pytest.raises(SettingError, match="validation"):

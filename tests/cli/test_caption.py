@@ -18,7 +18,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from modeling_cotpd.cli.caption import caption
+from modeling_cotpd.cli.sources import caption
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.captioner import TransformersCaptioner
 from modeling_cotpd.knowledge.store import ResponseStore
@@ -58,7 +58,7 @@ def lines(path):
 def script(tmp_path):
     """The command as a file, for launchers."""
     path = tmp_path / "caption_script.py"
-    path.write_text("import typer\nfrom modeling_cotpd.cli.caption import caption\ntyper.run(caption)\n")
+    path.write_text("import typer\nfrom modeling_cotpd.cli.sources import caption\ntyper.run(caption)\n")
     return path
 
 
@@ -222,7 +222,7 @@ def test_a_rejected_key_stops_the_run_and_is_not_shown(server, pictures, tmp_pat
     assert len(server.requests) <= 16
 
 
-def test_a_hosted_endpoint_without_a_key_is_told(pictures, tmp_path, monkeypatch):
+def test_a_hosted_endpoint_without_a_key_is_reported(pictures, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(SettingError, match="export OPENAI_API_KEY"):
         cotpd(

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from modeling_cotpd.cli.check import check, table
+from modeling_cotpd.cli.data import check, table
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import bio_label_names, make_split
 

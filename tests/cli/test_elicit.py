@@ -10,7 +10,7 @@ import typer
 from stub_server import StubServer
 from typer.testing import CliRunner
 
-from modeling_cotpd.cli.elicit import elicit
+from modeling_cotpd.cli.knowledge import elicit
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
@@ -171,7 +171,7 @@ def test_failures_are_listed_and_the_exit_code_says_so(tmp_path):
         assert server.asked.total() == before + 3
 
 
-def test_answers_that_are_none_are_told_apart(tmp_path):
+def test_answers_that_are_none_are_distinguished(tmp_path):
     kinds = {"Post 1": ("empty",), "Post 2": ("refusal",), "Post 3": ("length",)}
 
     def fault(body, number):
@@ -220,7 +220,7 @@ def test_offline_writes_what_is_there(server, tmp_path):
         (("--price-in", "1"), SettingError, "both prices"),
     ],
 )
-def test_wrong_settings_are_told(server, tmp_path, more, error, message):
+def test_wrong_settings_are_reported(server, tmp_path, more, error, message):
     with pytest.raises(error, match=message):
         call(server, write_posts(tmp_path / "posts.jsonl"), tmp_path / "out", *more)
     assert server.asked.total() == 0

@@ -9,7 +9,7 @@ from inference_models import saved
 from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction
-from modeling_cotpd.cli.explain import explain
+from modeling_cotpd.cli.models import explain
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import bio_label_names, make_split
 from modeling_cotpd.errors import SettingError

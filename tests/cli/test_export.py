@@ -11,7 +11,7 @@ from transformers import pipeline
 from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
-from modeling_cotpd.cli.export import export
+from modeling_cotpd.cli.models import export
 from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import onnx_export

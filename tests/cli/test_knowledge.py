@@ -15,6 +15,8 @@ from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepa
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
+KEY = "sk-abc-SECRETKEY0123456789"
+
 
 def call(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -30,7 +32,8 @@ def posts(tmp_path):
     return path
 
 
-def test_batches_are_written_read_and_moved_to_another_store(posts, tmp_path):
+def test_batches_are_written_read_and_moved_to_another_store(posts, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     store, out = tmp_path / "s.sqlite", tmp_path / "batches"
     options = ["--model", "m", "--store", store, "--mode", "independent"]
     written = call("batch-write", posts, "--out", out, *options)
@@ -41,7 +44,7 @@ def test_batches_are_written_read_and_moved_to_another_store(posts, tmp_path):
     with outputs.open("w") as file:
         for line in reversed(path.read_text().splitlines()):
             row = json.loads(line)
-            response = {"status_code": 200, "body": completion(default_answer(row["body"]))}
+            response = {"status_code": 200, "body": completion(f"{default_answer(row['body'])} {KEY}")}
             file.write(json.dumps({"custom_id": row["custom_id"], "response": response}) + "\n")
     assert call("batch-read", outputs, "--store", store).stdout == 'answers: "answered": 9\n'
     status = json.loads(call("status", "--store", store).stdout)
@@ -49,13 +52,14 @@ def test_batches_are_written_read_and_moved_to_another_store(posts, tmp_path):
         (grain, "answered", 3) for grain in ("multimodality", "noun", "sentence")
     ]
     assert "9 rows" in call("export", tmp_path / "all.jsonl", "--store", store, "--status", "answered").stdout
+    assert "[redacted]" in (exported := (tmp_path / "all.jsonl").read_text()) and KEY not in exported
     assert call("import", tmp_path / "all.jsonl", "--store", tmp_path / "t.sqlite").stdout == "9 of 9 rows were new\n"
     assert call("import", tmp_path / "all.jsonl", "--store", tmp_path / "t.sqlite").stdout == "0 of 9 rows were new\n"
     outputs.write_text("{}\n")
     assert call("batch-read", outputs, "--store", store).exit_code == 3
 
 
-def test_missing_files_are_told(tmp_path):
+def test_missing_files_are_reported(tmp_path):
     for arguments in (
         ("status", "--store", tmp_path / "s"),
         ("export", tmp_path / "o", "--store", tmp_path / "s"),

@@ -79,7 +79,7 @@ def test_errors_are_one_line_and_code_2(arguments, says, tmp_path):
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
-def test_a_file_that_can_not_be_written_is_told_in_one_line(tmp_path):
+def test_a_file_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     done = run("prepare", "sample-mner", "--out", tmp_path / "file" / "below")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "file" in done.stderr
@@ -152,6 +152,8 @@ def test_errors_of_a_run_script_are_one_line_with_the_same_code(tmp_path):
         (FileNotFoundError(2, "No such file", "x"), 2, "prog: x: No such file."),
         (OSError("first\nsecond"), 2, "prog: first"),
         (KeyboardInterrupt(), 130, "prog: Stopped."),
+        (SettingError("The id '\x1b]0;x\x07\u202e' is wrong."), 2, "prog: The id '\\x1b]0;x\\x07\\u202e' is wrong."),
+        (FileNotFoundError(2, "No such file", "\x9b2J"), 2, "prog: \\x9b2J: No such file."),
     ],
 )
 def test_an_error_is_one_line_and_a_code(capsys, raised, code, says):
@@ -167,6 +169,38 @@ def test_other_errors_are_not_hidden():
     with pytest.raises(ZeroDivisionError):
         exit_code(lambda: 1 / 0, "prog")
     assert exit_code(lambda: 4, "prog") == 4 and exit_code(lambda: None, "prog") == 0
+
+
+def test_control_characters_of_a_file_reach_no_terminal(tmp_path):
+    odd = "\x1b]0;x\x07\x1b[2J\x9b\u202e"
+    labels = ("O", f"B-P{odd}")
+    rows = [{"id": f"{n}{odd}", "tokens": ["Mira", "left"], "ner_tags": [labels[n], "O"]} for n in (0, 1)]
+    rows += [{**row, "id": f"again {row['id']}"} for row in rows]
+    (tmp_path / "own").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "own" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    data = tmp_path / "data"
+    (tmp_path / "wrong.jsonl").write_text(json.dumps({"id": odd, "text": 3}) + "\n", "utf-8")
+    for arguments, code in (
+        (("prepare", "custom", "--task", "mner", "--source", tmp_path / "own", "--out", data), 0),
+        (("check", data), 0),
+        (("check", data, "--json"), 0),
+        (("elicit", tmp_path / "wrong.jsonl", "--out", tmp_path / odd[:-2], "--model", "m", "--dry-run"), 2),
+    ):
+        done = run(*arguments)
+        assert done.returncode == code, done.stderr
+        assert not set(done.stdout + done.stderr) & set("\x1b\x07\x9b\u202e"), arguments[0]
+
+
+def test_warnings_are_escaped_too():
+    code = """
+import logging, sys
+from modeling_cotpd.cli.main import main
+main(["--version"])
+logging.getLogger("modeling_cotpd").warning("the column %s", "\\x1b[2J")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "the column \\x1b[2J\n"
 
 
 def commands(command, path=()):

@@ -9,9 +9,7 @@ from inference_models import saved
 from stub_server import StubServer
 from typer.testing import CliRunner
 
-from modeling_cotpd.cli.learn import learn
-from modeling_cotpd.cli.predict import predict
-from modeling_cotpd.cli.threshold import threshold
+from modeling_cotpd.cli.predict import learn, predict, threshold
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, SettingError

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from modeling_cotpd.cli.prepare import prepare
+from modeling_cotpd.cli.data import prepare
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import SettingError
 

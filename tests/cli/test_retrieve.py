@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from modeling_cotpd.cli.retrieve import retrieve
+from modeling_cotpd.cli.sources import retrieve
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, SettingError
@@ -106,7 +106,7 @@ def test_by_pictures(prepared, tmp_path):
     assert (problem["image"], problem["reason"]) == ("2.png", "missing")
 
 
-def test_what_can_not_be_is_told_before_any_work(prepared, tmp_path):
+def test_what_cannot_be_is_reported_before_any_work(prepared, tmp_path):
     with pytest.raises(SettingError, match="nowhere"):
         cotpd("--data", prepared)
     with pytest.raises(DataError, match="cot_noun already"):

@@ -9,7 +9,7 @@ from inference_models import saved
 from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction
-from modeling_cotpd.cli.triples import triples
+from modeling_cotpd.cli.predict import triples
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import run
 
@@ -72,7 +72,7 @@ def test_a_run_that_was_broken_off_continues(tmp_path: Path, models: list[Path],
     assert "2 chunks of posts are done" in result.output and output.read_bytes() == whole.read_bytes()
 
 
-def test_wrong_names_are_told_before_anything_is_read(tmp_path: Path, models: list[Path]):
+def test_wrong_names_are_reported_before_anything_is_read(tmp_path: Path, models: list[Path]):
     common = [*models, "--input", posts(tmp_path), "--output", tmp_path / "out.jsonl"]
     with pytest.raises(SettingError, match="means no format"):
         call(*common, "--also", tmp_path / "out.xml")

@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from modeling_cotpd.cli.prepare import prepare as command
+from modeling_cotpd.cli.data import prepare as command
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.published import files_to_download

@@ -69,7 +69,7 @@ def test_checkpoints_go_and_weights_stay_unless_unwanted(tmp_path: Path, otters:
     assert not (lean.folder(lean.plan.runs[0]) / OUTPUT / "model.safetensors").exists()
 
 
-def test_cost_is_told_from_finished_runs(tmp_path: Path, otters: Path, stand_in: Path):
+def test_cost_is_reported_from_finished_runs(tmp_path: Path, otters: Path, stand_in: Path):
     first = runner_of(tmp_path, otters)
     assert first.describe()[-1].endswith("estimated time: 0 s and 8 runs of unknown length")
     runner_of(tmp_path, otters, ("CPD",)).run_all()

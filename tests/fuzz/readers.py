@@ -14,7 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet as parquet
 
 from experiments.sweep import read_sweep
-from modeling_cotpd.augmentation.entity_list import read_names
+from modeling_cotpd.augmentation.sources import read_names
 from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.custom import read_custom
 from modeling_cotpd.data.joins import read_provenance, read_texts
@@ -27,11 +27,10 @@ from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
 from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
-from modeling_cotpd.knowledge.exchange import import_answers
 from modeling_cotpd.knowledge.glosses import find_json, list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, load_image, resolve_image
 from modeling_cotpd.knowledge.prompt import load_prompts
-from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.knowledge.store import ResponseStore, import_answers
 from modeling_cotpd.training.arguments import read_recipe
 
 REFUSALS = (CoTPDError, MalformedAnswer)

@@ -12,7 +12,7 @@ from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import bio_label_names, make_split
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.inference.similar import SimilarPosts
-from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model
+from modeling_cotpd.knowledge.embedding import Embedder, default_text_model
 
 NAMES = bio_label_names(["PER", "LOC"])
 POSTS = [
@@ -24,8 +24,8 @@ POSTS = [
 
 
 @pytest.fixture(scope="module")
-def embedder() -> TextEmbedder:
-    return TextEmbedder(default_text_model(), batch_size=4, device="cpu")
+def embedder() -> Embedder:
+    return Embedder(default_text_model(), batch_size=4, device="cpu")
 
 
 def prepared(folder: Path) -> Path:
@@ -38,7 +38,7 @@ def prepared(folder: Path) -> Path:
     return folder
 
 
-def test_the_most_similar_posts_with_what_is_known_about_them(tmp_path: Path, embedder: TextEmbedder):
+def test_the_most_similar_posts_with_what_is_known_about_them(tmp_path: Path, embedder: Embedder):
     similar = SimilarPosts.from_folder(prepared(tmp_path / "data"), embedder, tmp_path / "cache")
     first, second = similar("a striker scored in the final", 2)
     assert (first.id, first.text) == ("r0", POSTS[0][0]) and 1 > first.similarity > second.similarity
@@ -55,7 +55,7 @@ def test_the_most_similar_posts_with_what_is_known_about_them(tmp_path: Path, em
         similar("x", 0)
 
 
-def test_pairs_of_one_text_are_different_posts(tmp_path: Path, embedder: TextEmbedder):
+def test_pairs_of_one_text_are_different_posts(tmp_path: Path, embedder: Embedder):
     tokens = ["Mira", "Holt", "met", "Dario", "at", "Tarn", "Bay"]
     rows = [
         {
@@ -83,7 +83,7 @@ def test_pairs_of_one_text_are_different_posts(tmp_path: Path, embedder: TextEmb
     ]
 
 
-def test_a_folder_without_training_posts(tmp_path: Path, embedder: TextEmbedder):
+def test_a_folder_without_training_posts(tmp_path: Path, embedder: Embedder):
     split = make_split([{"id": "1", "tokens": ["Mira"], "ner_tags": ["B-PER"]}], "mner", NAMES, "own")
     write_prepared({"test": split}, DatasetInfo("own", "mner", NAMES), tmp_path / "data")
     with pytest.raises(DataError, match="no training posts"):

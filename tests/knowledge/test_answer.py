@@ -27,7 +27,7 @@ from modeling_cotpd.knowledge.answer import Answer, MalformedAnswer, read_answer
         (completion("I am unable to view images."), "refused", None),
     ],
 )
-def test_kinds_of_answers_are_told_apart(body, status, text):
+def test_kinds_of_answers_are_distinguished(body, status, text):
     answer = read_answer(json.dumps(body))
     assert answer.status == status
     assert answer.text == (body["choices"][0]["message"]["content"] if text is None else text)

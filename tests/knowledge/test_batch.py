@@ -8,12 +8,12 @@ from stub_server import completion, default_answer
 from modeling_cotpd import files
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge.batch import BatchWriter, read_batch
-from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.images import image_folder
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
+from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
@@ -109,7 +109,7 @@ def test_files_keep_to_the_limits(store, tmp_path):
         write(store, tmp_path / "d", most_bytes=100, again=("waiting",))
 
 
-def test_failures_and_refusals_in_outputs_are_told_apart_and_asked_again(store, tmp_path):
+def test_failures_and_refusals_in_outputs_are_distinguished_and_asked_again(store, tmp_path):
     lines = lines_of(write(store, tmp_path / "b"))
     rows = [output(line) for line in lines[6:]]
     rows.append(output(lines[0], response={"status_code": 200, "body": completion("", "content_filter")}))
@@ -127,7 +127,7 @@ def test_failures_and_refusals_in_outputs_are_told_apart_and_asked_again(store, 
     }
 
 
-def test_lines_that_can_not_be_used_are_named(store, tmp_path):
+def test_lines_that_cannot_be_used_are_named(store, tmp_path):
     lines = lines_of(write(store, tmp_path / "b"))
     path = write_output(
         tmp_path / "o.jsonl", [output(lines[0]), "{", "[1]", "", output(lines[1], custom_id="unknown"), "null"]
@@ -200,3 +200,21 @@ def test_an_odd_line_costs_no_other(store, tmp_path):
     counts, problems = read_batch([write_output(tmp_path / "o.jsonl", rows)], store)
     assert (counts, problems) == ({"answered": 29, "refused": 1}, [])
     assert sum(row["text"] == "so cool \ufffd" for row in store.rows()) == 1
+
+
+def test_a_key_that_an_endpoint_repeats_is_redacted(store, tmp_path):
+    key = "sk-abc/def-SECRETKEY0123456789"
+    answered, escaped, failed, body = lines_of(write(store, tmp_path / "b"))[:4]
+    rows = [
+        output(answered, response={"status_code": 200, "body": completion(f"your key is {key}")}),
+        json.dumps(output(escaped, response={"status_code": 200, "body": completion(f"{key}, {key[:20]}")})).replace(
+            "SECRET", "\\u0053ECRET"
+        ),
+        output(failed, response={"status_code": 401, "body": {"message": "x" * 280 + key}}),
+        output(body, response={"status_code": 200, "body": f"no JSON {key}"}),
+        {"custom_id": f"{key}", "response": {}},
+    ]
+    counts, problems = read_batch([write_output(tmp_path / "o.jsonl", rows)], store, [key])
+    assert counts == {"answered": 2, "failed": 2} and len(problems) == 1
+    assert "SECRET" not in json.dumps(list(store.rows())) + " ".join(problems)
+    assert store.get(answered["custom_id"]).text == "your key is [redacted]"

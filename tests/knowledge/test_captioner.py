@@ -95,13 +95,13 @@ def test_remote_code_is_not_run_unasked(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_model_of_another_kind_is_told(tmp_path):
+def test_a_model_of_another_kind_is_reported(tmp_path):
     tiny_vision.clip(tmp_path)
     with pytest.raises(KnowledgeError, match="captioning model"):
         TransformersCaptioner(str(tmp_path))
 
 
-def test_a_prompt_for_an_encoder_decoder_is_told(folders):
+def test_a_prompt_for_an_encoder_decoder_is_reported(folders):
     with pytest.raises(SettingError, match="takes no prompt"):
         TransformersCaptioner(folders["vision_encoder_decoder"], prompt="a red")
 

@@ -68,7 +68,7 @@ def test_a_trained_index_is_kept(tmp_path):
     assert search(again, vectors[:3], 1, lambda q, p: True, lambda p: p)[2][0][0] == 2
 
 
-def test_unknown_and_oversized_kinds_are_told(tmp_path):
+def test_unknown_and_oversized_kinds_are_reported(tmp_path):
     with pytest.raises(SettingError, match="--index"):
         build_index(circle(4), "Nonsense", tmp_path)
     with pytest.raises(SettingError, match="4 vectors"):
@@ -77,7 +77,7 @@ def test_unknown_and_oversized_kinds_are_told(tmp_path):
         search(build_index(circle(4), "Flat"), circle(1), 0, lambda q, p: True, lambda p: p)
 
 
-def test_models_are_told_apart_by_their_files(tmp_path):
+def test_models_are_distinguished_by_their_files(tmp_path):
     (tmp_path / "a").mkdir()
     weights = tmp_path / "a" / "model.safetensors"
     weights.write_bytes(b"1")

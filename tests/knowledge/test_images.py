@@ -86,7 +86,7 @@ def test_missing_empty_and_special_files(folder):
     assert reason_of(resolve_image, folder, "2017") == "not a file"
 
 
-def test_a_missing_folder_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(DataError, match="no such image folder"):
         image_folder(tmp_path / "none")
 
@@ -145,7 +145,7 @@ def test_broken_exif_costs_no_picture(tmp_path):
     assert load_image(path).size == (8, 4)
 
 
-def test_corrupt_files_are_told(tmp_path):
+def test_corrupt_files_are_reported(tmp_path):
     buffer = io.BytesIO()
     Image.effect_noise((200, 200), 50).save(buffer, "JPEG")
     whole = buffer.getvalue()

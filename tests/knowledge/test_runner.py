@@ -16,16 +16,16 @@ from stub_server import StubServer
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.conversation import replay_all
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
+from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 HERE = Path(__file__).parent
-ELICIT = "import typer; from modeling_cotpd.cli.elicit import elicit; typer.run(elicit)"
+ELICIT = "import typer; from modeling_cotpd.cli.knowledge import elicit; typer.run(elicit)"
 
 
 def posts(count, start=0):
@@ -145,7 +145,7 @@ def test_a_run_that_ends_with_an_error_tells_it_once(tmp_path, caplog):
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
-def test_a_store_that_can_not_be_written_ends_the_run(tmp_path, monkeypatch):
+def test_a_store_that_cannot_be_written_ends_the_run(tmp_path, monkeypatch):
     def full(self, request, answer):
         import sqlite3
 

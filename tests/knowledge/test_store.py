@@ -10,9 +10,8 @@ import pytest
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge import store as module
 from modeling_cotpd.knowledge.answer import Answer
-from modeling_cotpd.knowledge.exchange import export_answers, import_answers
 from modeling_cotpd.knowledge.request import Request
-from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.knowledge.store import ResponseStore, export_answers, import_answers
 
 
 def request(number=1, purpose="noun"):
@@ -167,7 +166,7 @@ def test_a_changed_row_is_not_imported_and_nothing_is(path, tmp_path):
         (lines[1][:-20], "line 2: The line is no stored answer"),
         ('{"key": 1}', "line 2: The field 'endpoint' is missing"),
         (lines[1].replace('"attempts": 0', '"attempts": "no"'), "'attempts' is not of its kind"),
-        (lines[1].replace('"attempts": 0', f'"attempts": {10**30}'), "'attempts' is out of range"),
+        (lines[1].replace('"attempts": 0', f'"attempts": {10**30}'), "'attempts' is not of its kind or out of range"),
     ):
         out.write_text(f"{lines[0]}\n{second}\n", "utf-8")
         with ResponseStore(tmp_path / "other.sqlite") as other:

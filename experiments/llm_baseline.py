@@ -1,27 +1,121 @@
-"""LLM baselines: the model itself is asked for entities or the relation (the ChatGPT and GPT-4 rows of Table 1)."""
+"""The language model itself as entity recognizer or relation extractor: the ChatGPT and GPT-4 rows of Table 1.
+
+`python -m experiments.llm_baseline --help` in a clone of the repository.
+"""
 
 import json
 import os
 import random
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from datasets import Dataset
 
+from modeling_cotpd.cli import options
+from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.data.bio import entities
+from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write, json_line, write_json
-from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
-from modeling_cotpd.knowledge.conversation import Conversation, Job
+from modeling_cotpd.knowledge.answer import FAILED, FINAL, MISSING, WAITING, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
-from modeling_cotpd.knowledge.prediction import NO_RELATION, Prediction, read_entities, read_relation
-from modeling_cotpd.knowledge.prompt import Prompt
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.glosses import find_json
+from modeling_cotpd.knowledge.prompt import Prompt, read_prompt
+from modeling_cotpd.knowledge.request import Conversation, Job, Request
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
+from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
+from modeling_cotpd.metrics.relation_score.relation_score import relation_scores
+
+PROMPTS = Path(__file__).parent / "prompts"
+NO_RELATION = "None"
+
+
+@dataclass
+class Prediction:
+    """What was read from an answer.
+
+    Args:
+        label (`list[str] | str`): Tags (MNER) or the relation (MRE); all `O` or `None` where nothing could be read.
+        parsed (`bool`): Whether the answer could be read.
+        problems (`Counter`): Parts that were left out: `mention not in the text`, `unknown type`, `unknown relation`.
+    """
+
+    label: list[str] | str
+    parsed: bool = False
+    problems: Counter = field(default_factory=Counter)
+
+
+def read_entities(answer: Answer, tokens: Sequence[str], kinds: Sequence[str]) -> Prediction:
+    """Read entities from an answer: JSON anywhere in it, in a code fence or cut at its end."""
+    tags = ["O"] * len(tokens)
+    found = find_json(answer.text) if answer.status in FINAL else None
+    mentions = found.get("entities") if isinstance(found, dict) else found
+    if not isinstance(mentions, list):
+        return Prediction(tags)
+    prediction = Prediction(tags, parsed=True)
+    folded = {kind.casefold(): kind for kind in kinds}
+    taken = [False] * len(tokens)
+    for mention in mentions:
+        text, kind = (mention.get("text"), mention.get("type")) if isinstance(mention, dict) else (None, None)
+        if not isinstance(text, str) or not isinstance(kind, str) or kind.strip().casefold() not in folded:
+            prediction.problems["unknown type"] += 1
+            continue
+        span = find_mention(tokens, text, taken)
+        if span is None:
+            prediction.problems["mention not in the text"] += 1
+            continue
+        name = folded[kind.strip().casefold()]
+        for index in range(*span):
+            taken[index] = True
+            tags[index] = f"{'B' if index == span[0] else 'I'}-{name}"
+    return prediction
+
+
+def find_mention(tokens: Sequence[str], mention: str, taken: Sequence[bool]) -> tuple[int, int] | None:
+    """Return the first span of whole tokens that reads like `mention` and is not taken.
+
+    White space does not count, since models write "#Herons" for the tokens "#" and "Herons"; upper and lower case
+    only when nothing fits exactly.
+
+    Example:
+        >>> find_mention(["so", "proud", "of", "#", "Herons"], "#herons", [False] * 5)
+        (3, 5)
+    """
+    for fold in (str, str.casefold):
+        wanted = "".join(fold(mention).split())
+        pieces = ["".join(fold(token).split()) for token in tokens]
+        for start in range(len(pieces)):
+            read = ""
+            for end in range(start, len(pieces)):
+                read += pieces[end]
+                if taken[end] or not wanted.startswith(read):
+                    break
+                if read == wanted and wanted:
+                    return start, end + 1
+    return None
+
+
+def read_relation(answer: Answer, kinds: Sequence[str]) -> Prediction:
+    """Read a relation from an answer: from JSON, else the only relation that the answer names."""
+    if answer.status not in FINAL:
+        return Prediction(NO_RELATION)
+    found, folded = find_json(answer.text), {kind.casefold(): kind for kind in kinds}
+    relation = found.get("relation") if isinstance(found, dict) else None
+    if isinstance(relation, str) and relation.strip().casefold() in folded:
+        return Prediction(folded[relation.strip().casefold()], parsed=True)
+    if isinstance(relation, str):
+        return Prediction(NO_RELATION, problems=Counter({"unknown relation": 1}))
+    text = answer.text.casefold()
+    named = {kind for name, kind in folded.items() if re.search(rf"(?<![\w/]){re.escape(name)}(?![\w/])", text)}
+    return Prediction(named.pop(), parsed=True) if len(named) == 1 else Prediction(NO_RELATION)
 
 
 @dataclass(frozen=True)
@@ -94,12 +188,7 @@ class Question:
             messages.append({"role": "assistant", "content": self.gold(example)})
         messages.append({"role": "user", "content": self.ask(row)})
         more = {"response_format": self.schema()} if self.structured else {}
-        return Request(
-            endpoint=self.settings.endpoint,
-            purpose=self.prompt.name,
-            prompt=self.prompt.tag,
-            body=self.settings.body(messages, **more),
-        )
+        return self.settings.request(self.prompt.name, self.prompt.tag, messages, **more)
 
 
 def _object(properties: dict) -> dict:
@@ -240,11 +329,70 @@ def _gold(row: dict, question: Question) -> list[str] | str | None:
 
 
 def _score(task: str, predictions: list, references: list) -> dict:
-    # Imported here, since seqeval and evaluate take a second and only this function needs them.
-    if task == "mre":
-        from modeling_cotpd.metrics.relation_score.relation_score import relation_scores
+    return (relation_scores if task == "mre" else entity_scores)(predictions, references)
 
-        return relation_scores(predictions, references)
-    from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 
-    return entity_scores(predictions, references)
+def question_prompt(task: str, folder: Path | None = None) -> Prompt:
+    """Return the prompt of a task, from `folder` where it has a file of that name."""
+    name = "entities.txt" if task == "mner" else "relation.txt"
+    return read_prompt(folder / name if folder is not None and (folder / name).is_file() else PROMPTS / name)
+
+
+@options.with_teacher_options
+def llm_baseline(
+    source: Annotated[Path, typer.Argument(help="Prepared folder with labels.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions.jsonl and results.json.")],
+    model: options.Model,
+    teacher: options.AskingOptions,
+    split: Annotated[str, typer.Option(help="The split to predict.")] = "test",
+    shots: Annotated[int, typer.Option(help="Worked examples from the training split.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the choice of examples.")] = 0,
+    structured: Annotated[
+        bool, typer.Option("--structured", help="Demand JSON by response_format, where the server knows it.")
+    ] = False,
+    limit: options.Limit = None,
+) -> None:
+    """Ask a language model for the entities or the relation of every row and score its answers.
+
+    Answers are read tolerantly; those that cannot be read count as predicting nothing, and their number stands beside
+    the scores. Exit codes as of `cotpd elicit`.
+
+    Example:
+
+        python -m experiments.llm_baseline data/twitter2017 --out runs/gpt-5-nano --model gpt-5-nano --shots 4
+    """
+    settings, asking = teacher.settings(model), teacher.asking(model)
+    splits, info = read_prepared(source)
+    for name in (split, *(["train"] if shots else [])):
+        if name not in splits:
+            raise SettingError(
+                f"There is no split {name!r}.", place=str(source), fix=f"There are {', '.join(splits)}."
+            )
+    if shots and split == "train":
+        raise SettingError(
+            "The examples come from the split that is predicted.", place="--shots", fix="Use --shots 0."
+        )
+    examples = choose_examples(list(splits["train"]), info.task, info.label_names, shots, seed) if shots else ()
+    prompt = question_prompt(info.task, teacher.prompts)
+    question = Question(info.task, settings, prompt, info.label_names, examples, structured)
+    rows = splits[split].select(range(min(limit, len(splits[split])))) if limit else splits[split]
+    teacher.print_estimate(baseline_jobs(rows, question), settings, asking)
+    if teacher.dry_run:
+        return
+    result = run_baseline(rows, question, teacher.store, out, asking)
+    options.end_when_stopped(asking)
+    options.echo_all([options.usage_line(asking)])
+    left_out = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items()) or "nothing"
+    options.echo(f"could not be read: {result.unparsable} of {len(rows)} answers; left out of others: {left_out}")
+    if result.scores:
+        options.echo(", ".join(f"{name} {result.scores[name]:.4f}" for name in ("f1", "precision", "recall")))
+    options.echo(str(out / "results.json"))
+    if result.unasked:
+        raise typer.Exit(options.UNASKED)
+
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command()(llm_baseline)
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: app(prog_name="llm_baseline", standalone_mode=False), "llm_baseline"))

@@ -1,17 +1,108 @@
-"""The zero-shot source: a list of entities that the model writes, none of which the training split has."""
+"""Where new entities come from: the mentions of the training split, or a list that the teacher writes."""
 
+import random
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from modeling_cotpd.augmentation.names import SIGNS, fold, key_of
 from modeling_cotpd.augmentation.plan import AugmentPlan
-from modeling_cotpd.augmentation.source import EntitySource, Name
+from modeling_cotpd.augmentation.sample import Mention, Sample
 from modeling_cotpd.augmentation.tokenization import Tokenization, tokenize
 from modeling_cotpd.knowledge.answer import CUT, FINAL, Answer
-from modeling_cotpd.knowledge.conversation import Job
-from modeling_cotpd.knowledge.mentions import fold
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Job, Request
+
+_SIGNED = re.compile(r"^[^\w#@]*([#@])")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name of an entity: its tokens without a sign, and `#` or `@` when it was written so."""
+
+    tokens: tuple[str, ...]
+    sign: str = ""
+
+    @property
+    def key(self) -> str:
+        """`name_key` of the name."""
+        return key_of(self.tokens)
+
+
+def name_of(tokens: Sequence[str], mention: Mention) -> Name:
+    """The name that a mention gives, its sign taken off wherever it stands.
+
+    Example:
+        >>> name_of(["Go", "#", "Otters"], Mention("ORG", 2, 3))
+        Name(tokens=('Otters',), sign='#')
+    """
+    span = list(tokens[mention.start : mention.end])
+    before = tokens[mention.start - 1] if mention.start else ""
+    match = _SIGNED.match(span[0])
+    if match is None:
+        return Name(tuple(span), before if before in SIGNS else "")
+    rest = span[0][match.end() :]
+    return Name(tuple([rest, *span[1:]] if rest else span[1:]), match.group(1))
+
+
+class EntitySource:
+    """Names by entity type and sign, each once, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self.names: dict[tuple[str, str], list[Name]] = {}
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def add(self, kind: str, name: Name) -> bool:
+        """Add a name unless it is there or has no letters; whether it was added."""
+        entry = (kind, name.sign, name.key)
+        if not name.key or entry in self._seen:
+            return False
+        self._seen.add(entry)
+        self.names.setdefault((kind, name.sign), []).append(name)
+        return True
+
+    def draws(self, rng: random.Random, kind: str, sign: str, most: int) -> Iterator[Name]:
+        """Up to `most` random names of a type, those first that were written with the same sign."""
+        names = self.names.get((kind, sign)) or self.names.get((kind, "")) or []
+        for _ in range(most if names else 0):
+            yield rng.choice(names)
+
+    def types(self) -> dict[str, str]:
+        """`fold` of a name to its type, of the names that have one type only."""
+        kinds: dict[str, set[str]] = {}
+        for (kind, _), names in self.names.items():
+            for name in names:
+                kinds.setdefault(fold(name.key), set()).add(kind)
+        return {key: min(types) for key, types in kinds.items() if len(types) == 1}
+
+
+def training_names(samples: Iterable[Sample]) -> EntitySource:
+    """The in-domain source: all mentions whose type is known."""
+    source = EntitySource()
+    for sample in samples:
+        for mention in sample.mentions:
+            if mention.kind:
+                source.add(mention.kind, name_of(sample.tokens, mention))
+    return source
+
+
+def written_as(name: Name, old: Sequence[str], sign: str) -> tuple[str, ...]:
+    """The tokens that a name gets in the place of an old mention, which was written with `sign` or an empty one.
+
+    After a sign a name is one word, as hashtags and handles are; where the sign belongs to the old mention, it does to
+    the new one.
+
+    Example:
+        >>> written_as(Name(("New", "Tarn")), ["#Otters"], "#")
+        ('#NewTarn',)
+    """
+    if not sign:
+        return name.tokens
+    word = "".join(c for c in "".join(name.tokens) if c.isalnum() or c == "_")
+    if old[0] == sign:
+        return (sign, word)
+    return (f"{sign}{word}",) if _SIGNED.match(old[0]) else (word,)
+
 
 KIND_WORDS = {
     "PER": "names of people",
@@ -49,13 +140,7 @@ def read_names(answer: str) -> list[str]:
 
 @dataclass
 class WrittenList:
-    """What the model wrote for one entity type.
-
-    Args:
-        names (`list[str]`): The names.
-        why_short (`str`): Why there are fewer than wanted; empty when there are enough.
-        unasked (`bool`): Whether a request has no answer, so that running again can help.
-    """
+    """The names of one entity type, and why there are fewer than wanted; `unasked` when running again can help."""
 
     names: list[str] = field(default_factory=list)
     why_short: str = ""
@@ -63,13 +148,7 @@ class WrittenList:
 
 
 def list_jobs(kinds: Iterable[str], plan: AugmentPlan, known: frozenset[str]) -> Iterator[Job]:
-    """Yield one job per type; its result is a `WrittenList`.
-
-    Args:
-        kinds (`Iterable[str]`): Entity types; `plan.list_size` is shared equally among them.
-        plan (`AugmentPlan`): Which model is asked.
-        known (`frozenset[str]`): `fold` of the names of the source set, which the list must not have.
-    """
+    """Yield one job per type, whose result is a `WrittenList` without the `known` names, which are folded."""
     kinds = sorted(kinds)
     for number, kind in enumerate(kinds):
         size = plan.list_size // len(kinds) + (number < plan.list_size % len(kinds))

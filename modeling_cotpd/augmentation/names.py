@@ -43,13 +43,9 @@ def key_of(tokens: Iterable[str]) -> str:
 def occurrences(tokens: Sequence[str], keys: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
     """Return where names stand among whole tokens, as spans (start, end excluded) without overlap; longer names win.
 
-    A span begins and ends with a letter or digit of the name, so a sign or a quotation mark before it stays outside.
-    A sign that is glued to its word (`#Otters` as one token) is within, because labels cannot cut a token. After a
-    sign, short names are found in any case, once those in the right case are: `#nba` is NBA.
-
-    Args:
-        tokens (`Sequence[str]`): A post's tokens.
-        keys (`Iterable[str]`): From `name_key`.
+    A span begins and ends with a letter or digit of the name, so a sign or a quotation mark before it stays outside. A
+    sign that is glued to its word (`#Otters` as one token) is within, because labels cannot cut a token. After a sign,
+    short names are found in any case, once those in the right case are: `#nba` is NBA.
 
     Example:
         >>> occurrences(["Go", "#", "NewTarn", ",", "New", "Tarn", "!"], {"newtarn"})
@@ -94,35 +90,3 @@ def candidate_names(tokens: Sequence[str]) -> Iterable[tuple[int, int, str]]:
             for end in range(start + 1, min(len(tokens), start + LONGEST_NAME) + 1):
                 if letters[end - 1]:
                     yield start, end, name_key("".join(letters[start:end]))
-
-
-def find_mention(tokens: Sequence[str], mention: str, taken: Sequence[bool]) -> tuple[int, int] | None:
-    """Return the first span of whole tokens that reads like `mention` and is not taken.
-
-    White space does not count, since models write "#Herons" for the tokens "#" and "Herons"; upper and lower case
-    only when nothing fits exactly.
-
-    Args:
-        tokens (`Sequence[str]`): The post's tokens.
-        mention (`str`): As the model wrote it.
-        taken (`Sequence[bool]`): Tokens that belong to an earlier mention.
-
-    Returns:
-        Start and end (excluded), or `None`.
-
-    Example:
-        >>> find_mention(["so", "proud", "of", "#", "Herons"], "#herons", [False] * 5)
-        (3, 5)
-    """
-    for fold in (str, str.casefold):
-        wanted = "".join(fold(mention).split())
-        pieces = ["".join(fold(token).split()) for token in tokens]
-        for start in range(len(pieces)):
-            read = ""
-            for end in range(start, len(pieces)):
-                read += pieces[end]
-                if taken[end] or not wanted.startswith(read):
-                    break
-                if read == wanted and wanted:
-                    return start, end + 1
-    return None

@@ -1,0 +1,248 @@
+"""`cotpd train`, `explain`, `demo`, `export` and `push`: one trained model, from its recipe to the Hub."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modeling_cotpd.cli import options
+from modeling_cotpd.cli.options import argument, echo, option
+from modeling_cotpd.errors import SettingError
+
+if TYPE_CHECKING:
+    from modeling_cotpd.inference.view_predictor import ViewPrediction
+
+Model = Annotated[str, argument("A run's output folder, or a Hub repository.")]
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[str, argument("A YAML file, or the name of a recipe.", metavar="RECIPE")],
+) -> None:
+    """Train and evaluate a model on one process, as run_mner.py and run_mre.py do.
+
+    More recipes and flags may follow, such as --dataset_dir DIR --output_dir DIR --num_train_epochs 3. A later recipe
+    wins over an earlier one, and flags win over both; docs/settings.md lists them. Several GPUs: accelerate launch
+    run_mner.py RECIPE.
+
+    Example:
+
+        cotpd train sample_mner --dataset_dir data/sample --output_dir outputs/sample
+    """
+    from modeling_cotpd.training.recipes import run_recipe
+
+    run_recipe([recipe, *context.args])
+
+
+@options.with_teacher_options
+def explain(
+    model: Model,
+    text: Annotated[str, option("The post.")],
+    teacher: options.ViewOptions,
+    head: Annotated[str, option("For a model for relations: the head as it stands in the post.")] = "",
+    tail: Annotated[str, option("The tail as it stands in the post.")] = "",
+    image: Annotated[Path | None, option("The post's picture; needs a captioner.")] = None,
+    caption: Annotated[str, option("The picture in words.")] = "",
+    noun: Annotated[str, option("What its nouns are.")] = "",
+    sentence: Annotated[str, option("What the sentence says.")] = "",
+    multimodality: Annotated[str, option("How text and picture go together.")] = "",
+    view: Annotated[str, option("prompt, knowledge, both; auto: both where there is knowledge.")] = "auto",
+    similar: Annotated[int, option("How many similar training posts to show.", min=1)] = 3,
+    as_json: options.AsJson = False,
+) -> None:
+    """Read one post and show why the answer is what it is.
+
+    Prints the entities, or the relations, of the text alone and of the knowledge view, what differs between them, the
+    words that the prompt looks at most, and with --dataset-dir the most similar training posts with their labels and
+    explanations. With knowledge, a picture or a teacher both views are read, else the text alone.
+
+    Example:
+
+        cotpd explain outputs/twitter2017_minilm --text "Maya Stone moved to Harlow" \
+--dataset-dir data/twitter2017
+
+        cotpd explain outputs/mnre_minilm --text "Maya Stone moved to Harlow" --head "Maya Stone" \
+--tail Harlow --json
+    """
+    predictor = teacher.predictor(model)
+    grains = {"noun": noun, "sentence": sentence, "multimodality": multimodality}
+    given = {name: known for name, known in grains.items() if known.strip()}
+    known = bool(given or caption.strip() or image or teacher.teacher)
+    prediction = predictor.predict(
+        text,
+        image,
+        caption,
+        given,
+        head=_span(head, text, "--head"),
+        tail=_span(tail, text, "--tail"),
+        view="both" if view == "auto" and known else view,
+        attention=True,
+        similar=0 if teacher.dataset_dir is None else similar,
+    )
+    if as_json:
+        options.echo_json(prediction.as_dict())
+    else:
+        echo("\n".join(_lines(prediction)))
+
+
+def _span(mention: str, text: str, option: str) -> tuple[int, int] | None:
+    if not mention:
+        return None
+    start = text.find(mention)
+    if start < 0:
+        raise SettingError(f"{mention!r} does not occur in the post.", place=option, fix="Copy it from the post.")
+    return start, start + len(mention)
+
+
+def _lines(prediction: "ViewPrediction") -> list[str]:
+    """The prediction for people to read."""
+    lines = []
+    for name, view in prediction.views.items():
+        lines.append("From the text alone:" if name == "prompt" else "With knowledge:")
+        lines += _view_lines(view)
+    for what, changes in prediction.changes.items():
+        lines += [f"Differs in {what}: {change['kind']} {_sides(change)}" for change in changes]
+    lines += prediction.problems
+    if prediction.attention is not None:
+        ranked = sorted(zip(prediction.attention.mean, prediction.attention.spans, strict=True), reverse=True)
+        words = ", ".join(f"{prediction.text[start:end]} {share:.2f}" for share, (start, end) in ranked[:5])
+        lines.append(f"The prompt looks most at: {words}")
+    for post in prediction.similar:
+        gold = ", ".join(f"{entity['text']} ({entity['type']})" for entity in post.entities)
+        lines += [
+            f"Similar ({post.similarity:.2f}) {post.id}: {post.text}",
+            f"  gold: {gold} {post.relation or ''}".rstrip(),
+        ]
+        lines += [f"  {name}: {known}" for name, known in post.knowledge.items()]
+    return lines
+
+
+def _view_lines(view: dict) -> list[str]:
+    if "relation" in view:
+        return [f"  {view['relation'] or view['problem']}" + (f"  {view['score']:.2f}" if view["relation"] else "")]
+    entities = view["entities"]
+    lines = [
+        f"  {entity['start']}-{entity['end']}  {entity['type']}  {entity['text']}  {entity['score']:.2f}"
+        for entity in entities
+    ] or ["  no entities"]
+    return lines + [
+        f"  {entities[relation['head']]['text']} -> {relation['relation']} -> {entities[relation['tail']]['text']}"
+        f"  {relation['score']:.2f}"
+        for relation in view.get("relations", ())
+    ]
+
+
+def _sides(change: dict) -> str:
+    """Both sides of a change, an entity by its words and type, a relation by its name."""
+    sides = (change["prompt"], change["knowledge"])
+    shown = (
+        "nothing" if side is None else side["relation"] if "relation" in side else f"{side['text']} ({side['type']})"
+        for side in sides
+    )
+    return " -> ".join(shown)
+
+
+@options.with_teacher_options
+def demo(
+    model: Model,
+    teacher: options.ViewOptions,
+    host: Annotated[str, option("The address to serve on; 0.0.0.0 shows it to the network.")] = "127.0.0.1",
+    port: Annotated[int | None, option("The port; default: the first free one from 7860.")] = None,
+) -> None:
+    """Serve a page on this machine that reads posts with a trained model.
+
+    It shows the entities, or with --relations also the relations between them, from the text alone and with knowledge,
+    their confidence, what the knowledge changes, and where the prompt looks. A picture can be given when there is a
+    captioner, and a teacher explains a post when asked to. Nothing is sent anywhere else. Ctrl-C ends it. Needs:
+    pip install 'modeling_cotpd[demo]'
+
+    Example:
+
+        cotpd demo outputs/twitter2017_minilm
+
+        cotpd demo outputs/twitter2017_minilm --relations outputs/mnre_minilm --dataset-dir data/twitter2017
+    """
+    from modeling_cotpd.demo.app import build_app, import_gradio, launch
+    from modeling_cotpd.knowledge.embedding import model_label
+
+    import_gradio()
+    predictor = teacher.predictor(model)
+    title = " + ".join(model_label(name) + scores_of(name) for name in (model, teacher.relations) if name)
+    launch(build_app(predictor, title), host, port)
+
+
+def scores_of(model: str) -> str:
+    """The text-only test F1 of a run's output folder, for the page; empty where it is not known."""
+    try:
+        results = json.loads((Path(model) / "results.json").read_text("utf-8"))
+        return f" (test F1 {100 * results['splits']['test']['prompt']['f1']:.1f})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def export(
+    model: Model,
+    out: Annotated[Path, option("A new folder.")],
+    int8: Annotated[bool, option("Quantize the weights to 8 bits.", "--int8")] = False,
+    tolerance: Annotated[float, option("The largest difference of a logit that is taken.")] = 1.0e-4,
+    revision: options.Revision = None,
+) -> None:
+    """Export a trained model, prompt generator included, to ONNX with dynamic batch and length.
+
+    The graph is compared with the model on batches of many shapes; when a logit differs by more than the tolerance,
+    nothing is written. Use it with `cotpd predict DIR --onnx`. Needs: pip install 'modeling_cotpd[onnx]'
+
+    Example:
+
+        cotpd export outputs/twitter2017_minilm --out exported --int8
+    """
+    from modeling_cotpd.inference.load import load_model, task_of_model
+    from modeling_cotpd.inference.onnx_export import export_onnx
+    from modeling_cotpd.training.pretrained import load_tokenizer
+
+    hub: dict[str, Any] = {"revision": revision} if revision else {}
+    task = task_of_model(model, **hub)
+    student = load_model(model, task, "float32", **hub)
+    report = export_onnx(student, load_tokenizer(model, **hub), out, int8, tolerance)
+    echo(f"Exported to {out}; logits differ from the model's by at most {report.difference:.1e}.")
+    if report.int8_agreement is not None:
+        echo(
+            f"In 8 bits they differ by at most {report.int8_difference:.2f}, and {report.int8_agreement:.1%} of the "
+            "best labels stay the same on random pieces. Measure it on your own text before you use it."
+        )
+
+
+def push(
+    folder: Annotated[Path, argument("A run's output folder.", metavar="DIR")],
+    repo: Annotated[str, argument("NAMESPACE/NAME on the Hub; made if it does not exist.")],
+    private: Annotated[bool, option("Make a private repository.", "--private")] = False,
+    revision: Annotated[str | None, option("A branch, made if it does not exist; default: main.")] = None,
+    create_pr: Annotated[bool, option("Open a pull request instead of writing.", "--create-pr")] = False,
+    commit_message: Annotated[str, option("The commit's message.")] = "Model, tokenizer, code and card",
+    dry_run: Annotated[bool, option("List what would go; contact no server.", "--dry-run")] = False,
+) -> None:
+    """Publish a trained model: weights, the code that runs them, tokenizer, model card, and results.
+
+    All of it is one commit. Optimizer states, checkpoints, predictions and whatever names a place on this machine stay
+    here. The access token is that of `hf auth login` or of the variable HF_TOKEN.
+
+    Example:
+
+        cotpd push output/twitter2017 me/cotpd-twitter2017 --private --dry-run
+    """
+    from modeling_cotpd.training.hub import collect
+    from modeling_cotpd.training.hub import push as publish
+
+    publication = collect(folder, repo)
+    sizes = publication.sizes()
+    for name, size in sizes.items():
+        echo(f"{size:>13,}  {name}")
+    echo(f"{sum(sizes.values()):>13,}  bytes in {len(sizes)} files")
+    if dry_run:
+        echo(f"Repository: {repo}{', a pull request' if create_pr else f', branch {revision}' if revision else ''}")
+        stays = sorted(path.name for path in folder.iterdir() if path.name not in sizes)
+        echo(f"Not published: {', '.join(stays) or 'nothing else is there'}")
+        return
+    info = publish(publication, repo, message=commit_message, private=private, revision=revision, create_pr=create_pr)
+    echo(f"Published: {info.pr_url or info.commit_url}")
