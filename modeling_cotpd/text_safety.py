@@ -132,6 +132,15 @@ def _redacted(address: str) -> str:
     )
 
 
+def whole_characters(text: str) -> str:
+    """Return a text whose half surrogate pairs are U+FFFD, which is as long; two halves become their character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def storable(text: str) -> str:
     """Return a text that every database and file takes: half surrogate pairs become U+FFFD, NUL is left out.
 
@@ -139,11 +148,7 @@ def storable(text: str) -> str:
         >>> storable("so cool \\ud83d"), storable("\\ud83d\\ude00")
         ('so cool \ufffd', '😀')
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace("\0", "")
+    return whole_characters(text).replace("\0", "")
 
 
 def printable(text: str) -> str:
