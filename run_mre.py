@@ -9,7 +9,7 @@ from accelerate import PartialState
 
 from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_run
-from modeling_cotpd.training.pretrained import load_model, resolved
+from modeling_cotpd.training.pretrained import make_model, resolved
 from modeling_cotpd.training.run import (
     check_settings,
     claim,
@@ -50,7 +50,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, training_args: CoT
         claim(settings, info, data_args, training_args)
 
         # 3. Model: an encoder with prompt and head, and its tokenizer
-        model, tokenizer = load_model(TASK, model_args, info.label_names)
+        model, tokenizer = make_model(TASK, model_args, info.label_names)
 
         # 4. Trainer: the two-view loss
         trainer = make_trainer(TASK, model, tokenizer, splits, model_args, data_args, training_args)

@@ -23,7 +23,7 @@ from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.training.arguments import ModelArguments
-from modeling_cotpd.training.pretrained import is_cotpd_checkpoint, load_model
+from modeling_cotpd.training.pretrained import is_cotpd_checkpoint, make_model
 from modeling_cotpd.training.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -185,7 +185,7 @@ def student(
 ) -> tuple[CoTPDForTokenClassification, PreTrainedTokenizerBase]:
     """Return a CoTPD checkpoint, or a new prompt and head on an encoder, on the device; and the tokenizer."""
     settings = {"prompt_type": arguments.prompt_type, "prompt_length": arguments.prompt_length, **changes}
-    model, tokenizer = load_model(
+    model, tokenizer = make_model(
         TASKS["mner"], ModelArguments(arguments.model_name_or_path, **settings), info.label_names
     )
     return model.eval().to(arguments.device), tokenizer

@@ -21,8 +21,8 @@ from modeling_cotpd.data.entities import entity_tags
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.words import units_of, word_spans
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.training.evaluation import score
 from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
+from modeling_cotpd.training.tasks import score
 
 
 def posts(texts: list[str]) -> list[Post]:

@@ -19,7 +19,7 @@ from transformers import pipeline
 from transformers.utils.logging import disable_progress_bar
 
 from modeling_cotpd.data.prepare import prepare
-from modeling_cotpd.training.recipes import run_recipe
+from modeling_cotpd.training.arguments import run_recipe
 
 TASKS = {"mner": "named entity recognition", "mre": "relation extraction"}
 ROWS = {

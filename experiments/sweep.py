@@ -1,6 +1,7 @@
 """A sweep: data set x encoder x method x seed, declared in one YAML file."""
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ import yaml
 from modeling_cotpd.errors import SettingError, did_you_mean
 
 TASKS, VIEWS = ("mner", "mre"), ("prompt", "knowledge")
+MAX_VALUES = 100_000
+"""The most values of a sweep with its aliases in place: a few lines of aliases can stand for gigabytes."""
 ORDERS = ("uncertainty", "random", "oracle")
 WORDS, SUBWORDS = "words", "first subwords"
 """What a score is read from: whole words, or the first subword token of each token of the data.
@@ -199,7 +202,21 @@ def _load(path: Path) -> dict:
         raise SettingError(f"This is not YAML: {error}", place=str(path)) from error
     if not isinstance(raw, dict):
         raise SettingError("The file holds no 'key: value' lines.", place=str(path))
+    if _count_values(raw, {}) > MAX_VALUES:
+        message = f"With its aliases in place the file has more than {MAX_VALUES:,} values."
+        raise SettingError(message, place=str(path), fix="Use aliases for settings alone.")
     return raw
+
+
+def _count_values(value: Any, counted: dict[int, float]) -> float:
+    """How many values a loaded YAML value has where every alias is written out; infinite if it holds itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in counted:
+        counted[id(value)] = math.inf
+        children = [*value, *value.values()] if isinstance(value, dict) else value
+        counted[id(value)] = 1 + sum(_count_values(child, counted) for child in children)
+    return counted[id(value)]
 
 
 def _known(mapping: Any, allowed: Iterable[str], place: str, needed: Iterable[str] = ()) -> dict:

@@ -4,7 +4,8 @@ The prompt view [x; p] is what inference reads; the knowledge view [x; I; c] run
 of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden size, C labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -273,22 +274,9 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         )
         if attention_mask is None:
             attention_mask = torch.ones(states.last_hidden_state.shape[:2], device=states.last_hidden_state.device)
-        logits, nll = self._read(states.last_hidden_state, attention_mask, labels)
-        knowledge_logits, knowledge_nll = self._read(states.knowledge_last_hidden_state, attention_mask, labels)
-        if input_ids is not None and not self.training:
-            logits = self._of_words(logits, input_ids)
-            knowledge_logits = None if knowledge_logits is None else self._of_words(knowledge_logits, input_ids)
-        return two_view_output(
-            self.config,
-            states,
-            logits,
-            nll,
-            knowledge_logits,
-            knowledge_nll,
-            labels,
-            output_prompt_attentions,
-            return_dict,
-        )
+        words = None if self.training else input_ids
+        read = partial(self._read, attention_mask=attention_mask, labels=labels, words=words)
+        return two_view_output(self.config, states, read, labels, output_prompt_attentions, return_dict)
 
     def _of_words(self, logits: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
         """Logits `(B, n, C)` in which a token that continues a word has those of the word's first token.
@@ -313,25 +301,29 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         return torch.where(continues[..., None], torch.stack(columns, -1), logits)
 
     def _read(
-        self, hidden: torch.Tensor | None, attention_mask: torch.Tensor, labels: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Logits and gold negative log-likelihood per row of one view."""
-        if hidden is None:
-            return None, None
-        logits = self.classifier(self.dropout(hidden))
-        if self.crf is None:
-            return logits, None if labels is None else row_nll(logits, labels)
-        if labels is not None:
-            check_labels(labels, logits.shape[-1])
-        nll = None if labels is None else self.crf.nll(logits, labels, attention_mask)
-        return self.crf(logits, attention_mask), nll
+        self,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor,
+        labels: torch.Tensor | None,
+        words: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits and gold negative log-likelihood per row of one view; `words` are subword tokens to read by words."""
+        logits, nll = self.classifier(self.dropout(hidden)), None
+        if self.crf is not None:
+            if labels is not None:
+                check_labels(labels, logits.shape[-1])
+                nll = self.crf.nll(logits, labels, attention_mask)
+            logits = self.crf(logits, attention_mask)
+        elif labels is not None:
+            nll = row_nll(logits, labels)
+        return logits if words is None else self._of_words(logits, words), nll
 
 
 class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
     """CoTPD for relation extraction: the relation between two marked entities of the text.
 
     Reads the states at the two entity-start markers, concatenated (entity start, arXiv 1906.03158), through one linear
-    layer. The paper does not describe its head; the choice is ours.
+    layer. The paper does not describe its head.
 
     Args:
         config (`CoTPDConfig`): With `num_labels` or `id2label`.
@@ -391,26 +383,13 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
-        logits, nll = self._read(states.last_hidden_state, marker_positions, labels)
-        knowledge_logits, knowledge_nll = self._read(states.knowledge_last_hidden_state, marker_positions, labels)
-        return two_view_output(
-            self.config,
-            states,
-            logits,
-            nll,
-            knowledge_logits,
-            knowledge_nll,
-            labels,
-            output_prompt_attentions,
-            return_dict,
-        )
+        read = partial(self._read, positions=marker_positions, labels=labels)
+        return two_view_output(self.config, states, read, labels, output_prompt_attentions, return_dict)
 
     def _read(
-        self, hidden: torch.Tensor | None, positions: torch.Tensor, labels: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        self, hidden: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits and gold negative log-likelihood per row of one view."""
-        if hidden is None:
-            return None, None
         markers = hidden.gather(1, positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])).flatten(1)
         logits = self.classifier(self.dropout(markers))
         return logits, None if labels is None else row_nll(logits, labels)
@@ -440,16 +419,19 @@ def check_labels(labels: torch.Tensor, classes: int) -> None:
 def two_view_output(
     config: PreTrainedConfig,
     states: CoTPDModelOutput,
-    logits: torch.Tensor,
-    nll: torch.Tensor | None,
-    knowledge_logits: torch.Tensor | None,
-    knowledge_nll: torch.Tensor | None,
+    read: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]],
     labels: torch.Tensor | None,
     output_prompt_attentions: bool,
     return_dict: bool | None,
 ) -> CoTPDOutput | tuple:
-    """What both heads return; the loss is the mean over labelled positions of the view that gold supervises."""
-    loss: torch.Tensor | None = None
+    """What both heads return; `read` gives a view's logits and gold negative log-likelihood per row.
+
+    The loss is the mean over labelled positions of the view that gold supervises.
+    """
+    logits, nll = read(states.last_hidden_state)
+    knowledge_logits = knowledge_nll = loss = None
+    if states.knowledge_last_hidden_state is not None:
+        knowledge_logits, knowledge_nll = read(states.knowledge_last_hidden_state)
     if labels is not None and nll is not None:
         supervised = nll if knowledge_nll is None else knowledge_nll
         loss = supervised.sum() / (labels != -100).sum().clamp(min=1)

@@ -18,7 +18,7 @@ from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.training.arguments import ModelArguments
-from modeling_cotpd.training.pretrained import load_model, load_tokenizer
+from modeling_cotpd.training.pretrained import load_tokenizer, make_model
 from modeling_cotpd.training.tasks import TASKS
 from modeling_cotpd.training.trainer import CoTPDTrainer
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
@@ -118,7 +118,7 @@ class TestPickles:
         with pytest.raises(OSError, match="only a pickle checkpoint"):
             CoTPDForTokenClassification.from_encoder(str(encoder))
         with pytest.raises(OSError, match="only a pickle checkpoint"):
-            load_model(TASKS["mner"], ModelArguments(str(encoder)), ["O"])
+            make_model(TASKS["mner"], ModelArguments(str(encoder)), ["O"])
         assert not marker.exists()
 
 
@@ -147,7 +147,7 @@ class TestCode:
         places = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
         change_json(encoder / "config.json", model_type="evil", auto_map=places)
         for load in (
-            lambda: load_model(TASKS["mner"], ModelArguments(str(encoder)), ["O"]),
+            lambda: make_model(TASKS["mner"], ModelArguments(str(encoder)), ["O"]),
             lambda: load_predictor(str(encoder)),
             lambda: CoTPDForTokenClassification.from_encoder(str(encoder)),
         ):

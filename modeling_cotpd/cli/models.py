@@ -30,7 +30,7 @@ def train(
 
         cotpd train sample_mner --dataset_dir data/sample --output_dir outputs/sample
     """
-    from modeling_cotpd.training.recipes import run_recipe
+    from modeling_cotpd.training.arguments import run_recipe
 
     run_recipe([recipe, *context.args])
 

@@ -11,25 +11,11 @@ _BEGINS, _ENDS = "BSUW", "ESLUW"
 
 
 def check_tag(tag: str, spot: str, types: Collection[str] | None = None, scheme: str = "bio") -> None:
-    """Check a tag.
-
-    Args:
-        tag (`str`): `O`, or a prefix of the scheme, a hyphen and the entity type.
-        spot (`str`): The tag's place, for the message.
-        types (`Collection[str]`, *optional*): The entity types that may occur; any by default.
-        scheme (`str`, *optional*, defaults to `"bio"`): One of `SCHEMES`.
-
-    Raises:
-        DataError: The tag has another form or another type.
-    """
-    prefixes = SCHEMES[scheme]
-    if not re.fullmatch(rf"O|[{prefixes}]-\S+", tag):
-        forms = ", ".join(f"{prefix}-TYPE" for prefix in prefixes)
-        raise DataError(
-            f"Unknown tag {tag!r}.",
-            place=spot,
-            fix=f"Tags are O, {forms}. Other schemes: prepare with --tag-scheme {' or '.join(SCHEMES)}.",
-        )
+    """Raise a `DataError` unless a tag is `O`, or a prefix of the scheme, a hyphen and one of the entity types."""
+    if not re.fullmatch(rf"O|[{SCHEMES[scheme]}]-\S+", tag):
+        forms = ", ".join(f"{prefix}-TYPE" for prefix in SCHEMES[scheme])
+        fix = f"Tags are O, {forms}. Other schemes: prepare with --tag-scheme {' or '.join(SCHEMES)}."
+        raise DataError(f"Unknown tag {tag!r}.", place=spot, fix=fix)
     if types is not None and tag != "O" and tag[2:] not in types:
         raise DataError(f"Unknown tag {tag!r}.", place=spot, fix=f"The entity types are {', '.join(sorted(types))}.")
 
@@ -37,10 +23,8 @@ def check_tag(tag: str, spot: str, types: Collection[str] | None = None, scheme:
 def to_bio(tags: Sequence[str], scheme: str) -> list[str]:
     """The tags of another scheme as BIO tags.
 
-    Args:
-        tags (`Sequence[str]`): Tags of the scheme.
-        scheme (`str`): `"iob1"`, where `B-` marks only an entity right after one of its type; `"bioes"` with `S-` for
-            entities of one token and `E-` for their ends, or its letters in BILOU and BMEWO; or `"bio"`, unchanged.
+    In `"iob1"`, `B-` marks only an entity right after one of its type; `"bioes"` has `S-` for entities of one token
+    and `E-` for their ends, or the letters of BILOU and BMEWO.
 
     Example:
         >>> to_bio(["S-LOC", "O", "B-PER", "E-PER"], "bioes")
@@ -51,15 +35,10 @@ def to_bio(tags: Sequence[str], scheme: str) -> list[str]:
     if scheme == "bio":
         return list(tags)
     found = []
-    for index, tag in enumerate(tags):
-        before = tags[index - 1] if index else "O"
+    for before, tag in zip(["O", *tags], tags, strict=False):
         continues = before != "O" and before[2:] == tag[2:] and not (scheme == "bioes" and before[0] in _ENDS)
-        if tag == "O":
-            found.append(tag)
-        elif scheme == "iob1":
-            found.append(tag if tag[0] == "B" or continues else f"B-{tag[2:]}")
-        else:
-            found.append(f"B-{tag[2:]}" if tag[0] in _BEGINS or not continues else f"I-{tag[2:]}")
+        begins = tag[0] in (_BEGINS if scheme == "bioes" else "B") or not continues
+        found.append(tag if tag == "O" else f"{'B' if begins else 'I'}-{tag[2:]}")
     return found
 
 
@@ -70,20 +49,15 @@ def orphans(tags: Sequence[str]) -> list[int]:
         >>> orphans(["O", "I-PER", "I-PER", "B-LOC", "I-ORG"])
         [1, 4]
     """
-    return [
-        index
-        for index, tag in enumerate(tags)
-        if tag.startswith("I-") and (index == 0 or tags[index - 1] not in (tag, "B-" + tag[2:]))
-    ]
+    pairs = enumerate(zip(["O", *tags], tags, strict=False))
+    return [index for index, (before, tag) in pairs if tag.startswith("I-") and before not in (tag, "B-" + tag[2:])]
 
 
 def entities(tags: Sequence[str], lenient: bool = False) -> list[tuple[str, int, int]]:
     """Entities as (type, start, end) with `end` excluded.
 
-    Args:
-        tags (`Sequence[str]`): `O`, `B-TYPE` and `I-TYPE`.
-        lenient (`bool`, defaults to `False`): Whether an `I-` tag that continues nothing begins an entity, as in the
-            CoNLL scorer and seqeval's default mode. Strictly, only `B-` begins one.
+    Strictly, only `B-` begins an entity. Leniently, an `I-` tag that continues nothing begins one too, as in the CoNLL
+    scorer and seqeval's default mode.
 
     Example:
         >>> entities(["I-PER", "I-PER", "B-LOC"])

@@ -4,6 +4,7 @@ import os
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from datasets import Dataset, DatasetDict
 
@@ -12,12 +13,17 @@ from modeling_cotpd.data.duplicates import Pair, find_pairs
 from modeling_cotpd.data.glosses import find_glosses
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.refusals import refusal_kind
-from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, gold_hash
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR, gold_hash, label_names_of, labels_of, task_of
 from modeling_cotpd.data.sources import KNOWN_COPIES
 from modeling_cotpd.errors import SettingError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 EXAMPLES = 3
 """How many ids a finding names."""
+MARKER_TOKENS = 4
+"""The entity markers of relation extraction: a begin and an end for head and for tail."""
 
 
 def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None, max_length: int = 512) -> dict:
@@ -42,78 +48,48 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
     if max_length < 8:
         raise SettingError(f"max_length must be at least 8, but is {max_length}.", fix="The paper uses 512.")
     splits, info = read_prepared(folder)
-    report: dict = {
-        "name": info.name,
-        "task": info.task,
-        "label_names": info.label_names,
-        "captioner": info.captioner,
-        "knowledge": info.knowledge,
-        "sources": info.sources,
-        "other_type": other_type(info.label_names) if info.task == "mner" else "",
-        "splits": {},
-        "duplicates": count_duplicates(splits, info.task),
-    }
-    loaded = None
-    if tokenizer is not None:
-        # transformers takes seconds to import, and most calls have no tokenizer
-        from modeling_cotpd.data.lengths import fast_tokenizer
-
-        loaded = fast_tokenizer(tokenizer)
+    mner = info.task == "mner"
+    report = {key: getattr(info, key) for key in ("name", "task", "label_names", "captioner", "knowledge", "sources")}
+    report |= {"other_type": other_type(info.label_names) if mner else "", "splits": {}}
+    report["duplicates"] = count_duplicates(splits, info.task)
+    loaded = None if tokenizer is None else _fast_tokenizer(tokenizer)
     for name, split in splits.items():
         found_hash = gold_hash(split)
+        words = {"tokens": [len(tokens) for tokens in split["tokens"]]}
+        words |= {column: [len(text.split()) for text in split[column] if text] for column in KNOWLEDGE_COLUMNS}
         facts: dict = {
             "rows": len(split),
             "gold_hash": found_hash,
             "copy": KNOWN_COPIES.get(found_hash, ""),
             "hash_fits": found_hash == info.splits[name]["gold_hash"],
-            "unlabelled": sum(label is None for label in split[_label(info.task)]),
-            "labels": count_tags(split, info.label_names)
-            if info.task == "mner"
-            else count_relations(split, info.label_names),
+            "unlabelled": sum(label is None for label in labels_of(split)),
+            "labels": (count_tags if mner else count_relations)(split, info.label_names),
             "columns": {
-                "tokens": describe([len(tokens) for tokens in split["tokens"]], len(split)),
-                **{
-                    column: describe([len(text.split()) for text in split[column] if text], len(split))
-                    for column in KNOWLEDGE_COLUMNS
-                },
+                column: {
+                    "filled": len(counts),
+                    "share": len(counts) / len(split) if len(split) else 0.0,
+                    "words": _lengths(counts),
+                }
+                for column, counts in words.items()
             },
             "glosses": count_glosses(split),
             "refusals": find_refusals(split),
-            "contradictions": find_contradictions(split, info.task),
+            "contradictions": find_contradictions(split),
         }
         if loaded is not None:
-            _add_subwords(facts, split, loaded, max_length)
+            counted = count_subwords(split, loaded, max_length)
+            for column, lengths in counted.pop("subwords").items():
+                facts["columns"][column]["subwords"] = _lengths(lengths)
+            facts["truncation"] = {"max_length": max_length, **counted}
         report["splits"][name] = facts
     return report
 
 
-def _label(task: str) -> str:
-    return "ner_tags" if task == "mner" else "relation"
-
-
-def _add_subwords(facts: dict, split: Dataset, tokenizer, max_length: int) -> None:
-    from modeling_cotpd.data.lengths import count_subwords
-
-    counted = count_subwords(split, tokenizer, max_length)
-    for column, lengths in counted.pop("subwords").items():
-        facts["columns"][column]["subwords"] = _lengths(lengths)
-    facts["truncation"] = {"max_length": max_length, **counted}
-
-
-def describe(words: Sequence[int], rows: int) -> dict:
-    """How many of `rows` rows have a text, and how many words (median, 95th percentile, most) those texts have."""
-    return {"filled": len(words), "share": len(words) / rows if rows else 0.0, "words": _lengths(words)}
-
-
 def _lengths(values: Sequence[int]) -> dict:
-    if not values:
-        return {"median": 0, "p95": 0, "max": 0}
-    ordered = sorted(values)
-    return {
-        "median": statistics.median(ordered),
-        "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-        "max": ordered[-1],
-    }
+    """Median, 95th percentile and maximum."""
+    ordered = sorted(values) or [0]
+    p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+    return {"median": statistics.median(ordered), "p95": p95, "max": ordered[-1]}
 
 
 def other_type(label_names: Sequence[str]) -> str:
@@ -187,7 +163,7 @@ def count_glosses(split: Dataset) -> dict:
     return {"rows": rows, "glosses": given, "aligned": aligned}
 
 
-def find_contradictions(split: Dataset, task: str) -> dict:
+def find_contradictions(split: Dataset) -> dict:
     """Labelled rows that have the same sentence (and pair) and different gold.
 
     Returns:
@@ -195,14 +171,11 @@ def find_contradictions(split: Dataset, task: str) -> dict:
         each group: so many rows repeat something with another label) and `examples` (ids of the first groups).
     """
     groups = defaultdict(list)
-    for row in split.remove_columns(["image", "glosses", *KNOWLEDGE_COLUMNS]):
-        gold = row[_label(task)]
-        if gold is None:
-            continue
-        spans = (
-            () if task == "mner" else tuple(row[side][end] for side in ("head", "tail") for end in ("start", "end"))
-        )
-        groups[tuple(row["tokens"]), spans].append((row["id"], tuple(gold) if task == "mner" else gold))
+    pairs = [name for name in PAIR if name in split.column_names]
+    for row, gold in zip(split.select_columns(["id", "tokens", *pairs]), labels_of(split), strict=True):
+        if gold is not None:
+            spans = tuple(row[side][end] for side in pairs for end in ("start", "end"))
+            groups[tuple(row["tokens"]), spans].append((row["id"], tuple(gold) if isinstance(gold, list) else gold))
     clashing = [rows for rows in groups.values() if len({gold for _, gold in rows}) > 1]
     return {
         "groups": len(clashing),
@@ -237,7 +210,62 @@ def _posts(splits: DatasetDict, task: str) -> Iterable[tuple[str, str, list[str]
         seen = set()
         for row in split.select_columns(["id", "tokens", "image"]):
             key = (tuple(row["tokens"]), row["image"])
-            if task == "mre" and key in seen:
-                continue
+            if task == "mner" or key not in seen:
+                yield name, row["id"], row["tokens"]
             seen.add(key)
-            yield name, row["id"], row["tokens"]
+
+
+def _fast_tokenizer(path: str | os.PathLike) -> "PreTrainedTokenizerBase":
+    # it takes seconds to import, and most calls have no tokenizer
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        message = f"No tokenizer could be loaded: {str(error).splitlines()[0]}"
+        raise SettingError(message, place=str(path), fix="Name an encoder's folder.") from error
+    if not tokenizer.is_fast:
+        raise SettingError("The tokenizer is a slow one, without character offsets.", place=str(path))
+    return tokenizer
+
+
+def count_subwords(split: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> dict:
+    """Subword tokens per column, and what does not fit into `max_length` of them, special tokens and markers included.
+
+    Training refuses a post whose text alone is too long. So what is counted as lost is what truncation would lose.
+    Captions and knowledge share what the text leaves.
+
+    Returns:
+        `dict`: `subwords` (per column the lengths of all its texts that are not empty), `texts_too_long` (rows),
+        `gold_lost` (MNER: gold entities, MRE: labelled pairs, of which a part stands beyond the limit or has no
+        token), `views_truncated` (rows whose [x; I; c] exceeds the limit) and `words_without_subwords` (words of which
+        the tokenizer keeps nothing).
+    """
+    from modeling_cotpd.data.words import encode, word_spans, words_of_tokens
+    from modeling_cotpd.markers_cotpd import special_affixes
+
+    names = label_names_of(split.features)
+    prefix, suffix = special_affixes(tokenizer)
+    own = len(prefix) + len(suffix) + (MARKER_TOKENS if task_of(split.features) == "mre" else 0)
+    texts, offsets = encode(tokenizer, [" ".join(tokens) for tokens in split["tokens"]])
+    columns = {name: [len(ids) for ids in encode(tokenizer, split[name])[0]] for name in KNOWLEDGE_COLUMNS}
+    report = {"texts_too_long": 0, "gold_lost": 0, "views_truncated": 0, "words_without_subwords": 0}
+    for index, row in enumerate(split.remove_columns(list(KNOWLEDGE_COLUMNS))):
+        length, words = len(texts[index]), words_of_tokens(offsets[index], word_spans(row["tokens"]))
+        first = {word: place for place, word in reversed(list(enumerate(words)))}
+        fits = [first.get(word, max_length) < max_length - own for word in range(len(row["tokens"]))]
+        report["words_without_subwords"] += len(row["tokens"]) - len(first.keys() - {-1})
+        report["texts_too_long"] += length + own > max_length
+        report["gold_lost"] += sum(not all(fits[start:end]) for start, end in _gold_spans(row, names))
+        extra = [columns[name][index] for name in KNOWLEDGE_COLUMNS if columns[name][index]]
+        report["views_truncated"] += length + own + sum(extra) + len(suffix) * len(extra) > max_length
+    given = {name: [length for length in column if length] for name, column in columns.items()}
+    return {"subwords": {"tokens": list(map(len, texts)), **given}, **report}
+
+
+def _gold_spans(row: dict, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Word spans of a row's gold: its entities, or one span per labelled pair that covers both of its ends."""
+    if "ner_tags" in row:
+        return [(start, end) for _, start, end in entities([names[tag] for tag in row["ner_tags"] or ()])]
+    ends = [row[side][end] for side in PAIR for end in ("start", "end")]
+    return [] if row["relation"] is None else [(min(ends), max(ends))]

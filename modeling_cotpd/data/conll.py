@@ -53,26 +53,20 @@ def read_conll(path: str | os.PathLike, name: str, form: ConllForm | None = None
     retrieved text into the same lines, after a token `<EOS>` with the tag `X`, and PGIM its explanations; a row keeps
     such text under `context`, outside of its tokens.
 
-    Args:
-        path (`str` or `os.PathLike`): The file.
-        name (`str`): What the ids of numbered posts begin with, such as `"train"` for `train-0`.
-        form (`ConllForm`, *optional*): How the file is written.
-
     Yields:
-        `dict`: `id` (a repeated one gets `#2`, `#3` ...), `image` (the id as written, or `None`), `tokens`,
-        `ner_tags` (BIO tag names or `None`), `context` (`str`) and `place`.
+        `dict`: `id` (`NAME-0`, `NAME-1` ... where the file has none; a repeated one gets `#2`, `#3` ...), `image` (the
+        id as written, or `None`), `tokens`, `ner_tags` (BIO tag names or `None`), `context` (`str`) and `place`.
 
     Raises:
         DataError: A line has no token or an unknown tag, only some tokens of a post have a tag, a published file lacks
             a header or a tag, or the file is empty or not UTF-8.
     """
     form = form or ConllForm()
-    separator = "\t" if form.published or has_tab(path) else " "
+    separator = "\t" if form.published or _has_tab(path) else " "
     yield from parse_conll(read_lines(path), str(path), name, form, separator)
 
 
-def has_tab(path: str | os.PathLike) -> bool:
-    """Whether the file has a TAB; tells the form of a user's own file."""
+def _has_tab(path: str | os.PathLike) -> bool:
     try:
         with open(path, "rb") as file:
             return any(b"\t" in chunk for chunk in iter(lambda: file.read(1 << 20), b""))
@@ -88,10 +82,7 @@ def parse_conll(
 
 
 def unique_ids(rows: Iterable[dict]) -> Iterator[dict]:
-    """Give a repeated id the suffix `#2`, `#3` ... in the order of the file, so that ids are unique within a split.
-
-    Rows without an `image` are numbered, and pass.
-    """
+    """Give a repeated id the suffix `#2`, `#3` ... in the order of the file; rows without an `image` pass."""
     used: set[str] = set()
     for row in rows:
         if row["image"] is not None:
@@ -117,11 +108,8 @@ def _posts(lines: Iterable[tuple[int, str]], path: str, form: ConllForm, separat
             continue
         if post is None:
             if form.published:
-                raise DataError(
-                    f"A post begins without a line {IMAGE_HEADER}.",
-                    place=place(path, number),
-                    fix=f"Put {IMAGE_HEADER} and the image id before it, or read the file as custom data.",
-                )
+                fix = f"Put {IMAGE_HEADER} and the image id before it, or read the file as custom data."
+                raise DataError(f"A post begins without a line {IMAGE_HEADER}.", place=place(path, number), fix=fix)
             post = _Post(number)
         _add_line(post, line, separator, place(path, number), form)
     if post is not None:
@@ -139,20 +127,16 @@ def _add_line(post: _Post, line: str, separator: str, spot: str, form: ConllForm
     columns = line.split("\t") if separator == "\t" else [column for column in line.split(" ") if column]
     token, tag = columns[0], columns[-1] if len(columns) > 1 else None
     if tag is None and form.published:
-        raise DataError(
-            f"The token {token!r} has no tag.",
-            place=spot,
-            fix="A line is token TAB tag; columns are separated by TAB only.",
-        )
+        fix = "A line is token TAB tag; columns are separated by TAB only."
+        raise DataError(f"The token {token!r} has no tag.", place=spot, fix=fix)
     if not token:
         raise DataError("The token is empty.", place=spot, fix="A line is token TAB tag.")
     if post.context is None and token == CONTEXT_TOKEN and tag in CONTEXT_TAGS:
         post.context = []
     elif post.context is not None:
         if form.labelled and tag not in CONTEXT_TAGS:
-            raise DataError(
-                f"The tag {tag!r} stands after {CONTEXT_TOKEN}.", place=spot, fix="Retrieved text has the tag X."
-            )
+            fix = "Retrieved text has the tag X."
+            raise DataError(f"The tag {tag!r} stands after {CONTEXT_TOKEN}.", place=spot, fix=fix)
         post.context.append(token)
     else:
         if tag is not None and form.labelled:
@@ -166,11 +150,8 @@ def _rows(posts: Iterable[_Post], path: str, name: str, form: ConllForm) -> Iter
         spot = place(path, post.line)
         tags = [tag for tag in post.tags if tag is not None]
         if tags and len(tags) < len(post.tokens):
-            raise DataError(
-                f"{len(post.tokens)} tokens but {len(tags)} tags in the post.",
-                place=spot,
-                fix="Give every token a tag, or none for an unlabelled post.",
-            )
+            fix = "Give every token a tag, or none for an unlabelled post."
+            raise DataError(f"{len(post.tokens)} tokens but {len(tags)} tags in the post.", place=spot, fix=fix)
         if post.image == "":
             raise DataError("The header holds no id.", place=spot, fix=f"Write {IMAGE_HEADER} and the image id.")
         yield {

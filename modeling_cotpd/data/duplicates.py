@@ -11,23 +11,19 @@ _URL = re.compile(r"(?:https?\s*:\s*)?/+\s*t\s*\.\s*co\s*/\s*\S+|https?\s*:\s*/+
 _HANDLE = re.compile(r"@\s?\w+(?: _(?: \w+)?)*")
 _WORD = re.compile(r"\w+")
 NEAR = 0.8
-"""Least Jaccard similarity, 0 to 1, of the word sets of nearly equal posts. Ours, chosen because retweets that differ
+"""Least Jaccard similarity, 0 to 1, of the word sets of nearly equal posts, chosen because retweets that differ
 by one word of ten lie above it and different posts on one event mostly below."""
 MIN_WORDS = 4
-"""Least number of different words of a post that can be nearly equal to another. Ours: with fewer, greetings match."""
+"""Least number of different words of a post that can be nearly equal to another: with fewer, greetings match."""
 MAX_PARTNERS = 20
-"""A post is paired with at most this many earlier ones that equal it. Ours: a text that stands a thousand times would
-give half a million pairs, and fewer of them tell as much."""
+"""A post is paired with at most this many earlier ones that equal it: a text that stands a thousand times would give
+half a million pairs, and fewer of them tell as much."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two posts that say the same.
-
-    Args:
-        a_split, a_id, b_split, b_id (`str`): The two.
-        kind (`str`): `"exact"` (the same tokens), `"normalised"` (the same words once user handles, addresses, case
-            and punctuation are taken away) or `"near"` (at least `NEAR` of their different words are shared).
+    """Two posts that say the same: `"exact"` (the same tokens), `"normalised"` (the same words once user handles,
+    addresses, case and punctuation are taken away) or `"near"` (at least `NEAR` of their different words are shared).
     """
 
     a_split: str
@@ -67,25 +63,22 @@ def find_pairs(posts: Iterable[tuple[str, str, Sequence[str]]], near: float = NE
     the time grows with the number of similar posts and not with the square of all posts.
 
     Args:
-        posts (`Iterable[tuple[str, str, Sequence[str]]]`): Split, id and tokens of each post.
+        posts (`Iterable[tuple[str, str, Sequence[str]]]`): Split, id and tokens of each post. The pairs stand in this
+            order, and the earlier post of a pair is `a`.
         near (`float`, defaults to `NEAR`): Least similarity, above 0 and up to 1.
-
-    Returns:
-        `list[Pair]`: In the order of the posts; the earlier post of a pair is `a`.
     """
-    names = []
-    forms: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    names, forms = [], []
     for split, name, tokens in posts:
         names.append((split, name))
-        forms.append((tuple(tokens), normalise(tokens)))
-    sets = [frozenset(words) for _, words in forms]
+        forms.append({"exact": tuple(tokens), "normalised": normalise(tokens)})
+    sets = [frozenset(form["normalised"]) for form in forms]
     kinds: dict[tuple[int, int], str] = {}
     searched: list[int] = []
-    for kind, field in (("exact", 0), ("normalised", 1)):
+    for kind in ("exact", "normalised"):
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for index, form in enumerate(forms):
             if kind == "exact" or len(sets[index]) >= MIN_WORDS:
-                groups[form[field]].append(index)
+                groups[form[kind]].append(index)
         for group in groups.values():
             for position, b in enumerate(group):
                 for a in group[: min(position, MAX_PARTNERS)]:

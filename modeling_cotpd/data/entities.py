@@ -34,17 +34,16 @@ class EntityReader:
     def __call__(
         self, text: str, offsets: Sequence[tuple[int, int]], labels: np.ndarray, scores: np.ndarray
     ) -> list[dict]:
-        """Read the entities of one text.
+        """Read the entities of one text, in its order.
 
         Args:
             text (`str`): The text that was tokenized.
-            offsets (`Sequence[tuple[int, int]]`): Character span of each of the n subword tokens; empty for special
-                tokens.
+            offsets (`Sequence[tuple[int, int]]`): Characters of each of the n subword tokens; none for special tokens.
             labels, scores (`np.ndarray` of shape `(n,)`): The best label of every token and its probability.
 
         Returns:
             `list[dict]`: `start`, `end` (characters, end excluded), `type`, `score` (mean over the entity's units
-            whose label says so), and `text`, the characters; in the order of the text.
+            whose label says so), and `text`.
         """
         if not len(offsets) or self.outside[labels].all():
             return []
@@ -53,19 +52,7 @@ class EntityReader:
         current: dict | None = None
         for (start, end, joined), (token, reach) in zip(units, unit_tokens(units, offsets, text), strict=True):
             label = None if token is None else int(labels[token])
-            if label is None:
-                if current is not None and (joined or (start < reach and text[start].isalnum())):
-                    current["end"] = end
-                elif current is not None:
-                    current = None
-            elif self.outside[label]:
-                # within a word, the entity goes on to the word's end
-                if current is not None and joined and current["end"] == start:
-                    current["end"] = end
-                    current["after"] = current.get("after", current["said"])
-                else:
-                    current = None
-            else:
+            if label is not None and not self.outside[label]:
                 if current is not None and not self.begins[label] and self.types[label] == current["type"]:
                     current["end"] = end
                 else:
@@ -76,6 +63,15 @@ class EntityReader:
                 current["said"] = end
                 current.pop("after", None)
                 current["scores"].append(scores[token])
+            elif current is None:
+                continue
+            elif label is None and (joined or (start < reach and text[start].isalnum())):
+                current["end"] = end
+            elif label is not None and joined and current["end"] == start:
+                current["end"] = end  # within a word, the entity goes on to the word's end
+                current.setdefault("after", current["said"])
+            else:
+                current = None
         return [
             {
                 "start": entity["start"],
@@ -90,10 +86,6 @@ class EntityReader:
 
 def entity_tags(entities: Sequence[dict], spans: Sequence[tuple[int, int]]) -> list[str]:
     """Write entities as one BIO tag per word: a word belongs to the first entity that touches it.
-
-    Args:
-        entities (`Sequence[dict]`): `start`, `end`, `type`, in the order of the text.
-        spans (`Sequence[tuple[int, int]]`): Character span of every word.
 
     Example:
         >>> entity_tags([{"start": 0, "end": 9, "type": "PER"}], [(0, 4), (5, 9), (10, 15)])

@@ -1,6 +1,6 @@
 """Glosses: short explanations of single mentions, read from an answer and found in a text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import regex
 
@@ -16,17 +16,18 @@ MAX_GLOSSES = 64
 """Glosses of one post that are read; more than an answer about a post has."""
 
 
+def glosses_of(record: Mapping) -> list[dict[str, str]]:
+    """The glosses of a record: its own, or those that its `cot_noun` lists."""
+    return record.get("glosses") or parse_noun_list(record.get("cot_noun") or "")
+
+
 def parse_noun_list(text: str) -> list[dict[str, str]]:
     """Read the mentions and glosses of a noun explanation in list form.
 
     Items begin with `1.`, `2)` and so on, or with a bullet; an item is `NAME (GLOSS)`, `NAME: GLOSS` or
     `NAME - GLOSS`. Without numbers, `NAME (GLOSS), NAME (GLOSS)` is read too. Other sentences give no glosses.
 
-    Args:
-        text (`str`): The explanation.
-
-    Returns:
-        `list[dict]`: `mention` and `gloss`, in the order of the text; an item without a gloss is left out.
+    An item without a gloss is left out.
 
     Example:
         >>> parse_noun_list("1. Mira Holt (person/singer) 2. Quarry Lane: a street")
@@ -63,10 +64,6 @@ def find_glosses(text: str, glosses: Iterable[dict[str, str]]) -> list[tuple[int
 
     Letters and digits are compared; case, spaces and punctuation such as `#` and `@` are ignored. Every occurrence
     that begins and ends with a word counts. Longer mentions are found first, and occurrences do not overlap.
-
-    Args:
-        text (`str`): The text.
-        glosses (`Iterable[dict]`): `mention` and `gloss`.
 
     Returns:
         `list[tuple[int, int, str]]`: First character, the one after the last, and the gloss; in the order of the text.

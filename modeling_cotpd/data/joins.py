@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeling_cotpd.data.files import find_split_file, inside, read_json, read_json_rows, refuse_similar_names
-from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS
-from modeling_cotpd.data.values import glosses_of, id_of, text_of
+from modeling_cotpd.data.files import read_json, read_json_rows
+from modeling_cotpd.data.folders import MAX_DESCRIPTION_BYTES, find_split_file, inside, refuse_similar_names
+from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS, SPLITS
+from modeling_cotpd.data.values import gloss_list, id_of, text_of
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
 logger = logging.getLogger(__name__)
@@ -19,17 +20,8 @@ KNOWLEDGE_KEYS = {column.removeprefix("cot_"): column for column in COT_COLUMNS}
 
 @dataclass
 class Coverage:
-    """How much of a split a column from a file reached.
-
-    Args:
-        split (`str`): The split.
-        column (`str`): The column that was filled.
-        file (`str`): The file's name.
-        key (`str`): The key in its objects.
-        rows (`int`): Rows of the split.
-        matched (`int`): Rows whose id, or image id, the file has.
-        filled (`int`): Rows that got a text that is not empty.
-    """
+    """How much of a split a column from a key of a file reached: of its `rows`, those whose id, or image id, the file
+    has (`matched`), and those whose text is not empty then (`filled`)."""
 
     split: str
     column: str
@@ -48,71 +40,50 @@ class Coverage:
 
 @dataclass(frozen=True)
 class TextFile:
-    """Texts by id, and where they are from.
-
-    Args:
-        texts (`Mapping[str, Mapping]`): Id of a row or of its image to an object of texts.
-        file (`str`): The file, for messages and reports.
-    """
+    """Objects of texts by the id of a row or of its image, and the file that they are from."""
 
     texts: Mapping[str, Mapping]
     file: str
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "TextFile":
-        """Read a caption or knowledge file; see `read_texts`."""
-        return cls(read_texts(path), str(path))
+        """Read a caption or knowledge file.
+
+        Raises:
+            KnowledgeError: An object has no `id`, or an id comes twice with different texts.
+            DataError: The file is empty or not JSON Lines.
+        """
+        texts: dict[str, dict] = {}
+        places: dict[str, str] = {}
+        for value, spot in read_json_rows(path):
+            key = id_of(value.get("id"), spot)
+            if key is None:
+                fix = 'One line looks like {"id": "1", "blip2": "a dog"}.'
+                raise KnowledgeError("The object has no 'id'.", place=spot, fix=fix)
+            if key in texts and {**texts[key], "id": key} != {**value, "id": key}:
+                message = f"The id {key!r} stands at {places[key].split(', ')[-1]} too, with other texts."
+                raise KnowledgeError(message, place=spot, fix="Keep one of them.")
+            texts[key], places[key] = value, spot
+        return cls(texts, str(path))
 
 
 def find_text_files(folder: Path, kind: str, splits: Mapping[str, object]) -> dict[str, Path]:
     """The files `captions.SPLIT.jsonl` or `knowledge.SPLIT.jsonl` of a folder, by split.
 
-    Raises:
-        DataError: A split has several, or a file has nearly such a name.
+    Several for one split, and names that are nearly such, are a `DataError`.
     """
     patterns = (f"{kind}.{{split}}.jsonl", f"{kind}.{{split}}.json")
-    found = {split: find_split_file(folder, split, patterns) for split in ("train", "validation", "test")}
-    paths = {split: path for split, path in found.items() if path is not None}
-    refuse_similar_names(folder, list(paths.values()), (kind, kind.removesuffix("s")), f"{kind}.train.jsonl")
-    return {split: path for split, path in paths.items() if split in splits}
-
-
-def read_texts(path: str | os.PathLike) -> dict[str, dict]:
-    """Objects of a caption or knowledge file by id.
-
-    Raises:
-        KnowledgeError: An object has no `id`, or an id comes twice with different texts.
-        DataError: The file is empty or not JSON Lines.
-    """
-    texts: dict[str, dict] = {}
-    places: dict[str, str] = {}
-    for value, spot in read_json_rows(path):
-        key = id_of(value.get("id"), spot)
-        if key is None:
-            raise KnowledgeError(
-                "The object has no 'id'.", place=spot, fix='One line looks like {"id": "1", "blip2": "a dog"}.'
-            )
-        if key in texts and {**texts[key], "id": key} != {**value, "id": key}:
-            raise KnowledgeError(
-                f"The id {key!r} stands at {places[key].split(', ')[-1]} too, with other texts.",
-                place=spot,
-                fix="Keep one of them.",
-            )
-        texts[key], places[key] = value, spot
-    return texts
+    found = {split: path for split in SPLITS if (path := find_split_file(folder, split, patterns)) is not None}
+    refuse_similar_names(folder, list(found.values()), (kind, kind.removesuffix("s")), f"{kind}.train.jsonl")
+    return {split: path for split, path in found.items() if split in splits}
 
 
 def read_provenance(folder: Path, kind: str) -> dict:
-    """How the caption or knowledge files of a folder were made: `captions.provenance.json`, if they have one.
-
-    Raises:
-        DataError: The file is not JSON.
-        KnowledgeError: It does not hold an object.
-    """
+    """How the caption or knowledge files of a folder were made: `captions.provenance.json`, if they have one."""
     path = folder / f"{kind}.provenance.json"
     if not path.is_file():
         return {}
-    value = read_json(inside(path, folder), limit=1 << 24)
+    value = read_json(inside(path, folder), MAX_DESCRIPTION_BYTES)
     if not isinstance(value, dict):
         raise KnowledgeError("The file holds no object.", place=str(path), fix="Remove or repair it.")
     return value
@@ -126,7 +97,7 @@ def join(
     min_coverage: float = 0.5,
     replace: bool = False,
 ) -> list[Coverage]:
-    """Fill text columns of rows, in place, from objects that carry the rows' ids.
+    """Fill text columns of rows, in place, from objects that carry the rows' ids; returns one report per column.
 
     A row is looked up by its id first, then by its image id: MNRE has one caption per image and several rows for it.
     A text that a row came with stays where the objects have none for it.
@@ -139,9 +110,6 @@ def join(
         min_coverage (`float`, defaults to 0.5): The least share of rows, 0 to 1, whose id the file must have: the
             published files match all or nearly all ids, a file of another split or data set almost none.
         replace (`bool`, defaults to `False`): Whether texts may replace others that rows came with.
-
-    Returns:
-        `list[Coverage]`: One report per column.
 
     Raises:
         KnowledgeError: No object has a key, fewer ids match than `min_coverage` asks, or a row came with another text.
@@ -164,13 +132,11 @@ def join(
     reports = []
     for column, key in columns.items():
         if column not in KNOWLEDGE_COLUMNS:
-            raise SettingError(
-                f"There is no column {column!r} to fill.", fix=f"Use one of {', '.join(KNOWLEDGE_COLUMNS)}."
-            )
+            fix = f"Use one of {', '.join(KNOWLEDGE_COLUMNS)}."
+            raise SettingError(f"There is no column {column!r} to fill.", fix=fix)
         if key not in keys:
-            raise KnowledgeError(
-                f"No object has the key {key!r}.", place=source.file, fix=f"The keys are {', '.join(keys)}."
-            )
+            fix = f"The keys are {', '.join(keys)}."
+            raise KnowledgeError(f"No object has the key {key!r}.", place=source.file, fix=fix)
         for row, value in zip(rows, found, strict=True):
             spot = f"{source.file}, id {row['id']}"
             text, given = text_of(None if value is None else value.get(key), key, spot).strip(), row.get(column) or ""
@@ -190,11 +156,7 @@ def join(
 
 
 def join_glosses(rows: list[dict], source: TextFile) -> None:
-    """Fill `glosses` of rows, in place, where the objects with their ids have them.
-
-    Raises:
-        DataError: They are not lists of mention and gloss.
-    """
+    """Fill `glosses` of rows, in place, where the objects with their ids have them."""
     for row in rows:
         value = source.texts.get(row["id"], {})
-        row["glosses"] = glosses_of(value.get("glosses"), f"{source.file}, id {row['id']}") or row.get("glosses") or []
+        row["glosses"] = gloss_list(value.get("glosses"), f"{source.file}, id {row['id']}") or row.get("glosses") or []

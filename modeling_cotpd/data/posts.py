@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from modeling_cotpd.data.conll import IMAGE_HEADER, ConllForm, read_conll
-from modeling_cotpd.data.files import canonical_split, count_lines, inside, place, read_lines
-from modeling_cotpd.data.folders import SAVED_FILES, fetch_hub_folder, saved_splits
+from modeling_cotpd.data.files import FORMATS, count_lines, existing, place, read_lines
+from modeling_cotpd.data.folders import canonical_split, fetch_hub_folder, inside, saved_splits
 from modeling_cotpd.data.parquet import open_parquet
 from modeling_cotpd.data.prepared import METADATA_FILE, read_info
 from modeling_cotpd.data.records import read_rows
-from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
-from modeling_cotpd.data.spans import flat_row, trimmed
-from modeling_cotpd.data.values import glosses_of, id_of, span_of, text_of, token_list
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR
+from modeling_cotpd.data.values import (
+    bounds_of,
+    check_token_span,
+    flat_row,
+    gloss_list,
+    id_of,
+    text_of,
+    token_list,
+    trimmed,
+)
 from modeling_cotpd.errors import DataError, SettingError
 
-FORMATS = {
-    ".jsonl": "jsonl", ".json": "jsonl", ".txt": "text", ".conll": "conll", ".tsv": "conll", ".parquet": "parquet",
-    ".arrow": "parquet",
-}  # fmt: skip
-"""File name suffixes and the format that each means."""
 _TAGGED_LINE = re.compile(r"\S+(?:[ \t].*)?[ \t](?:O|[BIESLUMW]-\S+|X)[ \t]*")
 
 
@@ -50,13 +53,7 @@ class Post:
 
 @dataclass(frozen=True)
 class PostFile:
-    """A file of posts.
-
-    Args:
-        path (`Path`): The file.
-        format (`str`): `"jsonl"`, `"text"`, `"conll"` or `"parquet"`.
-        name (`str`): The split, or the file's name without suffix; outputs are named after it.
-    """
+    """A file of posts in a format of `FORMATS`; `name` is the split, or the file's name without suffix."""
 
     path: Path
     format: str
@@ -79,22 +76,13 @@ def find_post_files(source: str | os.PathLike, format: str = "auto", splits: Seq
         SettingError: The format is unknown.
     """
     if format not in ("auto", *FORMATS.values()):
-        raise SettingError(
-            f"Unknown format {format!r}.", fix=f"Use auto, {', '.join(dict.fromkeys(FORMATS.values()))}."
-        )
+        fix = f"Use auto, {', '.join(dict.fromkeys(FORMATS.values()))}."
+        raise SettingError(f"Unknown format {format!r}.", fix=fix)
     path = fetch_hub_folder(source)
-    if path.is_dir():
-        named = _folder_files(path)
-        if not named:
-            raise DataError(
-                "The folder holds no posts.",
-                place=str(path),
-                fix=f"It is a prepared folder, or its files end in {', '.join(FORMATS)}.",
-            )
-    elif path.is_file():
-        named = [(path.stem, path)]
-    else:
-        raise DataError("There is no such file.", place=str(path))
+    named = _folder_files(path) if path.is_dir() else [(path.stem, existing(path))]
+    if not named:
+        fix = f"It is a prepared folder, or its files end in {', '.join(FORMATS)}."
+        raise DataError("The folder holds no posts.", place=str(path), fix=fix)
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"Two files are called {twice[0]!r}.", place=str(path), fix="Outputs are named after files.")
@@ -110,10 +98,10 @@ def find_post_files(source: str | os.PathLike, format: str = "auto", splits: Seq
 def _folder_files(folder: Path) -> list[tuple[str, Path]]:
     if (folder / METADATA_FILE).is_file():
         return [(name, inside(folder / f"{name}.parquet", folder)) for name in read_info(folder).splits]
-    if any((folder / name).is_file() for name in SAVED_FILES):
+    if saved := saved_splits(folder):
         return [
             (split if len(paths) == 1 else f"{split}-{number:05d}", path)
-            for split, paths in saved_splits(folder).items()
+            for split, paths in saved.items()
             for number, path in enumerate(paths)
         ]
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix.lower() in FORMATS]
@@ -127,11 +115,8 @@ def _folder_files(folder: Path) -> list[tuple[str, Path]]:
 def _format_of(path: Path) -> str:
     format = FORMATS.get(path.suffix.lower())
     if format is None:
-        raise DataError(
-            f"The suffix {path.suffix!r} means no format.",
-            place=str(path),
-            fix=f"Say which with --format; known suffixes are {', '.join(FORMATS)}.",
-        )
+        fix = f"Say which with --format; known suffixes are {', '.join(FORMATS)}."
+        raise DataError(f"The suffix {path.suffix!r} means no format.", place=str(path), fix=fix)
     return "conll" if format == "text" and _is_tagged(path) else format
 
 
@@ -188,68 +173,44 @@ def read_posts(file: PostFile, task: str = "mner", text_column: str = "text") ->
         for row in read_conll(file.path, name, ConllForm(labelled=False)):
             yield Post(row["id"], " ".join(row["tokens"]), row["place"])
     else:
-        columns = ("id", text_column, "tokens", "head", "tail", "image", *KNOWLEDGE_COLUMNS, "glosses")
+        columns = ("id", text_column, "tokens", *PAIR, "image", *KNOWLEDGE_COLUMNS, "glosses")
         for index, (row, spot) in enumerate(read_rows(file.path, columns)):
             yield _post_of(flat_row(row, spot), f"{name}-{index}", spot, task, text_column)
 
 
-def unique_posts(posts: Iterable[Post]) -> Iterator[Post]:
-    """The posts, whose ids must differ where something is joined to them by id.
-
-    Raises:
-        DataError: An id occurs a second time.
-    """
-    seen: set[str] = set()
-    for post in posts:
-        if post.id in seen:
-            raise DataError(f"The id {post.id!r} was used before.", place=post.place, fix="Every post has its own id.")
-        seen.add(post.id)
-        yield post
-
-
 def _post_of(row: dict, name: str, spot: str, task: str, text_column: str) -> Post:
     text, tokens = row.get(text_column), row.get("tokens")
-    if (text is None) == (tokens is None) and (task == "mre" or text is None):
-        raise DataError(
-            f"The row has neither {text_column!r} nor 'tokens'."
-            if text is None
-            else f"The row has both {text_column!r} and 'tokens', so it is unclear what its spans count.",
-            place=spot,
-            fix="Give one of the two; --text-column names another column.",
-        )
-    spans = None
+    if text is None and tokens is None:
+        fix = "Give one of the two; --text-column names another column."
+        raise DataError(f"The row has neither {text_column!r} nor 'tokens'.", place=spot, fix=fix)
+    if text is not None and tokens is not None and task == "mre":
+        message = f"The row has both {text_column!r} and 'tokens', so it is unclear what its spans count."
+        raise DataError(message, place=spot, fix="Give one of the two.")
+    words: list[str] | None = None
     if text is None:
         words = token_list(tokens, spot)
         text = " ".join(words)
-        if task == "mre":
-            # It loads transformers, which takes seconds, and posts without pairs need none of it.
-            from modeling_cotpd.data.words import word_spans
-
-            spans = word_spans(words)
     text = text_of(text, text_column, spot)
     given: dict[str, Any] = {column: text_of(row.get(column), column, spot) for column in KNOWLEDGE_COLUMNS}
-    given["glosses"] = glosses_of(row.get("glosses"), spot)
+    given["glosses"] = gloss_list(row.get("glosses"), spot)
     given["image"] = id_of(row.get("image"), spot, "image") or ""
     columns = {column: value for column, value in given.items() if value}
     post = Post(id_of(row.get("id"), spot) or name, text, spot, columns=columns)
     if task == "mner":
         return post
-    head, tail = (_characters(row.get(side), side, text, spans, spot) for side in ("head", "tail"))
+    head, tail = (_characters(row.get(side), side, text, words, spot) for side in PAIR)
     return replace(post, head=head, tail=tail)
 
 
-def _characters(
-    span: object, side: str, text: str, tokens: list[tuple[int, int]] | None, spot: str
-) -> tuple[int, int]:
+def _characters(span: object, side: str, text: str, words: list[str] | None, spot: str) -> tuple[int, int]:
     """A row's span as characters of its text."""
-    start, end = span_of(span, side, spot)
-    if tokens is not None:
-        if not 0 <= start < end <= len(tokens):
-            raise DataError(
-                f"The {side} span [{start}, {end}) lies outside the {len(tokens)} tokens.",
-                place=spot,
-                fix="Spans count from 0 and exclude their end.",
-            )
-        start, end = tokens[start][0], tokens[end - 1][1]
+    start, end = bounds_of(span, side, spot)
+    if words is not None:
+        # It loads transformers, which takes seconds, and posts without pairs need none of it.
+        from modeling_cotpd.data.words import word_spans
+
+        check_token_span(start, end, len(words), f"{side} span", spot)
+        spans = word_spans(words)
+        start, end = spans[start][0], spans[end - 1][1]
     trimmed(start, end, text, f"The {side} span", spot)
     return start, end

@@ -3,12 +3,11 @@
 import importlib.resources
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modeling_cotpd.data.bio import SCHEMES, entities
-from modeling_cotpd.data.custom import read_custom
-from modeling_cotpd.data.download import download_files
+from modeling_cotpd.data.bio import SCHEMES, check_tag, entities
 from modeling_cotpd.data.joins import (
     KNOWLEDGE_KEYS,
     Coverage,
@@ -18,18 +17,24 @@ from modeling_cotpd.data.joins import (
     join_glosses,
     read_provenance,
 )
-from modeling_cotpd.data.labels import check_label_names, found_label_names, rename_types
 from modeling_cotpd.data.prepared import DatasetInfo, is_replaceable, write_prepared
 from modeling_cotpd.data.published import (
+    RULE,
     files_to_download,
     published_captions,
     published_explanations,
     read_published,
 )
-from modeling_cotpd.data.published_texts import RULE
-from modeling_cotpd.data.records import read_records
-from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS, SPLITS, TASKS, bio_label_names, make_split
-from modeling_cotpd.data.sources import SOURCES, Source
+from modeling_cotpd.data.records import read_folder, read_records
+from modeling_cotpd.data.schema import (
+    COT_COLUMNS,
+    KNOWLEDGE_COLUMNS,
+    LABEL_COLUMNS,
+    SPLITS,
+    bio_label_names,
+    make_split,
+)
+from modeling_cotpd.data.sources import SOURCES, Source, download_files
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import require_empty, sha256_of
 
@@ -86,20 +91,16 @@ class PrepareOptions:
     overwrite: bool = False
 
     def __post_init__(self):
-        if self.tag_scheme not in SCHEMES:
-            raise SettingError(f"tag_scheme must be one of {', '.join(SCHEMES)}, but is {self.tag_scheme!r}.")
-        if self.task is not None and self.task not in TASKS:
-            raise SettingError(f"task must be one of {', '.join(TASKS)}, but is {self.task!r}.")
+        for name, known in (("tag_scheme", SCHEMES), ("task", LABEL_COLUMNS), ("context_column", KNOWLEDGE_COLUMNS)):
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise SettingError(f"{name} must be one of {', '.join(known)}, but is {value!r}.")
         for column in self.knowledge_from_captions:
             if column not in COT_COLUMNS:
                 raise SettingError(
                     f"knowledge_from_captions fills {', '.join(COT_COLUMNS)}, not {column!r}.",
                     fix="For example cot_multimodality=minicpm.",
                 )
-        if self.context_column is not None and self.context_column not in KNOWLEDGE_COLUMNS:
-            raise SettingError(
-                f"context_column must be one of {', '.join(KNOWLEDGE_COLUMNS)}, but is {self.context_column!r}."
-            )
         if self.captioner and not self.captions:
             raise SettingError("A captioner is named, but captions are switched off.", fix="Leave one of the two out.")
 
@@ -140,13 +141,15 @@ def prepare(
             fix=f"cotpd prepare {name} {'--source DIR ' if source is None else ''}--out {out}",
         )
     rows, info, files = _read(name, "" if source is None else os.fspath(source), options)
-    _note_given(rows, info)
+    every = [row for split_rows in rows.values() for row in split_rows]
+    info.captioner = GIVEN if any(row.get("caption") for row in every) else ""
+    info.knowledge = GIVEN if any(row.get(column) for row in every for column in (*COT_COLUMNS, "glosses")) else ""
     coverage: list[Coverage] = []
     if source is not None and Path(source).is_dir():
         coverage = _join_files(SOURCES.get(name), Path(source), rows, info, files, options)
     for split, split_rows in rows.items():
         _move_context(split_rows, options.context_column, split)
-        _check_posts(split_rows, info.task, split)
+        _check_posts(split_rows, split)
     splits = {split: make_split(rows[split], info.task, info.label_names, split) for split in SPLITS if split in rows}
     info.sources = {path.name: sha256_of(path) for path in files}
     return write_prepared(splits, info, out, options.overwrite), coverage
@@ -176,7 +179,7 @@ def _read(name: str, source: str, options: PrepareOptions) -> tuple[dict[str, li
         files = [folder / f"{task}.{split}.jsonl" for split in SPLITS]
         rows = {split: list(read_records(path, task, split)) for split, path in zip(SPLITS, files, strict=True)}
     else:
-        rows, files, declared = read_custom(source, task, options.label_names, options.tag_scheme)
+        rows, files, declared = read_folder(source, task, options.label_names, options.tag_scheme)
         name = Path(source).resolve().name
         if declared and options.tag_scheme != "bio":
             declared = bio_label_names(label[2:] for label in declared if label != "O")
@@ -185,6 +188,71 @@ def _read(name: str, source: str, options: PrepareOptions) -> tuple[dict[str, li
         label_names = rename_types(rows, task, label_names, options.rename_types)
     check_label_names(label_names, task, source)
     return rows, DatasetInfo(name=name, task=task, label_names=list(label_names)), files
+
+
+def found_label_names(rows: dict[str, list[dict]], task: str) -> list[str]:
+    """Label names that occur in any split: `O` or `None` first, then in alphabetical order.
+
+    A warning names the labels of other splits that training never shows.
+
+    Raises:
+        DataError: A tag is not of the BIO form, or no row is labelled.
+    """
+    column = LABEL_COLUMNS[task]
+    seen: dict[str, set[str]] = {split: set() for split in rows}
+    for split, split_rows in rows.items():
+        for row in split_rows:
+            labels = {*(row[column] or ())} if task == "mner" else {row[column]} - {None}
+            for label in labels if task == "mner" else ():
+                check_tag(label, row["place"])
+            seen[split] |= labels
+    every = set().union(*seen.values())
+    if not every:
+        raise DataError(
+            "No row is labelled, so the labels are not known.",
+            place=next(iter(rows.values()))[0]["place"],
+            fix="Name them in id order with --labels.",
+        )
+    if new := every - seen.get("train", every):
+        logger.warning("labels that occur outside of the train split only: %s", ", ".join(sorted(new)))
+    if task == "mner":
+        return bio_label_names(label[2:] for label in every if label != "O")
+    return [*(["None"] if "None" in every else []), *sorted(every - {"None"})]
+
+
+def rename_types(
+    rows: dict[str, list[dict]], task: str, label_names: Sequence[str], renames: dict[str, str]
+) -> list[str]:
+    """Rename entity types in the rows, in place, and return the new label names; two types may become one.
+
+    Raises:
+        SettingError: The task has no entity types, or a type to rename does not occur.
+    """
+    if task != "mner":
+        raise SettingError("Only entity types can be renamed, and this is mre data.", fix="Leave out --rename-type.")
+    types = {name[2:] for name in label_names if name != "O"}
+    if unknown := sorted(set(renames) - types):
+        fix = f"The types are {', '.join(sorted(types))}."
+        raise SettingError(f"There is no entity type {unknown[0]!r} to rename.", fix=fix)
+    for row in (row for split_rows in rows.values() for row in split_rows if row["ner_tags"] is not None):
+        row["ner_tags"] = [tag if tag == "O" else tag[:2] + renames.get(tag[2:], tag[2:]) for tag in row["ner_tags"]]
+    return bio_label_names(renames.get(name, name) for name in types)
+
+
+def check_label_names(label_names: Sequence[str], task: str, source: str) -> None:
+    """Raise a `DataError` for a name that is empty or comes twice, is no BIO tag, or an entity type called `O`."""
+    twice = sorted({name for name in label_names if list(label_names).count(name) > 1})
+    if twice or not all(name.strip() for name in label_names):
+        message = f"The label {twice[0]!r} comes twice." if twice else "A label has no name."
+        raise DataError(message, place=source, fix="Give every label one name.")
+    for name in label_names if task == "mner" else ():
+        check_tag(name, source)
+        if name[1:] == "-O":
+            raise DataError(
+                "An entity type is called O, which also means that a token belongs to no entity.",
+                place=source,
+                fix="Rename it, for example with --rename-type O=OBJECT.",
+            )
 
 
 def _join_files(
@@ -199,13 +267,10 @@ def _join_files(
     coverage: list[Coverage] = []
     jobs = []
     if options.captions or options.knowledge_from_captions:
-        captions, paths, origin = _captions(published, folder, rows)
+        captions, paths, origin = _texts("captions", published, folder, rows)
         if (options.captioner or options.knowledge_from_captions) and not captions:
-            raise DataError(
-                "There are no caption files.",
-                place=str(folder),
-                fix="They are called captions.train.jsonl, and so on.",
-            )
+            fix = "They are called captions.train.jsonl, and so on."
+            raise DataError("There are no caption files.", place=str(folder), fix=fix)
         if captions and options.captions:
             captioner = options.captioner or DEFAULT_CAPTIONER
             info.captioner = _both(captioner, info.captioner)
@@ -215,9 +280,9 @@ def _join_files(
             jobs.append((captions, {"caption": captioner}, False))
         files += paths
     if options.knowledge:
-        knowledge, paths, origin = _knowledge(published, folder, rows)
+        knowledge, paths, origin = _texts("knowledge", published, folder, rows)
         if knowledge:
-            info.knowledge = _both(origin["source"] if origin else "knowledge files", info.knowledge)
+            info.knowledge = _both(origin.get("source", "knowledge files"), info.knowledge)
             if made := origin or read_provenance(folder, "knowledge"):
                 info.provenance["knowledge"] = [made]
             jobs.append((knowledge, {column: key for key, column in KNOWLEDGE_KEYS.items()}, False))
@@ -236,61 +301,39 @@ def _join_files(
     return coverage
 
 
-def _captions(
-    published: Source | None, folder: Path, rows: dict[str, list[dict]]
-) -> tuple[dict[str, TextFile], list[Path], dict]:
-    """Captions by split, the files that they are from, and how they were made where that is known here."""
-    paths = find_text_files(folder, "captions", rows)
+def _texts(
+    kind: str, published: Source | None, folder: Path, rows: dict[str, list[dict]]
+) -> tuple[dict[str, TextFile], list[Path], dict[str, str]]:
+    """Captions or knowledge by split, the files that they are from, and how published ones were made."""
+    paths = find_text_files(folder, kind, rows)
     if paths or published is None:
-        return _text_files(paths), list(paths.values()), {}
-    texts, read = published_captions(published, folder)
-    if not read:
-        return {}, [], {}
-    origins = {file.origin for files in published.captions.values() for file in files}
-    source = TextFile(texts, ", ".join(path.name for path in read))
-    return dict.fromkeys(rows, source), read, {"source": ", ".join(sorted(origins))}
+        return {split: TextFile.read(path) for split, path in paths.items()}, list(paths.values()), {}
+    if kind == "captions":
+        captions, read = published_captions(published, folder)
+        found = dict.fromkeys(rows, TextFile(captions, ", ".join(path.name for path in read)))
+        origins = {file.origin for files in published.captions.values() for file in files}
+        origin = {"source": ", ".join(sorted(origins))}
+    else:
+        explanations, read = published_explanations(published, folder, rows)
+        found = {split: TextFile(texts, str(read[0])) for split, texts in explanations.items()}
+        source = published.explanations.origin if published.explanations else ""
+        origin = {"teacher": "ChatGPT", "source": source, "grains": RULE}
+    return (found, read, origin) if read else ({}, [], {})
 
 
-def _knowledge(
-    published: Source | None, folder: Path, rows: dict[str, list[dict]]
-) -> tuple[dict[str, TextFile], list[Path], dict]:
-    """As `_captions`, for explanations."""
-    paths = find_text_files(folder, "knowledge", rows)
-    if paths or published is None or published.explanations is None:
-        return _text_files(paths), list(paths.values()), {}
-    texts, read = published_explanations(published, folder, rows)
-    if not read:
-        return {}, [], {}
-    origin = {"teacher": "ChatGPT", "source": published.explanations.origin, "grains": RULE}
-    return {split: TextFile(found, str(read[0])) for split, found in texts.items()}, read, origin
-
-
-def _text_files(paths: dict[str, Path]) -> dict[str, TextFile]:
-    return {split: TextFile.read(path) for split, path in paths.items()}
-
-
-def _check_posts(rows: list[dict], task: str, split: str) -> None:
+def _check_posts(rows: list[dict], split: str) -> None:
     """Refuse posts that other commands would not read, and warn of tags of another scheme."""
     for row in rows:
         if row["tokens"] and not "".join(row["tokens"]).strip():
-            raise DataError(
-                "The post holds white space only.", place=row["place"], fix="Remove it or give it its text."
-            )
-    if task == "mner":
-        tagged = [row["ner_tags"] for row in rows if row["ner_tags"]]
-        if any(entities(tags, lenient=True) for tags in tagged) and not any(map(entities, tagged)):
-            logger.warning("%s: no entity begins with B-; if the tags are IOB1, add --tag-scheme iob1", split)
+            fix = "Remove it or give it its text."
+            raise DataError("The post holds white space only.", place=row["place"], fix=fix)
+    tagged = [row["ner_tags"] for row in rows if row.get("ner_tags")]
+    if any(entities(tags, lenient=True) for tags in tagged) and not any(map(entities, tagged)):
+        logger.warning("%s: no entity begins with B-; if the tags are IOB1, add --tag-scheme iob1", split)
 
 
 def _both(one: str, other: str) -> str:
     return "; ".join(filter(None, (one, other)))
-
-
-def _note_given(rows: dict[str, list[dict]], info: DatasetInfo) -> None:
-    """Note texts that came in the rows themselves."""
-    every = [row for split_rows in rows.values() for row in split_rows]
-    info.captioner = GIVEN if any(row.get("caption") for row in every) else ""
-    info.knowledge = GIVEN if any(row.get(column) for row in every for column in (*COT_COLUMNS, "glosses")) else ""
 
 
 def _move_context(rows: list[dict], column: str | None, split: str) -> None:
@@ -304,6 +347,5 @@ def _move_context(rows: list[dict], column: str | None, split: str) -> None:
     if left_out:
         logger.warning(
             "%s: %d posts carry retrieved text after <EOS>, left out; keep it with --context-column cot_sentence",
-            split,
-            left_out,
-        )
+            split, left_out,
+        )  # fmt: skip

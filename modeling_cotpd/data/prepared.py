@@ -11,13 +11,15 @@ import pyarrow.compute
 from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 from datasets.exceptions import DatasetGenerationError
 
-from modeling_cotpd.data.files import inside, read_json
-from modeling_cotpd.data.glosses import parse_noun_list
+from modeling_cotpd.data.files import read_json
+from modeling_cotpd.data.folders import MAX_DESCRIPTION_BYTES, inside
+from modeling_cotpd.data.glosses import glosses_of
 from modeling_cotpd.data.parquet import BROKEN, read_batches, read_schema
 from modeling_cotpd.data.schema import (
     KNOWLEDGE_COLUMNS,
+    LABEL_COLUMNS,
+    PAIR,
     SPLITS,
-    TASKS,
     features_for,
     gold_hash,
     label_names_of,
@@ -28,7 +30,7 @@ from modeling_cotpd.files import whole_folder, write_json
 from modeling_cotpd.text_safety import without_secrets
 
 METADATA_FILE = "dataset.json"
-MAX_METADATA_BYTES = 1 << 24
+AGAIN = "Prepare the folder again."
 _SPLIT_NAME = re.compile(r"\w+(?:[.-]\w+)*")
 
 
@@ -104,19 +106,11 @@ def read_info(folder: str | os.PathLike) -> DatasetInfo:
     """
     metadata = Path(folder) / METADATA_FILE
     if not metadata.is_file():
-        raise DataError(
-            f"There is no {METADATA_FILE} here.",
-            place=str(folder),
-            fix="Make the folder with: cotpd prepare NAME --source DIR --out DIR",
-        )
-    found = read_json(inside(metadata, Path(folder)), MAX_METADATA_BYTES)
-    fault = _fault_of(found)
-    if fault:
-        raise DataError(
-            f"The file is not what cotpd prepare writes ({fault}).",
-            place=str(metadata),
-            fix="Prepare the folder again.",
-        )
+        fix = "Make the folder with: cotpd prepare NAME --source DIR --out DIR"
+        raise DataError(f"There is no {METADATA_FILE} here.", place=str(folder), fix=fix)
+    found = read_json(inside(metadata, Path(folder)), MAX_DESCRIPTION_BYTES)
+    if fault := _fault_of(found):
+        raise DataError(f"The file is not what cotpd prepare writes ({fault}).", place=str(metadata), fix=AGAIN)
     return DatasetInfo(**without_secrets(found))
 
 
@@ -132,7 +126,7 @@ def _fault_of(found) -> str:
             return f"{name!r} holds a {type(found[name]).__name__}"
     if missing := {"name", "task", "label_names"} - set(found):
         return f"{min(missing)!r} is missing"
-    if found["task"] not in TASKS:
+    if found["task"] not in LABEL_COLUMNS:
         return f"the task is {found['task']!r:.60}"
     names = found["label_names"]
     if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
@@ -163,19 +157,15 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
     folder = Path(folder)
     info = read_info(folder)
     splits = DatasetDict()
-    for name in [*SPLITS, *(name for name in info.splits if name not in SPLITS)]:
-        if name not in info.splits:
-            continue
+    for name in sorted(info.splits, key=lambda name: SPLITS.index(name) if name in SPLITS else len(SPLITS)):
         path = folder / f"{name}.parquet"
         if not path.is_file():
             raise DataError(f"{METADATA_FILE} names the split {name!r}, but its file is missing.", place=str(path))
-        split = with_glosses(_read_split(inside(path, folder), info))
-        if len(split) != info.splits[name]["rows"]:
-            raise DataError(
-                f"The file has {len(split)} rows, {METADATA_FILE} says {info.splits[name]['rows']}.",
-                place=str(path),
-                fix="Prepare the folder again.",
-            )
+        split = _read_split(inside(path, folder), info)
+        said = info.splits[name]["rows"]
+        if len(split) != said:
+            message = f"The file has {len(split)} rows, {METADATA_FILE} says {said}."
+            raise DataError(message, place=str(path), fix=AGAIN)
         splits[name] = split
     return splits, info
 
@@ -184,34 +174,39 @@ def _read_split(path: Path, info: DatasetInfo) -> Dataset:
     try:
         features = Features.from_arrow_schema(read_schema(path))
         fits = task_of(features) == info.task and label_names_of(features) == info.label_names
+    except DataError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix="Prepare it again.") from None
-    wanted = {name: kind for name, kind in features_for(info.task, info.label_names).items() if name != "glosses"}
+    wanted = features_for(info.task, info.label_names)
+    glosses = wanted.pop("glosses")
     if not fits or any(name not in features for name in wanted):
-        raise DataError(
-            f"Task or labels differ from {METADATA_FILE}.", place=str(path), fix="Prepare the folder again."
-        )
+        raise DataError(f"Task or labels differ from {METADATA_FILE}.", place=str(path), fix=AGAIN)
     # Other kinds of features, such as Image, open the files and addresses that a row names.
     odd = [name for name, kind in features.items() if not _is_plain(kind)]
     odd += [name for name in wanted if _shape(features[name]) != _shape(wanted[name])]
     if odd:
-        raise DataError(f"The column {odd[0]!r} is not of its kind.", place=str(path), fix="Prepare the folder again.")
+        raise DataError(f"The column {odd[0]!r} is not of its kind.", place=str(path), fix=AGAIN)
     try:
         for number, batch in enumerate(read_batches(path)):
             _check_batch(batch, info, f"{path}, batch {number}")
-        return Dataset.from_parquet(str(path))
+        split = Dataset.from_parquet(str(path))
     except (DatasetGenerationError, *BROKEN) as error:
-        raise DataError("The file is not Parquet.", place=str(path), fix="Prepare the folder again.") from error
+        raise DataError("The file is not Parquet.", place=str(path), fix=AGAIN) from error
+    if "glosses" in features:
+        return split
+    # prepared before the column existed
+    return split.map(_add_glosses, features=Features({**split.features, "glosses": glosses}), desc="Glosses")
+
+
+def _add_glosses(row: dict) -> dict:
+    return {"glosses": glosses_of(row)}
 
 
 def _is_plain(kind) -> bool:
     if isinstance(kind, dict):
         return all(map(_is_plain, kind.values()))
-    if isinstance(kind, List | LargeList):
-        return _is_plain(kind.feature)
-    return isinstance(kind, Value | ClassLabel)
+    return _is_plain(kind.feature) if isinstance(kind, List | LargeList) else isinstance(kind, Value | ClassLabel)
 
 
 def _shape(kind) -> object:
@@ -226,8 +221,8 @@ def _shape(kind) -> object:
 def _check_batch(batch: pyarrow.RecordBatch, info: DatasetInfo, spot: str) -> None:
     """Raise a `DataError` unless labels are ids of label names and the gold fits the tokens."""
     compute = pyarrow.compute
-    tokens = compute.list_value_length(batch["tokens"])
-    labels = batch["ner_tags"].flatten() if info.task == "mner" else batch["relation"]
+    tokens, gold = compute.list_value_length(batch["tokens"]), batch[LABEL_COLUMNS[info.task]]
+    labels = gold.flatten() if info.task == "mner" else gold
     lowest, highest = compute.min_max(labels).as_py().values()
     if lowest is not None and not (lowest >= 0 and highest < len(info.label_names)):
         raise DataError(
@@ -236,33 +231,15 @@ def _check_batch(batch: pyarrow.RecordBatch, info: DatasetInfo, spot: str) -> No
             fix="The label of an unlabelled row is null.",
         )
     if info.task == "mner":
-        fits = [compute.equal(compute.list_value_length(batch["ner_tags"]), tokens)]
-        whole = labels.null_count == 0
+        fits = [compute.equal(compute.list_value_length(gold), tokens)]
+        whole = [labels]
     else:
-        ends = [(batch[side].field("start"), batch[side].field("end")) for side in ("head", "tail")]
-        fits = [
-            compute.and_(compute.and_(compute.greater_equal(start, 0), compute.less(start, end)),
-                         compute.less_equal(end, tokens))
-            for start, end in ends
-        ]  # fmt: skip
-        whole = all(not end.null_count for pair in ends for end in pair)
-    nulls = sum(batch[name].null_count for name in ("id", "tokens", *KNOWLEDGE_COLUMNS))
-    texts_whole = nulls == 0 and batch["tokens"].flatten().null_count == 0
-    if not whole or not texts_whole or any(compute.all(each).as_py() is False for each in fits):
-        raise DataError(
-            "The gold of a row does not fit its tokens, or a text is null.",
-            place=spot,
-            fix="Prepare the folder again.",
-        )
-
-
-def with_glosses(split: Dataset) -> Dataset:
-    """Add the column `glosses`, read from `cot_noun`, to a split that was prepared before the column existed."""
-    if "glosses" in split.column_names:
-        return split
-    features = Features({**split.features, "glosses": features_for("mner", ())["glosses"]})
-    return split.map(_noun_glosses, batched=True, features=features, desc="Glosses")
-
-
-def _noun_glosses(batch: dict[str, list]) -> dict[str, list]:
-    return {"glosses": [parse_noun_list(text) for text in batch["cot_noun"]]}
+        ends = [(batch[side].field("start"), batch[side].field("end")) for side in PAIR]
+        fits = [compute.greater_equal(start, 0) for start, _ in ends]
+        fits += [compute.less(start, end) for start, end in ends]
+        fits += [compute.less_equal(end, tokens) for _, end in ends]
+        whole = [end for pair in ends for end in pair]
+    whole += [batch["tokens"].flatten(), *(batch[name] for name in ("id", "tokens", *KNOWLEDGE_COLUMNS))]
+    if any(each.null_count for each in whole) or any(compute.all(each).as_py() is False for each in fits):
+        message = "The gold of a row does not fit its tokens, or a text is null."
+        raise DataError(message, place=spot, fix=AGAIN)

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from modeling_cotpd.data.glosses import parse_noun_list
+from modeling_cotpd.data.glosses import glosses_of
+from modeling_cotpd.data.values import check_token_span
 from modeling_cotpd.errors import DataError
 
-TASKS = ("mner", "mre")
 SPLITS = ("train", "validation", "test")
 COT_COLUMNS = ("cot_noun", "cot_sentence", "cot_multimodality")
 KNOWLEDGE_COLUMNS = ("caption", *COT_COLUMNS)
@@ -23,10 +23,10 @@ KNOWLEDGE_COLUMNS = ("caption", *COT_COLUMNS)
 AUGMENTATION_COLUMNS = ("parent", "kind", "teacher")
 """What an augmented training split has beside the record: whose sample a row is, how it was made, and by whom. All are
 empty for an original post, and training does not read them."""
-
-
 LABEL_COLUMNS = {"mner": "ner_tags", "mre": "relation"}
 """Per task the column of gold labels."""
+PAIR = ("head", "tail")
+"""The columns of the two entities of relation extraction."""
 
 
 def features_for(task: str, label_names: Sequence[str]) -> Features:
@@ -39,17 +39,17 @@ def features_for(task: str, label_names: Sequence[str]) -> Features:
     Raises:
         DataError: The task is neither of the two.
     """
+    if task not in LABEL_COLUMNS:
+        raise DataError(f"Unknown task {task!r}.", fix=f"Use one of {', '.join(LABEL_COLUMNS)}.")
     label = ClassLabel(names=list(label_names))
-    if task == "mner":
-        gold = {"tokens": List(Value("string")), "ner_tags": List(label)}
-    elif task == "mre":
-        span = {"start": Value("int32"), "end": Value("int32")}
-        gold = {"tokens": List(Value("string")), "head": span, "tail": dict(span), "relation": label}
-    else:
-        raise DataError(f"Unknown task {task!r}.", fix=f"Use one of {', '.join(TASKS)}.")
-    texts = {name: Value("string") for name in ("id", "image", *KNOWLEDGE_COLUMNS)}
+    gold = {"ner_tags": List(label)} if task == "mner" else {side: _span() for side in PAIR} | {"relation": label}
+    texts = {name: Value("string") for name in ("image", *KNOWLEDGE_COLUMNS)}
     glosses = List({"mention": Value("string"), "gloss": Value("string")})
-    return Features({"id": texts.pop("id"), **gold, **texts, "glosses": glosses})
+    return Features({"id": Value("string"), "tokens": List(Value("string")), **gold, **texts, "glosses": glosses})
+
+
+def _span() -> dict[str, Value]:
+    return {"start": Value("int32"), "end": Value("int32")}
 
 
 def task_of(features: Features) -> str:
@@ -63,18 +63,29 @@ def task_of(features: Features) -> str:
     )
 
 
+def declared_label_names(features: Features, task: str) -> list[str] | None:
+    """Tag or relation names that features declare with a ClassLabel, in id order, or `None`."""
+    label = features.get(LABEL_COLUMNS[task])
+    label = getattr(label, "feature", label)
+    return [str(name) for name in label.names] if isinstance(label, ClassLabel) else None
+
+
 def label_names_of(features: Features) -> list[str]:
     """Tag or relation names of a split in id order."""
-    label = features[LABEL_COLUMNS[task_of(features)]]
-    return list(getattr(label, "feature", label).names)
+    return declared_label_names(features, task_of(features)) or []
+
+
+def labels_of(split: Dataset) -> list:
+    """Gold tag ids or relation id of every row; `None` for rows without labels."""
+    return split[LABEL_COLUMNS[task_of(split.features)]]
 
 
 def gold_labels(split: Dataset) -> list:
     """Gold tags or relation names of every row; `None` for rows without labels."""
-    names, labels = label_names_of(split.features), split[LABEL_COLUMNS[task_of(split.features)]]
+    names = label_names_of(split.features)
     return [
         None if label is None else [names[tag] for tag in label] if isinstance(label, list) else names[label]
-        for label in labels
+        for label in labels_of(split)
     ]
 
 
@@ -84,32 +95,21 @@ def bio_label_names(types: Iterable[str]) -> list[str]:
 
 
 def check_row(row: dict, task: str, place: str) -> None:
-    """Raise a `DataError` that names the place when a row breaks the record's rules.
-
-    Labels are still names here (`ner_tags` a list of tag names, `relation` a relation name) or `None`.
-    """
+    """Raise a `DataError` that names the place when a row, whose labels are names, breaks the record's rules."""
     tokens = row["tokens"]
     if not tokens:
         raise DataError("The post has no tokens.", place=place, fix="Remove the row or give it its text.")
     if any(not isinstance(token, str) or not token for token in tokens):
-        raise DataError(
-            "A token is empty or not a string.", place=place, fix="Every token needs at least one character."
-        )
+        fix = "Every token needs at least one character."
+        raise DataError("A token is empty or not a string.", place=place, fix=fix)
     if task == "mner":
         tags = row["ner_tags"]
         if tags is not None and len(tags) != len(tokens):
-            raise DataError(
-                f"{len(tokens)} tokens but {len(tags)} tags.", place=place, fix="Give one tag to every token."
-            )
+            fix = "Give one tag to every token."
+            raise DataError(f"{len(tokens)} tokens but {len(tags)} tags.", place=place, fix=fix)
         return
-    for side in ("head", "tail"):
-        start, end = row[side]["start"], row[side]["end"]
-        if not 0 <= start < end <= len(tokens):
-            raise DataError(
-                f"The {side} span [{start}, {end}) lies outside the {len(tokens)} tokens.",
-                place=place,
-                fix="Spans count tokens from 0 and exclude their end.",
-            )
+    for side in PAIR:
+        check_token_span(row[side]["start"], row[side]["end"], len(tokens), f"{side} span", place)
 
 
 def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], source: str) -> Dataset:
@@ -129,43 +129,33 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
     features = features_for(task, label_names)
     ids = {name: index for index, name in enumerate(label_names)}
     column = LABEL_COLUMNS[task]
-    columns: dict[str, list] = {name: [] for name in features}
+    optional = dict.fromkeys(("image", "glosses", *KNOWLEDGE_COLUMNS))
+    found: dict[str, list] = {name: [] for name in features}
     seen: dict[str, str] = {}
     for number, row in enumerate(rows):
         place = row.get("place") or f"{source}, row {number}"
-        optional = ("image", "glosses", *KNOWLEDGE_COLUMNS)
         missing = [name for name in features if name not in row and name not in optional]
         if missing:
-            raise DataError(
-                f"The column {missing[0]!r} is missing.", place=place, fix=f"The columns are {', '.join(features)}."
-            )
+            fix = f"The columns are {', '.join(features)}."
+            raise DataError(f"The column {missing[0]!r} is missing.", place=place, fix=fix)
         check_row(row, task, place)
         if row["id"] in seen:
-            raise DataError(
-                f"The id {row['id']!r} was used before, at {seen[row['id']]}.",
-                place=place,
-                fix="Ids are unique within a split.",
-            )
+            message = f"The id {row['id']!r} was used before, at {seen[row['id']]}."
+            raise DataError(message, place=place, fix="Ids are unique within a split.")
         seen[row["id"]] = place
         labels = row[column]
         try:
-            each = labels if isinstance(labels, list) else [] if labels is None else [labels]
-            known = [ids[label] for label in each]
-            value = known if isinstance(labels, list) else known[0] if known else None
+            gold = (
+                [ids[tag] for tag in labels] if isinstance(labels, list) else None if labels is None else ids[labels]
+            )
         except KeyError as error:
-            raise DataError(
-                f"Unknown label {error.args[0]!r}.", place=place, fix=f"The labels are {', '.join(label_names)}."
-            ) from None
+            fix = f"The labels are {', '.join(label_names)}."
+            raise DataError(f"Unknown label {error.args[0]!r}.", place=place, fix=fix) from None
+        texts = {name: row.get(name) or "" for name in KNOWLEDGE_COLUMNS}
+        record = {**row, "image": row.get("image"), **texts, "glosses": glosses_of(row), column: gold}
         for name in features:
-            if name == column:
-                columns[name].append(value)
-            elif name == "image":
-                columns[name].append(row.get(name))
-            elif name == "glosses":
-                columns[name].append(row.get(name) or parse_noun_list(row.get("cot_noun") or ""))
-            else:
-                columns[name].append(row[name] if name not in KNOWLEDGE_COLUMNS else row.get(name) or "")
-    return Dataset.from_dict(columns, features=features)
+            found[name].append(record[name])
+    return Dataset.from_dict(found, features=features)
 
 
 def gold_hash(split: Dataset) -> str:
@@ -175,7 +165,7 @@ def gold_hash(split: Dataset) -> str:
     """
     column = LABEL_COLUMNS[task_of(split.features)]
     digest = hashlib.sha256()
-    gold_columns = [name for name in ("id", "tokens", "head", "tail", column) if name in split.column_names]
+    gold_columns = [name for name in ("id", "tokens", *PAIR, column) if name in split.column_names]
     for row, labels in zip(split.select_columns(gold_columns), gold_labels(split), strict=True):
         row[column] = labels
         digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass") + b"\n")

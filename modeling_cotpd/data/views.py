@@ -12,11 +12,11 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 
-from modeling_cotpd.data.glosses import find_glosses, parse_noun_list
-from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of, task_of
-from modeling_cotpd.data.words import token_labels, word_spans, words_of_tokens
+from modeling_cotpd.data.glosses import find_glosses, glosses_of
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR, label_names_of, task_of
+from modeling_cotpd.data.words import encode, token_labels, word_spans, words_of_tokens
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, readable, special_affixes
+from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, special_affixes
 
 logger = logging.getLogger(__name__)
 
@@ -109,36 +109,35 @@ class KnowledgeView:
     cut: list[int]
 
 
-def glosses_of(record: Mapping) -> list[dict[str, str]]:
-    """The glosses of a record: its own, or those that its `cot_noun` lists."""
-    return record.get("glosses") or parse_noun_list(record.get("cot_noun") or "")
-
-
 def share_budget(wanted: list[int], budget: int) -> list[int]:
-    """Share a budget of pieces over columns: short columns stay whole, long ones are cut to the same length.
+    """Share a budget of subword tokens over columns: short columns stay whole, long ones are cut to the same length.
 
-    Every column is offered an equal share; what a short column leaves is offered to the others again. Left-over single
-    pieces go to the earlier columns.
+    Left-over single tokens go to the earlier columns.
 
     Example:
         >>> share_budget([10, 100, 100], 120)
         [10, 55, 55]
     """
     given = [0] * len(wanted)
-    open_columns = [i for i in range(len(wanted)) if wanted[i] > 0]
+    waiting = [column for column, length in enumerate(wanted) if length]
     budget = max(0, budget)
-    while open_columns and budget:
-        share, rest = divmod(budget, len(open_columns))
-        short = [i for i in open_columns if wanted[i] <= share]
-        if not short:
-            for order, i in enumerate(open_columns):
-                given[i] = share + (order < rest)
-            break
-        for i in short:
-            given[i] = wanted[i]
-            budget -= wanted[i]
-        open_columns = [i for i in open_columns if i not in short]
+    while waiting and budget:
+        share, rest = divmod(budget, len(waiting))
+        short = [column for column in waiting if wanted[column] <= share]
+        for order, column in enumerate(short or waiting):
+            given[column] = wanted[column] if short else share + (order < rest)
+            budget -= given[column]
+        waiting = [column for column in waiting if short and column not in short]
     return given
+
+
+def require_fast(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise a `SettingError` for a slow tokenizer, which knows no character offsets."""
+    if not tokenizer.is_fast:
+        raise SettingError(
+            f"{type(tokenizer).__name__} is a slow tokenizer and knows no character offsets.",
+            fix="Use an encoder that has a fast one.",
+        )
 
 
 class ViewBuilder:
@@ -161,16 +160,12 @@ class ViewBuilder:
         settings: ViewSettings,
         label_names: Sequence[str] = (),
     ):
-        if not tokenizer.is_fast:
-            raise SettingError(
-                f"{type(tokenizer).__name__} is a slow tokenizer and knows no character offsets.",
-                fix="Use an encoder that has a fast one.",
-            )
+        require_fast(tokenizer)
         self.tokenizer, self.task, self.settings, self.label_names = tokenizer, task, settings, label_names
         self.prefix, self.suffix = special_affixes(tokenizer)
         self.markers = marker_ids(tokenizer) if task == "mre" else []
         if settings.placement == "inline":
-            self.brackets = [self.tokenize([sign])[0][0] for sign in ("[", "]", "(", ")")]
+            self.brackets = self.tokenize(["[", "]", "(", ")"])[0]
 
     def __call__(self, batch: dict[str, list]) -> dict[str, list]:
         """Features of a batch of records, column by column."""
@@ -194,22 +189,8 @@ class ViewBuilder:
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
-        """Subword tokens of texts without special tokens, and the characters of each.
-
-        Characters that spell a special token stay characters. A lone surrogate is read as U+FFFD.
-        """
-        if not texts:
-            return [], []
-        encoded = self.tokenizer(
-            [readable(text) for text in texts],
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            split_special_tokens=True,
-            verbose=False,
-        )
-        return encoded["input_ids"], encoded["offset_mapping"]
+        """Subword tokens of texts without special tokens, and the characters of each; see `words.encode`."""
+        return encode(self.tokenizer, texts)
 
     def knowledge(
         self,
@@ -220,8 +201,7 @@ class ViewBuilder:
         """What each record's knowledge adds to its text.
 
         Args:
-            texts (`Sequence[str]`): The texts.
-            offsets (`Sequence`): Characters of each text's subword tokens.
+            texts, offsets (`Sequence`): The texts, and the characters of their subword tokens.
             records (`Sequence[Mapping]`): With the knowledge columns as text (missing: unknown) and, for the inline
                 placement, `glosses`; without them, those that `cot_noun` lists.
         """
@@ -295,7 +275,7 @@ class ViewBuilder:
         if self.task == "mre":
             head, tail = (
                 pieces_of_span(offsets, spans[record[side]["start"]][0], spans[record[side]["end"] - 1][1])
-                for side in ("head", "tail")
+                for side in PAIR
             )
             marked, positions = insert_markers(tokens, head, tail, self.markers)
             relation = record["relation"]

@@ -15,6 +15,8 @@ import regex
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from modeling_cotpd.markers_cotpd import readable
+
 # Runs of scripts that write words without spaces between them
 _RUN = r"\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _SPACELESS = rf"[\p{{Han}}{_RUN}]"
@@ -34,6 +36,27 @@ _WORD = regex.compile(WORD)
 _UNIT = regex.compile(rf"{_LETTERS}|{_SPACELESS}\p{{M}}*|\S\p{{M}}*")
 _ONE_CHARACTER = regex.compile(_SPACELESS)
 _BLANK = "▁"  # how SentencePiece writes a space
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+    """Subword tokens of texts without special tokens, and the characters of each.
+
+    Characters that spell a special token stay characters. A lone surrogate is read as U+FFFD.
+    """
+    if not texts:
+        return [], []
+    encoded = tokenizer(
+        [readable(text) for text in texts],
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        split_special_tokens=True,
+        verbose=False,
+    )
+    return encoded["input_ids"], encoded["offset_mapping"]
 
 
 def word_spans(tokens: Sequence[str]) -> list[tuple[int, int]]:
@@ -79,8 +102,7 @@ def unit_tokens(
 
     Args:
         units (`Sequence[tuple[int, int, bool]]`): What `units_of` returns.
-        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order; empty for special
-            tokens.
+        offsets (`Sequence[tuple[int, int]]`): Characters of every subword token, in order; none for special tokens.
         text (`str`): The text.
 
     Returns:
@@ -103,14 +125,10 @@ def unit_tokens(
 
 
 def words_of_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
-    """Find the word to which each subword token belongs.
+    """Return per subword token the index of the first word that its characters touch, -1 for none.
 
     Args:
-        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order.
-        spans (`Sequence[tuple[int, int]]`): Character span of every word, in order.
-
-    Returns:
-        `list[int]`: Per subword token the index of the first word that its characters touch, -1 for none.
+        offsets, spans (`Sequence[tuple[int, int]]`): Characters of every subword token and of every word, in order.
     """
     words = []
     word = 0
@@ -122,12 +140,7 @@ def words_of_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[in
 
 
 def begins_word(text: str, offsets: Sequence[tuple[int, int]]) -> list[bool]:
-    """Return per subword token whether it is the first one of a word, so that a text may be split before it.
-
-    Args:
-        text (`str`): The text.
-        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order.
-    """
+    """Return per subword token whether it is the first one of a word, so that a text may be split before it."""
     units = units_of(text)
     tokens = unit_tokens(units, offsets, text)
     first = {token for (_, _, joined), (token, _) in zip(units, tokens, strict=True) if not joined}
@@ -191,9 +204,6 @@ def continuing_tokens(tokenizer: PreTrainedTokenizerBase) -> list[bool]:
     """Return per id of the vocabulary whether the subword token continues a word, for `model.read_words`.
 
     A tokenizer that `split_at_words` did not change gives `False` for all: its tokens do not show where words begin.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer.
     """
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
@@ -245,12 +255,9 @@ def token_labels(words: Sequence[int], tags: Sequence[int], label_names: Sequenc
     """Give every subword token the label of its word: the first one its tag, the others the tag that continues it.
 
     Args:
-        words (`Sequence[int]`): Per subword token its word, -1 for none.
+        words (`Sequence[int]`): Per subword token its word, -1 for none; such a token has the label -100.
         tags (`Sequence[int]`): Per word its tag id.
         label_names (`Sequence[str]`): Tag names in id order.
-
-    Returns:
-        `list[int]`: Tag ids, -100 for a token without a word.
     """
     inside = inside_labels(label_names)
     labels = []

@@ -10,7 +10,7 @@ from datasets import concatenate_datasets
 
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.data.schema import COT_COLUMNS, make_split, task_of
-from modeling_cotpd.data.spans import cut
+from modeling_cotpd.data.values import cut
 from modeling_cotpd.errors import DataError
 
 

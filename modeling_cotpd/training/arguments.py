@@ -1,7 +1,7 @@
 """Arguments of the entry points, and recipes: YAML gives defaults, the command line wins, unknown keys are errors."""
 
 import dataclasses
-import difflib
+import runpy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from typing import Any
 from transformers import HfArgumentParser
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
+from modeling_cotpd.data.prepared import read_info
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import SettingError, did_you_mean
 from modeling_cotpd.files import read_yaml
@@ -146,9 +147,8 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.is_file() or name.endswith((".yaml", ".yml")):
         return path
-    known = {
-        path.stem: path for path in sorted((SHIPPED if SHIPPED.is_dir() else CLONE / "configuration").glob("*.yaml"))
-    }
+    folder = SHIPPED if SHIPPED.is_dir() else CLONE / "configuration"
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
     if name not in known:
         fix = did_you_mean(name, known, f"The recipes are {', '.join(sorted(known))}.")
         raise SettingError(f"There is no recipe {name!r}.", fix=fix)
@@ -195,10 +195,28 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
     *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
-        near = difflib.get_close_matches(unknown[0], flags, n=1)
-        raise SettingError(
-            f"Unknown argument {unknown[0]!r}.",
-            place="command line",
-            fix=f"Did you mean {near[0]}?" if near else "Recipes come first, flags after them.",
-        )
+        fix = did_you_mean(unknown[0], flags, "Recipes come first, flags after them.")
+        raise SettingError(f"Unknown argument {unknown[0]!r}.", place="command line", fix=fix)
     return tuple(parsed)
+
+
+def run_recipe(argv: Sequence[str]) -> dict:
+    """Train and evaluate as `run_mner.py` or `run_mre.py` do; the data set says which.
+
+    Args:
+        argv (`Sequence[str]`): Recipes (files or names), then flags.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        CoTPDError: Data, settings or output folder cannot be used; the message says why and what to do.
+
+    Example:
+        >>> results = run_recipe(["sample_mner", "--output_dir", "outputs/sample"])  # doctest: +SKIP
+        >>> results["splits"]["test"]["prompt"]["f1"]  # doctest: +SKIP
+        0.62
+    """
+    parsed = parse_run(argv)
+    script = run_script(read_info(parsed[1].dataset_dir).task)
+    return runpy.run_path(str(script))["run"](*parsed)

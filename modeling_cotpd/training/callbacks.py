@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from accelerate import PartialState
-from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import ProgressCallback, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, rotate_checkpoints
 
@@ -29,7 +29,7 @@ class CompleteCheckpoints(TrainerCallback):
     def __init__(self, limit: int | None):
         self.limit = limit
 
-    def on_save(self, args: CoTPDTrainingArguments, state: TrainerState, control: TrainerControl, **kwargs) -> None:
+    def on_save(self, args, state, control, **kwargs) -> None:
         processes = PartialState()
         processes.wait_for_everyone()
         best = Path(state.best_model_checkpoint or "")
@@ -62,27 +62,19 @@ class EpochLines(TrainerCallback):
         self.losses: dict[str, float] = {}
         self.begin, self.first_step = 0.0, 0
 
-    def on_train_begin(
-        self, args: CoTPDTrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
-    ) -> None:
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.begin, self.first_step = time.monotonic(), state.global_step
 
-    def on_log(
-        self, args: CoTPDTrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs
-    ) -> None:
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         parts = ("loss", "knowledge_nll", "kl", "prompt_nll")
         if logs and "loss" in logs:
             self.losses = {name: logs[name] for name in parts if name in logs}
 
-    def on_epoch_end(
-        self, args: CoTPDTrainingArguments, state: TrainerState, control: TrainerControl, **kwargs
-    ) -> None:
+    def on_epoch_end(self, args, state, control, **kwargs) -> None:
         if args.eval_strategy != SaveStrategy.EPOCH:
             self._print(args, state, {})
 
-    def on_evaluate(
-        self, args: CoTPDTrainingArguments, state: TrainerState, control: TrainerControl, metrics=None, **kwargs
-    ) -> None:
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
         if state.max_steps:
             self._print(args, state, metrics or {})
 

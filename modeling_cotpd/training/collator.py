@@ -39,18 +39,19 @@ class CoTPDCollator:
         length = batch["input_ids"].shape[1]
         if "marker_positions" in features[0]:
             batch["marker_positions"] = torch.tensor([row["marker_positions"] for row in features])
-        if "labels" in features[0] and "marker_positions" in features[0]:
-            batch["labels"] = torch.tensor([row["labels"] for row in features])
-            batch["distillation_mask"] = torch.ones(len(features), dtype=torch.long)
+            if "labels" in features[0]:
+                batch["labels"] = torch.tensor([row["labels"] for row in features])
+                batch["distillation_mask"] = torch.ones(len(features), dtype=torch.long)
         elif "labels" in features[0]:
-            batch["labels"] = self._filled(features, "labels", length, -100)
-            batch["distillation_mask"] = self._filled(features, "distillation_mask", length, 0)
+            batch["labels"] = pad_rows([row["labels"] for row in features], -100, length)
+            batch["distillation_mask"] = pad_rows([row["distillation_mask"] for row in features], 0, length)
         if "target_log_probs" in features[0]:
             self._add_targets(batch, features)
         if "knowledge_input_ids" in features[0]:
             batch |= self._padded(features, "knowledge_")
         if "knowledge_text_positions" in features[0]:
-            batch["knowledge_text_positions"] = self._filled(features, "knowledge_text_positions", length, 0)
+            positions = [row["knowledge_text_positions"] for row in features]
+            batch["knowledge_text_positions"] = pad_rows(positions, 0, length)
         return batch
 
     def _add_targets(self, batch: dict[str, torch.Tensor], features: list[dict]) -> None:
@@ -67,17 +68,10 @@ class CoTPDCollator:
                 else:
                     batch["distillation_mask"][index, place] = 0
 
-    @staticmethod
-    def _filled(features: list[dict], name: str, length: int, value: int) -> torch.Tensor:
-        """A column `(B, n)` of rows as long as their text, filled up with a value."""
-        return pad_rows([row[name] for row in features], value, length)
-
     def _padded(self, features: list[dict], prefix: str) -> dict[str, torch.Tensor]:
         rows = [row[f"{prefix}input_ids"] for row in features]
-        return {
-            f"{prefix}{name}": tensor
-            for name, tensor in pad_tokens(rows, self.pad_token_id, self.pad_to_multiple_of).items()
-        }
+        padded = pad_tokens(rows, self.pad_token_id, self.pad_to_multiple_of)
+        return {f"{prefix}{name}": tensor for name, tensor in padded.items()}
 
 
 def pad_tokens(

@@ -28,7 +28,7 @@ TEACHER_VIEWS = ("knowledge", "prompt")
 
 
 @dataclass(frozen=True)
-class TeacherReading:
+class TargetSettings:
     """How frozen teachers read the training rows; the knowledge stands where it stood when they were trained.
 
     Args:
@@ -66,7 +66,7 @@ def add_targets(
     split: Dataset,
     teachers: Sequence[str],
     model_class: type[CoTPDPreTrainedModel],
-    reading: TeacherReading,
+    settings: TargetSettings,
     hub: dict[str, Any],
 ) -> Dataset:
     """Features with the column `target_log_probs`: the logarithm of the teachers' mean distribution.
@@ -80,28 +80,24 @@ def add_targets(
         split (`Dataset`): The records, in the same order, with the knowledge that the teachers read.
         teachers (`Sequence[str]`): Folders or Hub names of finished models of the same task and labels.
         model_class (`type`): The class of those models.
-        reading (`TeacherReading`): How they read.
+        settings (`TargetSettings`): How they read.
         hub (`dict`): `revision`, `cache_dir`, `trust_remote_code` for loading.
 
     Raises:
         SettingError: A teacher is no finished model, is of the other task, or has other labels.
     """
     task, labels = task_of(split.features), label_names_of(split.features)
-    members = [load_teacher(name, model_class, task, labels, reading, hub) for name in teachers]
+    members = [load_teacher(name, model_class, task, labels, settings, hub) for name in teachers]
     rows = split
     if task == "mner":  # where the student's tokens stand
         aligned = features.select_columns(["offsets", "distillation_mask"]).rename_columns(STUDENT_COLUMNS)
         rows = concatenate_datasets([split, aligned], axis=1)
-    state = (
-        split._fingerprint,
-        features._fingerprint,
-        repr(reading),
-        [fingerprint(member.model) for member in members],
-    )
+    weights = [weights_hash(member.model) for member in members]
+    state = (split._fingerprint, features._fingerprint, repr(settings), weights)
     targets = rows.map(
         MeanDistribution(members, inside_labels(labels)),
         batched=True,
-        batch_size=16 * reading.batch_size,
+        batch_size=16 * settings.batch_size,
         remove_columns=rows.column_names,
         new_fingerprint=Hasher.hash(state),
         desc=f"Targets of {len(members)} frozen teachers",
@@ -116,7 +112,7 @@ class FrozenTeacher:
     model: CoTPDPreTrainedModel
     builder: ViewBuilder
     collator: CoTPDCollator
-    reading: TeacherReading
+    settings: TargetSettings
 
     @torch.no_grad()
     def probabilities(self, batch: dict[str, list]) -> list[tuple[list[list[int]] | None, torch.Tensor]]:
@@ -125,30 +121,25 @@ class FrozenTeacher:
         rows = [{name: column[index] for name, column in columns.items()} for index in range(len(batch["id"]))]
         found: list = [None] * len(rows)
         order = sorted(range(len(rows)), key=lambda index: -rows[index]["length"])
-        for begin in range(0, len(order), self.reading.batch_size):
-            chosen = order[begin : begin + self.reading.batch_size]
+        for begin in range(0, len(order), self.settings.batch_size):
+            chosen = order[begin : begin + self.settings.batch_size]
             for index, distribution in zip(chosen, self._read([rows[index] for index in chosen]), strict=True):
                 found[index] = (rows[index].get("offsets"), distribution)
         return found
 
     def _read(self, rows: list[dict]) -> torch.Tensor:
-        inputs = {name: value.to(self.reading.device) for name, value in self.collator(rows).items()}
+        inputs = {name: value.to(self.settings.device) for name, value in self.collator(rows).items()}
         for name in ("labels", "distillation_mask"):
             inputs.pop(name)
-        with torch.autocast(torch.device(self.reading.device).type, torch.bfloat16, enabled=self.reading.bf16):
+        with torch.autocast(torch.device(self.settings.device).type, torch.bfloat16, enabled=self.settings.bf16):
             outputs = self.model(**inputs)
-        logits = outputs.logits if self.reading.view == "prompt" else outputs.knowledge_logits
+        logits = outputs.logits if self.settings.view == "prompt" else outputs.knowledge_logits
         return logits.float().softmax(-1).cpu()
 
 
 @dataclass
 class MeanDistribution:
-    """Maps records to the logarithm of the teachers' mean distribution.
-
-    Args:
-        teachers (`list[FrozenTeacher]`): The teachers.
-        inside (`list[int]`): Per label the one that continues it.
-    """
+    """Maps records to the logarithm of the teachers' mean distribution; `inside` is what `inside_labels` returns."""
 
     teachers: list[FrozenTeacher]
     inside: list[int]
@@ -179,8 +170,7 @@ def align_distributions(
     for `I-X`.
 
     Args:
-        offsets (`Sequence`): Characters of the student's tokens.
-        teacher_offsets (`Sequence`): Characters of the teacher's tokens.
+        offsets, teacher_offsets (`Sequence`): Characters of the student's and of the teacher's tokens.
         distributions (`torch.Tensor` of shape `(n, C)`): The teacher's, at least one per token.
         inside (`Sequence[int]`): Per label the one that continues it.
 
@@ -216,37 +206,30 @@ def load_teacher(
     model_class: type[CoTPDPreTrainedModel],
     task: str,
     label_names: Sequence[str],
-    reading: TeacherReading,
+    settings: TargetSettings,
     hub: dict[str, Any],
 ) -> FrozenTeacher:
-    """A finished model with its tokenizer, ready to read.
-
-    Raises:
-        SettingError: It is no finished model, is of the other task, or has other labels.
-    """
+    """A finished model of the same task and labels with its tokenizer, ready to read."""
     source = resolve_encoder(name)
     if not is_cotpd_checkpoint(source, **hub):
-        raise SettingError(
-            "distill_from names a plain encoder, not a finished CoTPD model.",
-            place=name,
-            fix="Name folders of finished runs.",
-        )
-    model = load_finished_model(source, model_class, label_names, hub).eval().to(reading.device)
+        message = "distill_from names a plain encoder, not a finished CoTPD model."
+        raise SettingError(message, place=name, fix="Name folders of finished runs.")
+    model = load_finished_model(source, model_class, label_names, hub).eval().to(settings.device)
     if task == "mner":
         model.read_words(None)  # the student learns a distribution for every subword token
     tokenizer = load_tokenizer(source, **hub)
     base = model.get_base_model()
     views = ViewSettings(
-        reading.knowledge_columns if reading.view == "knowledge" else (),
-        min(reading.max_length, base.max_positions or reading.max_length),
+        settings.knowledge_columns if settings.view == "knowledge" else (),
+        min(settings.max_length, base.max_positions or settings.max_length),
         base.max_text_length,
         model.config.knowledge_placement,
     )
     builder = ViewBuilder(tokenizer, task, views, label_names)
-    return FrozenTeacher(model, builder, CoTPDCollator(tokenizer.pad_token_id), reading)
+    return FrozenTeacher(model, builder, CoTPDCollator(tokenizer.pad_token_id), settings)
 
 
-def fingerprint(model: CoTPDPreTrainedModel) -> str:
+def weights_hash(model: CoTPDPreTrainedModel) -> str:
     """sha256 of a model's weights, in hexadecimal."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

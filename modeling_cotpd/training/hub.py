@@ -3,7 +3,9 @@
 import json
 import os
 import re
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.training.model_card import model_card
-from modeling_cotpd.training.results import without_secrets
+from modeling_cotpd.training.results import RESULTS_FILE, without_secrets
 from modeling_cotpd.training.tasks import TASKS
 
-CONFIG_FILE, CARD_FILE, RESULTS_FILE = "config.json", "README.md", "results.json"
+CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 TOKENIZER_FILES = (
@@ -56,10 +58,8 @@ class Publication:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file."""
-        return {
-            name: len(content) if isinstance(content, bytes) else content.stat().st_size
-            for name, content in self.files.items()
-        }
+        files = self.files.items()
+        return {name: len(each) if isinstance(each, bytes) else each.stat().st_size for name, each in files}
 
 
 def collect(folder: str | os.PathLike, name: str) -> Publication:
@@ -84,12 +84,19 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
     task = TASK_OF_MODEL[config["architectures"][0]]
     weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern))]
     if not any(path.suffix == ".safetensors" for path in weights):
-        _refuse_without_weights(folder)
+        if pickles := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
+            raise SettingError(
+                f"The weights are a pickle ({pickles[0]}), which can run code when it is loaded; only safetensors are "
+                "published.",
+                place=str(folder),
+                fix="Load it where you trust it, and save it again with model.save_pretrained(DIR).",
+            )
+        fix = "Save the model there first."
+        raise SettingError("The folder holds no model.safetensors.", place=str(folder), fix=fix)
     tokenizer = [folder / each for each in TOKENIZER_FILES if (folder / each).is_file()]
     if not tokenizer:
-        raise SettingError(
-            "The folder holds no tokenizer.", place=str(folder), fix="Save it there: tokenizer.save_pretrained(DIR)."
-        )
+        fix = "Save it there: tokenizer.save_pretrained(DIR)."
+        raise SettingError("The folder holds no tokenizer.", place=str(folder), fix=fix)
     files: dict[str, Path | bytes] = {
         path.name: path for path in [folder / CONFIG_FILE, *weights, *tokenizer, *_code(folder, config)]
     }
@@ -98,7 +105,6 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
     if (folder / RESULTS_FILE).is_file():
         files[RESULTS_FILE] = (json.dumps(published, indent=2, ensure_ascii=False) + "\n").encode()
     files[CARD_FILE] = _card(folder, results, published, name)
-    _refuse_links(folder, files)
     _refuse_local_places(folder, files)
     return Publication(folder, task, files)
 
@@ -118,30 +124,15 @@ def _config(folder: Path) -> dict:
     return config
 
 
-def _refuse_without_weights(folder: Path) -> None:
-    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-    if pickles:
-        raise SettingError(
-            f"The weights are a pickle ({pickles[0]}), which can run code when it is loaded; only safetensors are "
-            "published.",
-            place=str(folder),
-            fix="Load it where you trust it, and save it again with model.save_pretrained(DIR).",
-        )
-    raise SettingError("The folder holds no model.safetensors.", place=str(folder), fix="Save the model there first.")
-
-
 def _code(folder: Path, config: dict) -> list[Path]:
     """The Python files that the configuration names, and those that they import from beside them."""
-    named = [
-        *(config.get("auto_map") or {}).values(),
-        *(pipeline["impl"] for pipeline in (config.get("custom_pipelines") or {}).values()),
-    ]
-    starts = sorted({f"{each.partition('.')[0]}.py" for each in named})
+    named = [*(config.get("auto_map") or {}).values()]
+    named += [pipeline["impl"] for pipeline in (config.get("custom_pipelines") or {}).values()]
     fix = "Save the model with its code: import modeling_cotpd, then model.save_pretrained(DIR)."
-    if not starts:
+    if not named:
         raise SettingError("The configuration names no code.", place=str(folder / CONFIG_FILE), fix=fix)
     found: dict[str, Path] = {}
-    for start in starts:
+    for start in sorted({f"{each.partition('.')[0]}.py" for each in named}):
         try:
             paths = [folder / start, *map(Path, get_relative_import_files(folder / start))]
         except FileNotFoundError as error:
@@ -193,20 +184,18 @@ def _card(folder: Path, results: dict, published: dict, name: str) -> bytes:
     return model_card(published, name).encode()
 
 
-def _refuse_links(folder: Path, files: dict[str, Path | bytes]) -> None:
-    """Refuse a link that leads out of the folder: what it holds was not meant to be published."""
-    inside = folder.resolve()
+def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
+    """Refuse a link that leads out of the folder, and a file that tells where things lie on this machine.
+
+    Code and vocabularies are not searched.
+    """
     for name, content in files.items():
-        if isinstance(content, Path) and not content.resolve().is_relative_to(inside):
+        if isinstance(content, Path) and not content.resolve().is_relative_to(folder.resolve()):
             raise SettingError(
                 f"{name} is a link to {content.resolve()}, outside of the folder.",
                 place=str(folder),
                 fix="Put a copy of the file there, if it is to be published.",
             )
-
-
-def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
-    """Say so when a file would tell where things lie on this machine; code and vocabularies are not searched."""
     places = {str(folder.resolve()), f"{Path.home()}{os.sep}"}
     for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE):
         content = files.get(name, b"")
@@ -251,16 +240,14 @@ def push(
         raise SettingError("A pull request is made against main.", place="--revision", fix="Leave --revision out.")
     token = token or get_token()
     if not token:
-        raise SettingError(
-            "There is no access token for the Hub.", fix="Log in with: hf auth login (or set HF_TOKEN to a token)"
-        )
+        fix = "Log in with: hf auth login (or set HF_TOKEN to a token)"
+        raise SettingError("There is no access token for the Hub.", fix=fix)
     api = HfApi(token=token)
     try:
         name = api.create_repo(repo, private=private or None, exist_ok=True).repo_id
         if private and not api.repo_info(name).private:
-            raise SettingError(
-                f"{name} exists and is public.", place="--private", fix="Name another, or change it in its settings."
-            )
+            fix = "Name another, or change it in its settings."
+            raise SettingError(f"{name} exists and is public.", place="--private", fix=fix)
         if revision is not None and not create_pr:
             api.create_branch(name, branch=revision, exist_ok=True)
         return api.create_commit(
@@ -272,18 +259,32 @@ def push(
         )
     except HFValidationError as error:
         raise SettingError(f"This cannot be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
-    except HfHubHTTPError as error:
-        raise _declined(error, repo) from error
-    except RuntimeError as error:  # the client wraps what happens while it uploads
-        if isinstance(error.__cause__, HfHubHTTPError):
-            raise _declined(error.__cause__, repo) from error
-        raise
+    except (HfHubHTTPError, RuntimeError) as error:  # the client wraps what happens while it uploads
+        cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
+        if not isinstance(cause, HfHubHTTPError):
+            raise
+        raise _declined(cause, repo) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise SettingError(
             f"The Hub cannot be reached: {type(error).__name__}: {error}",
             place=api.endpoint,
             fix="Run the same command again when the connection works; nothing half-done is visible.",
         ) from error
+
+
+def publish(
+    folder: str | os.PathLike, repo: str, blocking: bool = True, **options: Any
+) -> CommitInfo | Future[CommitInfo]:
+    """Publish a run's output folder, in the background unless `blocking`.
+
+    Args:
+        folder (`str` or `os.PathLike`): See `collect`.
+        repo (`str`): See `push`.
+        blocking (`bool`, *optional*, defaults to `True`): Wait for the upload; else a `Future` comes back.
+        options: Other arguments of `push`.
+    """
+    upload = partial(push, collect(folder, repo), repo, **options)
+    return upload() if blocking else HfApi().run_as_future(upload)
 
 
 def _declined(error: HfHubHTTPError, repo: str) -> SettingError:

@@ -1,6 +1,7 @@
 """The model card: how a model was trained, on what, how well it does, and how to use it."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,103 +13,6 @@ from modeling_cotpd.training.tasks import TASKS
 
 NOT_RECORDED = "not recorded"
 
-TEMPLATE = """---
-{{ card_data }}
----
-
-# {{ name }}
-
-{{ what }} from text alone, trained by Chain-of-Thought Prompt Distillation
-([arXiv 2306.14122](https://arxiv.org/abs/2306.14122)) with
-[modeling_cotpd](https://pypi.org/project/modeling_cotpd/).
-
-## Use
-
-```python
-from transformers import pipeline
-
-{{ usage }}
-```
-
-`trust_remote_code` runs the Python files of this repository; read them first, or `pip install modeling_cotpd` and
-`import modeling_cotpd` instead. The weights are safetensors.
-
-Labels: {{ labels }}.
-
-## Scores on {{ scored }}
-
-{{ scores }}
-
-{{ reading }}
-
-## Training
-
-| | |
-|---|---|
-| encoder | {{ encoder }} |
-| prompt | {{ prompt }} |
-| knowledge view | {{ columns }} |
-| frozen teachers | {{ frozen_teachers }} |
-| captions | {{ captions }} |
-| explanations | {{ explanations }} |
-| teacher | {{ teacher }} |
-| teacher's prompts | {{ prompts }} |
-| rows | {{ rows }} |
-| seed | {{ seed }} |
-{% for row in hyperparameters -%}
-{{ row }}
-{% endfor -%}
-| versions | {{ versions }} |
-
-{{ log }}
-
-## Data
-
-{{ dataset }}
-
-{{ splits }}
-
-The hash is a sha256 over ids, tokens and labels: two copies of a data set that differ in a single label differ in it.
-
-## Intended use
-
-{{ intended }}
-Research on distillation from language models, and counting or indexing over many posts, with errors as the scores
-above let you expect.
-
-## Limits
-
-Trained on posts of the data set above; other languages, times and registers score lower. Labels follow the data set's
-own conventions. Explanations that a language model wrote for training may be wrong, and the model may have learned
-such errors. Names that were frequent in training are found more often than others. Not made for decisions about
-persons, for surveillance, or for profiles of single users.
-
-## Citation
-
-```bibtex
-@article{chen2023chain,
-  title = {Chain-of-Thought Prompt Distillation for Multimodal Named Entity Recognition and Multimodal Relation
-           Extraction},
-  author = {Chen, Feng and Feng, Yujian},
-  journal = {arXiv preprint arXiv:2306.14122},
-  year = {2023}
-}
-```
-"""
-
-USAGE = {
-    "mner": """tagger = pipeline(
-    "token-classification", "{name}", aggregation_strategy="simple", trust_remote_code=True
-)
-tagger("Saw @mayastone at Harlow Park with the whole crew")""",
-    "mre": """extractor = pipeline("relation-extraction", "{name}", trust_remote_code=True)
-extractor({{"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)}})""",
-}
-EXAMPLES: dict[str, Any] = {
-    "mner": "Saw @mayastone at Harlow Park with the whole crew",
-    "mre": {"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)},
-}
-"""What the card shows the model's answer to."""
 HYPERPARAMETERS = (
     "learning_rate", "new_parameters_learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size",
     "gradient_accumulation_steps", "lr_scheduler_type", "warmup_steps", "weight_decay", "alpha", "temperature",
@@ -121,10 +25,6 @@ BOTH_VIEWS = (
     "the other for comparison."
 )
 ONE_VIEW = "The model reads the post alone."
-INTENDED = {
-    "mner": "Finding names of persons, places, organizations and other entities in short English posts.",
-    "mre": "Naming the relation between two entities that are marked in a short English post.",
-}
 
 
 def encoder_label(name_or_path: str) -> str:
@@ -167,9 +67,10 @@ def model_card(results: dict, name: str) -> str:
     prompt = NOT_RECORDED
     if "prompt_type" in settings:
         prompt = f"{settings['prompt_type']}, N = {settings['prompt_length']}"
+    teacher, prompts = _elicitations(dataset)
     card = ModelCard.from_template(
         data,
-        template_str=TEMPLATE,
+        template_path=str(Path(__file__).with_name("model_card.md")),
         name=name,
         what=TASKS[task].title,
         encoder=base_model,
@@ -186,8 +87,8 @@ def model_card(results: dict, name: str) -> str:
         columns=", ".join(results["knowledge_columns"]) or "none" if "knowledge_columns" in results else NOT_RECORDED,
         captions=_captions(dataset),
         explanations=_plain(dataset.get("knowledge", NOT_RECORDED)) or "none",
-        teacher=_teacher(dataset),
-        prompts=_prompts(dataset),
+        teacher=teacher,
+        prompts=prompts,
         seed=results.get("seed", NOT_RECORDED),
         versions=", ".join(f"{each} {version}" for each, version in results.get("versions", {}).items() if version)
         or NOT_RECORDED,
@@ -196,8 +97,8 @@ def model_card(results: dict, name: str) -> str:
         rows=_rows(results),
         scored=f"the first {limit} rows of the {split} split" if limit else f"the {split} split",
         scores=_scores(scores),
-        usage=USAGE[task].format(name=name),
-        intended=INTENDED[task],
+        usage=TASKS[task].usage.format(name=name),
+        intended=TASKS[task].intended,
     )
     return str(card)
 
@@ -248,35 +149,33 @@ def _captions(dataset: dict) -> str:
     return f"{_plain(name)} ({', '.join(facts) or f'the captioning model is {NOT_RECORDED}'})"
 
 
-def _teacher(dataset: dict) -> str:
-    """Name, mode and what it saw, of every elicitation."""
+def _elicitations(dataset: dict) -> tuple[str, str]:
+    """Name, mode and what it saw, of the teacher of every elicitation, and its prompts."""
     if dataset.get("knowledge") == "":
-        return "none"
-    made = [
+        return "none", "none"
+    made = dataset.get("provenance", {}).get("knowledge", [])
+    teachers = [
         ", ".join(
             _plain(value) if key == "teacher" else f"{key}: {_plain(value)}"
             for key, value in each.items()
             if key != "prompts"
         )
-        for each in dataset.get("provenance", {}).get("knowledge", [])
+        for each in made
     ]
-    return "; ".join(made) or NOT_RECORDED
-
-
-def _prompts(dataset: dict) -> str:
-    if dataset.get("knowledge") == "":
-        return "none"
-    made = dataset.get("provenance", {}).get("knowledge", [])
-    tags = [tag for each in made for tag in each.get("prompts", {}).values()]
-    return ", ".join(f"`{tag}`" for tag in dict.fromkeys(tags)) or NOT_RECORDED
+    prompts = dict.fromkeys(tag for each in made for tag in each.get("prompts", {}).values())
+    return "; ".join(teachers) or NOT_RECORDED, ", ".join(f"`{tag}`" for tag in prompts) or NOT_RECORDED
 
 
 def _splits(dataset: dict) -> str:
     rows = [
-        f"| {name} | {split.get('rows', NOT_RECORDED)} | `{split.get('gold_hash', NOT_RECORDED)}` |"
+        [name, str(split.get("rows", NOT_RECORDED)), f"`{split.get('gold_hash', NOT_RECORDED)}`"]
         for name, split in dataset.get("splits", {}).items()
     ]
-    return "\n".join(["| split | rows | gold hash |", "|---|---|---|", *rows]) if rows else f"Hashes: {NOT_RECORDED}."
+    return _table(["split", "rows", "gold hash"], rows) if rows else f"Hashes: {NOT_RECORDED}."
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def hub_name(encoder: str) -> str:
@@ -290,18 +189,19 @@ def example_output(task: str, model: Any, tokenizer: Any) -> Any:
 
     from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
 
-    if task == "mre":
-        found = RelationExtractionPipeline(model=model, tokenizer=tokenizer)(EXAMPLES[task])
+    example = TASKS[task].example
+    if isinstance(example, dict):
+        found = RelationExtractionPipeline(model=model, tokenizer=tokenizer)(example)
         return {**found, "score": round(float(found["score"]), 4)}
     read = TokenClassificationPipeline(model=model, tokenizer=tokenizer, aggregation_strategy="simple")
-    return [{**each, "score": round(float(each["score"]), 4)} for each in read(EXAMPLES[task])]
+    return [{**each, "score": round(float(each["score"]), 4)} for each in read(example)]
 
 
 def _widget(task: str, results: dict) -> list[dict] | None:
     """The example and the model's answer, in the Hub's form."""
     if "example" not in results:
         return None
-    found, example = results["example"], EXAMPLES[task]
+    found, example = results["example"], TASKS[task].example
     if isinstance(example, dict):
         return [{"text": example["text"], "output": [{"label": found["label"], "score": found["score"]}]}]
     return [{"text": example, "output": found}]
@@ -311,39 +211,32 @@ def _log(log: list[dict]) -> str:
     """The training log: at most ten evaluations, evenly over the training."""
     if not log:
         return "The training log is not recorded."
-    step = max(1, -(-len(log) // LOG_ROWS))
-    shown = log[::-step][::-1]
+    shown = log[:: -max(1, -(-len(log) // LOG_ROWS))][::-1]
     columns = list(dict.fromkeys(name for row in shown for name in row))
-    rows = [[f"{row[name]:.4g}" if name in row else "" for name in columns] for row in shown]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows))
+    return _table(columns, [[f"{row[name]:.4g}" if name in row else "" for name in columns] for row in shown])
 
 
 def _scores(scores: dict) -> str:
+    """Scores of every view, and its F1 per entity type or relation."""
     if not scores:
         return f"The scores are {NOT_RECORDED}."
-    return "\n\n".join(filter(None, [_view_scores(scores), _class_scores(scores)]))
-
-
-def _class_scores(scores: dict) -> str:
-    """F1 of every view per entity type or relation."""
+    keys = [
+        "precision",
+        "recall",
+        "f1",
+        *(["strict_f1"] if any("strict_f1" in each for each in scores.values()) else []),
+    ]
+    head = ["view", *(key.replace("_", " ").replace("f1", "F1") for key in keys)]
+    tables = [_table(head, [[view, *(f"{values[key]:.4f}" for key in keys)] for view, values in scores.items()])]
     parts = {view: {**values.get("per_type", {}), **values.get("per_relation", {})} for view, values in scores.items()}
-    names = sorted({name for part in parts.values() for name in part})
-    if not names:
-        return ""
-    head = ["", *(f"F1, {view} view" for view in parts), "support"]
-    rows = []
-    for name in names:
-        support = max(part.get(name, {}).get("support", 0) for part in parts.values())
-        rows.append([name, *(f"{part.get(name, {}).get('f1', 0.0):.4f}" for part in parts.values()), str(support)])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
-
-
-def _view_scores(scores: dict) -> str:
-    strict = any("strict_f1" in values for values in scores.values())
-    head = ["view", "precision", "recall", "F1", *(["strict F1"] if strict else [])]
-    keys = ["precision", "recall", "f1", *(["strict_f1"] if strict else [])]
-    rows = [[view, *(f"{values[key]:.4f}" for key in keys)] for view, values in scores.items()]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+    if names := sorted({name for part in parts.values() for name in part}):
+        rows = []
+        for name in names:
+            found = [part.get(name, {}) for part in parts.values()]
+            support = max(each.get("support", 0) for each in found)
+            rows.append([name, *(f"{each.get('f1', 0.0):.4f}" for each in found), str(support)])
+        tables.append(_table(["", *(f"F1, {view} view" for view in parts), "support"], rows))
+    return "\n\n".join(tables)
 
 
 def _plain(value: Any) -> str:

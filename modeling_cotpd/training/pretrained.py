@@ -1,4 +1,4 @@
-"""Where pretrained encoders, finished models and their tokenizers come from."""
+"""Where pretrained encoders, finished models and their tokenizers come from, and LoRA on them."""
 
 import dataclasses
 import json
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers.models import Unigram
+from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
-from modeling_cotpd.data.views import ViewSettings
+from modeling_cotpd.data.views import ViewSettings, require_fast
 from modeling_cotpd.data.words import continuing_tokens, split_at_words
 from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
@@ -20,6 +22,8 @@ from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.results import MODEL_SETTINGS
 from modeling_cotpd.training.splits import filled_columns
 from modeling_cotpd.training.tasks import Task
+
+NEW_MODULES = ("prompt", "classifier", "crf")
 
 
 def load_tokenizer(
@@ -129,7 +133,7 @@ def resolved(arguments: ModelArguments) -> ModelArguments:
     return dataclasses.replace(arguments, **{name: getattr(config, name) for name in MODEL_SETTINGS})
 
 
-def load_model(
+def make_model(
     task: Task, arguments: ModelArguments, label_names: Sequence[str]
 ) -> tuple[CoTPDPreTrainedModel, PreTrainedTokenizerBase]:
     """A model and tokenizer from a plain encoder, or from a CoTPD checkpoint that is trained on or evaluated.
@@ -181,11 +185,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrained
     Raises:
         SettingError: The tokenizer cannot split at words, is a slow one, or has no token to pad with.
     """
-    if not tokenizer.is_fast:
-        raise SettingError(
-            f"{type(tokenizer).__name__} is a slow tokenizer and knows no character offsets.",
-            fix="Use an encoder that has a fast one.",
-        )
+    require_fast(tokenizer)
     try:
         split_at_words(tokenizer)
     except ValueError as error:
@@ -230,3 +230,27 @@ def record_views(model: CoTPDPreTrainedModel, views: ViewSettings) -> None:
     model.config.knowledge_columns = list(views.knowledge_columns)
     model.config.knowledge_placement = views.placement
     model.config.knowledge_max_length = views.max_length
+
+
+def add_lora(model: CoTPDPreTrainedModel, arguments: ModelArguments, new_vocabulary: bool) -> PeftModel:
+    """Freeze the encoder, add LoRA to it through peft, keep prompt and head trainable.
+
+    Args:
+        model (`CoTPDPreTrainedModel`): A model with pretrained encoder.
+        arguments (`ModelArguments`): Rank, alpha, dropout and target modules.
+        new_vocabulary (`bool`): Whether embeddings were added, which then have to be trained too (entity markers).
+    """
+    modules = list(model.named_modules())
+    present = {name for part in (model, model.get_base_model()) for name, _ in part.named_children()}
+    targets = arguments.lora_target_modules
+    if targets in (None, ["all-linear"], ["all_linear"]):
+        targets = [name for name, module in modules if isinstance(module, nn.Linear) and ".encoder." in f".{name}"]
+    embeddings = [name.rsplit(".", 1)[-1] for name, module in modules if module is model.get_input_embeddings()]
+    config = LoraConfig(
+        r=arguments.lora_r,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        target_modules=targets,
+        modules_to_save=[name for name in NEW_MODULES if name in present] + (embeddings if new_vocabulary else []),
+    )
+    return get_peft_model(model, config)

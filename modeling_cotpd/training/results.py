@@ -1,5 +1,6 @@
-"""What a run leaves behind besides the model: settings, results, predictions."""
+"""What a run leaves behind: the saved model, settings, results, predictions."""
 
+import copy
 import importlib.metadata
 import json
 import logging
@@ -9,19 +10,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
+from peft import PeftModel
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.files import STAGING, atomic_write, exclusive, write_json
+from modeling_cotpd.files import STAGING, atomic_write, exclusive, json_line, staged_folder, write_json
 from modeling_cotpd.text_safety import without_secrets
+from modeling_cotpd.training.model_card import example_output, write_model_card
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
+
+if TYPE_CHECKING:
+    from modeling_cotpd.training.trainer import CoTPDTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +56,65 @@ def recorded_settings(args: CoTPDTrainingArguments, config: CoTPDConfig) -> dict
     }
 
 
-@contextmanager
-def output_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
-    """Hold the lock of a run's output folder, so that no other process writes there.
+def run_results(trainer: "CoTPDTrainer") -> dict:
+    """What is known of a run: task, encoder, views, seed, rows, scores of what was evaluated, settings."""
+    args, config = trainer.args, trainer.head_model.config
+    found = {
+        "task": trainer.task.name,
+        "encoder": getattr(config.encoder_config, "_name_or_path", "") or None,
+        "label_names": [config.id2label[index] for index in range(config.num_labels)],
+        "reading": "words",
+        "knowledge_columns": config.knowledge_columns or [],
+        "knowledge_placement": config.knowledge_placement,
+        "train_rows": len(trainer.train_dataset) if isinstance(trainer.train_dataset, Dataset) else 0,
+        "seed": args.seed,
+        "splits": {name: each.scores for name, each in trainer.evaluations.items() if each.scores},
+        "training": trainer.train_metrics,
+        "log": _log_rows(trainer.state.log_history),
+        "settings": recorded_settings(args, config),
+        **environment(),
+        **trainer.facts,
+    }
+    if args.world_size == 1 and trainer.processing_class is not None:
+        found["example"] = example_output(trainer.task.name, trainer.head_model.eval(), trainer.processing_class)
+    return found
+
+
+def _log_rows(history: list[dict]) -> list[dict[str, float]]:
+    """Epoch, step, loss and F1 of every view, for every evaluation."""
+    rows = []
+    loss: dict[str, float] = {}
+    for log in history:
+        loss = {"loss": float(log["loss"])} if "loss" in log else loss
+        f1 = {f"{view}_f1": log[f"eval_{view}_f1"] for view in ("prompt", "knowledge") if f"eval_{view}_f1" in log}
+        if f1:
+            rows.append({"epoch": log.get("epoch", 0.0), "step": log["step"], **loss, **f1})
+    return rows
+
+
+def save_finished(trainer: "CoTPDTrainer", folder: Path, save: Callable[..., None]) -> None:
+    """Save a trained model with its code, tokenizer and card; every file appears complete or not at all.
 
     Args:
-        folder (`str` or `os.PathLike`): The folder; made if it does not exist.
-        writes (`bool`, *optional*, defaults to `True`): Whether this process writes; others do not lock.
+        trainer (`CoTPDTrainer`): The trainer.
+        folder (`Path`): The folder. With LoRA it gets the merged model, and its folder `adapter` the adapter.
+        save (`Callable`): Writes the trainer's model into a folder, on all processes.
+    """
+    model, writes = trainer.accelerator.unwrap_model(trainer.model), trainer.args.should_save
+    merged = isinstance(model, PeftModel)
+    with staged_folder(folder / "adapter" if merged else folder, writes) as staging:
+        save(str(staging), _internal_call=True)
+    if writes:
+        with staged_folder(folder) as staging:
+            if merged:
+                copy.deepcopy(model).merge_and_unload().save_pretrained(staging)
+                trainer.processing_class.save_pretrained(staging)
+            write_model_card(staging, run_results(trainer), folder.absolute().name)
+
+
+@contextmanager
+def output_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
+    """Make a run's output folder and hold its lock, unless this is not the process that writes.
 
     Raises:
         SettingError: Another process runs in the folder, or the folder cannot be written.
@@ -68,9 +126,8 @@ def output_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Pa
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingError(
-            f"The output folder cannot be made ({error.strerror}).", place=str(folder), fix="Name another one."
-        ) from error
+        message = f"The output folder cannot be made ({error.strerror})."
+        raise SettingError(message, place=str(folder), fix="Name another one.") from error
     with exclusive(folder / LOCK_FILE, "writes this output folder"):
         yield folder
 
@@ -178,13 +235,14 @@ def command_line(argv: list[str]) -> str:
     shown = [Path(argv[0]).name]
     hidden = False
     for word in argv[1:]:
+        flag, equals, _ = word.partition("=")
         if hidden and not word.startswith("--"):
             shown.append("...")
             hidden = False
             continue
-        flag, equals, _ = word.partition("=")
-        hidden = _holds_secret(flag) and not equals
-        shown.append(f"{flag}=..." if equals and _holds_secret(flag) else without_secrets(word))
+        secret = _holds_secret(flag)
+        hidden = secret and not equals
+        shown.append(f"{flag}=..." if equals and secret else without_secrets(word))
     return " ".join(shown)
 
 
@@ -205,7 +263,7 @@ def write_predictions(path: Path, split: Dataset, predictions: dict[str, list]) 
     with atomic_write(path) as file:
         for index, (row, gold) in enumerate(zip(split.select_columns(shown), gold_labels(split), strict=True)):
             row = {**row, "gold": gold, **{view: rows[index] for view, rows in predictions.items()}}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_line(row))
 
 
 def summary(results: dict, folder: Path) -> str:

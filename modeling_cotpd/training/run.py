@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import datasets
 import transformers
@@ -24,15 +23,15 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
-from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets
-from modeling_cotpd.training.lora import add_lora
+from modeling_cotpd.training.frozen_teachers import TargetSettings, add_targets
 from modeling_cotpd.training.model_card import encoder_label, write_model_card
-from modeling_cotpd.training.pretrained import hub_arguments, record_views
+from modeling_cotpd.training.pretrained import add_lora, hub_arguments, record_views
 from modeling_cotpd.training.results import (
     RESULTS_FILE,
     TRAINING_SETTINGS,
     claim_output_dir,
     output_folder,
+    run_results,
     summary,
     without_secrets,
     write_predictions,
@@ -98,13 +97,8 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
         raise SettingError("alpha=0 leaves the teachers of distill_from without effect.", fix="Give a positive alpha.")
     if args.prediction_loss_only and (args.do_eval or args.do_predict):
         raise SettingError("prediction_loss_only leaves no predictions to score.", fix="Leave it out.")
-    untaught = (
-        not model_args.distill_from
-        and args.alpha == 0
-        and args.prompt_nll_weight == 0
-        and bool(data_args.knowledge_columns)
-    )
-    if args.do_train and untaught and model_args.prompt_type != "none":
+    taught = model_args.distill_from or args.alpha or args.prompt_nll_weight or not data_args.knowledge_columns
+    if args.do_train and not taught and model_args.prompt_type != "none":
         raise SettingError(
             "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained.",
             fix="Give prompt_type=none, or a positive alpha.",
@@ -202,26 +196,18 @@ def training_features(
         raise SettingError("There is no training split.", fix="Prepare one, or drop do_train.")
     with args.main_process_first(desc="subword tokens"):
         features = build_features(splits["train"], tokenizer, views, data_args.preprocessing_num_workers)
-        if model_args.distill_from:
-            reading = teacher_reading(model_args, data_args, args)
-            hub = hub_arguments(model_args)
-            teachers = model_args.distill_from
-            features = add_targets(features, splits["train"], teachers, task.model_class, reading, hub)
-    return features
-
-
-def teacher_reading(
-    model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments
-) -> TeacherReading:
-    """How this run's frozen teachers read."""
-    return TeacherReading(
-        view=model_args.distill_from_view,
-        knowledge_columns=tuple(data_args.knowledge_columns),
-        max_length=data_args.max_length,
-        batch_size=args.per_device_eval_batch_size,
-        device=str(args.device),
-        bf16=args.bf16,
-    )
+        if not model_args.distill_from:
+            return features
+        settings = TargetSettings(
+            view=model_args.distill_from_view,
+            knowledge_columns=tuple(data_args.knowledge_columns),
+            max_length=data_args.max_length,
+            batch_size=args.per_device_eval_batch_size,
+            device=str(args.device),
+            bf16=args.bf16,
+        )
+        teachers, hub = model_args.distill_from, hub_arguments(model_args)
+        return add_targets(features, splits["train"], teachers, task.model_class, settings, hub)
 
 
 def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
@@ -241,18 +227,16 @@ def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
     if not Path(resume).is_dir():
         raise SettingError("There is no such checkpoint.", place=resume, fix="Use resume_from_checkpoint=true.")
     check_weights(resume)
-    missing = [name for name in RESUMABLE if not (Path(resume) / name).is_file()]
-    if missing:
-        raise SettingError(
-            f"The checkpoint has no {missing[0]}, so training cannot resume from it.",
-            place=resume,
-            fix="Start a new run from its weights: --model_name_or_path.",
-        )
     for name in RESUMABLE:
-        if not _is_whole(Path(resume) / name):
+        if not (Path(resume) / name).is_file():
             raise SettingError(
-                f"The checkpoint's {name} is cut or damaged.", place=resume, fix="Resume from an earlier checkpoint."
+                f"The checkpoint has no {name}, so training cannot resume from it.",
+                place=resume,
+                fix="Start a new run from its weights: --model_name_or_path.",
             )
+        if not _is_whole(Path(resume) / name):
+            fix = "Resume from an earlier checkpoint."
+            raise SettingError(f"The checkpoint's {name} is cut or damaged.", place=resume, fix=fix)
     return resume
 
 
@@ -289,9 +273,16 @@ def finish(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: Dat
     Returns:
         What `results.json` holds: scores per split and view, data, seed, versions.
     """
-    args = trainer.args
-    trainer.facts = facts(trainer, info, settings, splits)
-    results = without_secrets(trainer.results())
+    args, views = trainer.args, trainer.views
+    trainer.facts = {
+        "encoder": encoder_label(settings["model_name_or_path"]),
+        "dataset": vars(info),
+        "knowledge_columns": list(views.knowledge_columns) if views else [],
+        "knowledge_placement": views.placement if views else "appended",
+        "train_rows": len(splits["train"]) if args.do_train else 0,
+        "settings": settings,
+    }
+    results = without_secrets(run_results(trainer))
     folder = Path(args.output_dir)
     if args.process_index == 0:
         write_json(folder / RESULTS_FILE, results)
@@ -300,16 +291,3 @@ def finish(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: Dat
     if args.push_to_hub:
         trainer.push_to_hub()
     return results
-
-
-def facts(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: DatasetDict) -> dict[str, Any]:
-    """What a run knows beside what its trainer knows."""
-    views = trainer.views
-    return {
-        "encoder": encoder_label(settings["model_name_or_path"]),
-        "dataset": vars(info),
-        "knowledge_columns": list(views.knowledge_columns) if views else [],
-        "knowledge_placement": views.placement if views else "appended",
-        "train_rows": len(splits["train"]) if trainer.args.do_train else 0,
-        "settings": settings,
-    }

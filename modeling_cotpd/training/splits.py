@@ -8,8 +8,16 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from modeling_cotpd.data.duplicates import identity
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows
-from modeling_cotpd.data.records import names_in, records_of
-from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, LABEL_COLUMNS, features_for, make_split, task_of
+from modeling_cotpd.data.records import records_of
+from modeling_cotpd.data.schema import (
+    KNOWLEDGE_COLUMNS,
+    LABEL_COLUMNS,
+    declared_label_names,
+    features_for,
+    labels_of,
+    make_split,
+    task_of,
+)
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.training.arguments import DataArguments
 
@@ -68,8 +76,7 @@ def labelled_rows(split: Dataset) -> Dataset:
     Raises:
         DataError: No row has a label.
     """
-    label = split[LABEL_COLUMNS[task_of(split.features)]]
-    places = [place for place, value in enumerate(label) if value is not None]
+    places = [place for place, label in enumerate(labels_of(split)) if label is not None]
     if not places:
         raise DataError(
             "No training row has a label, and nothing else teaches this run.",
@@ -113,21 +120,15 @@ def without_labels(split: Dataset, like: Dataset) -> Dataset:
     if task_of(split.features) != task_of(like.features):
         raise DataError("Unlabelled rows of one task cannot join a data set of the other.")
     column = LABEL_COLUMNS[task_of(like.features)]
-    return split.select_columns(list(like.features)).map(
-        _empty_column, fn_kwargs={"column": column}, features=like.features, batched=True, desc="Unlabelled rows"
-    )
-
-
-def _empty_column(batch: dict[str, list], column: str) -> dict[str, list]:
-    return {column: [None] * len(batch[column])}
+    rest = split.select_columns([name for name in like.features if name != column])
+    return rest.add_column(column, [None] * len(rest), feature=like.features[column]).cast(like.features)
 
 
 def log_coverage(name: str, split: Dataset, columns: list[str]) -> None:
     """Log how many rows have a label and each knowledge column; warn when a column in use is empty throughout."""
-    label = split[LABEL_COLUMNS[task_of(split.features)]]
     filled = {column: sum(1 for text in split[column] if text) for column in columns}
     logger.info(
-        "%s: %d rows, %d labelled; %s", name, len(split), sum(1 for value in label if value is not None),
+        "%s: %d rows, %d labelled; %s", name, len(split), sum(label is not None for label in labels_of(split)),
         ", ".join(f"{column} {count}" for column, count in filled.items()) or "no knowledge columns",
     )  # fmt: skip
     for column, count in filled.items():
@@ -164,5 +165,5 @@ def as_records(dataset: Dataset, task: str, label_names: Sequence[str], source: 
         if near and near[0] not in dataset.column_names:
             raise DataError(f"Unknown column {name!r}.", place=source, fix=f"Did you mean {near[0]!r}?")
     rows = ((row, f"{source}, row {number}") for number, row in enumerate(dataset.with_format(None)))
-    names = names_in(dataset.features, task) or label_names
+    names = declared_label_names(dataset.features, task) or label_names
     return make_split(records_of(rows, task, source, source, names), task, label_names, source)

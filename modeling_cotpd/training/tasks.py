@@ -1,8 +1,17 @@
-"""What training, evaluation and the model card need to know about each task, in one place."""
+"""What training, evaluation and the model card need to know about each task, and scores of what was predicted."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import torch
+from datasets import Dataset
+
+from modeling_cotpd.data.entities import EntityReader, entity_tags
+from modeling_cotpd.data.schema import LABEL_COLUMNS, gold_labels, label_names_of, task_of
+from modeling_cotpd.data.words import word_spans
+from modeling_cotpd.errors import DataError
 from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 from modeling_cotpd.metrics.relation_score.relation_score import relation_scores
 from modeling_cotpd.modeling_cotpd import (
@@ -25,6 +34,9 @@ class Task:
         pipeline (`str`): The pipeline that runs a trained model.
         hub_type (`str`): The task's type in the Hub's `model-index`.
         adds_tokens (`bool`): Whether new tokens (entity markers) join the vocabulary.
+        example (`Any`): The input that the model card shows the model's answer to.
+        usage (`str`): The code of the model card, with `{name}` where the model's name goes.
+        intended (`str`): What the model card says a model is for.
     """
 
     name: str
@@ -35,6 +47,9 @@ class Task:
     pipeline: str
     hub_type: str
     adds_tokens: bool
+    example: Any
+    usage: str
+    intended: str
 
     def metric_names(self) -> list[str]:
         """Names of the scores that are numbers."""
@@ -56,6 +71,12 @@ TASKS: Mapping[str, Task] = {
         pipeline="token-classification",
         hub_type="token-classification",
         adds_tokens=False,
+        example="Saw @mayastone at Harlow Park with the whole crew",
+        usage="""tagger = pipeline(
+    "token-classification", "{name}", aggregation_strategy="simple", trust_remote_code=True
+)
+tagger("Saw @mayastone at Harlow Park with the whole crew")""",
+        intended="Finding names of persons, places, organizations and other entities in short English posts.",
     ),
     "mre": Task(
         name="mre",
@@ -70,5 +91,79 @@ TASKS: Mapping[str, Task] = {
         pipeline="relation-extraction",
         hub_type="text-classification",
         adds_tokens=True,
+        example={"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)},
+        usage="""extractor = pipeline("relation-extraction", "{name}", trust_remote_code=True)
+extractor({{"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 26)}})""",
+        intended="Naming the relation between two entities that are marked in a short English post.",
     ),
 }
+
+
+@dataclass
+class Evaluation:
+    """Predictions and scores of one evaluated split.
+
+    Args:
+        predictions (`dict[str, list]`): Per view the predictions of every row: tags per word, or a relation name.
+        scores (`dict[str, dict]`): Per view the scores; empty for a split without labels.
+    """
+
+    predictions: dict[str, list]
+    scores: dict[str, dict]
+
+
+def best_labels(logits: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor | tuple:
+    """`preprocess_logits_for_metrics` of the Trainer: keeps one id per position instead of all logits."""
+    return logits.argmax(-1) if isinstance(logits, torch.Tensor) else tuple(view.argmax(-1) for view in logits)
+
+
+def by_view(predictions: np.ndarray | tuple, eval_views: str) -> dict[str, np.ndarray]:
+    """Name the arrays that the Trainer predicted: `prompt`, `knowledge`, or both."""
+    if isinstance(predictions, tuple):
+        return dict(zip(("prompt", "knowledge"), predictions, strict=True))
+    return {"knowledge" if eval_views == "knowledge" else "prompt": predictions}
+
+
+def decode(predicted: np.ndarray, features: Dataset, split: Dataset) -> list:
+    """Tags per word (MNER) or a relation name (MRE) for every row.
+
+    Entities are read from characters as in inference; a word has the tag of the entity that touches it.
+
+    Args:
+        predicted (`np.ndarray` of shape `(rows, n)` or `(rows,)`): Predicted ids of one view.
+        features, split (`Dataset`): The rows' features and records, in the same order.
+    """
+    label_names = label_names_of(split.features)
+    if "offsets" not in features.column_names:
+        return [label_names[index] for index in predicted.tolist()]
+    reader = EntityReader(label_names)
+    decoded = []
+    for ids, offsets, tokens in zip(predicted, features["offsets"], split["tokens"], strict=True):
+        ids = ids[: len(offsets)]
+        entities = reader(" ".join(tokens), offsets, ids, np.ones(len(ids)))
+        decoded.append(entity_tags(entities, word_spans(tokens)))
+    return decoded
+
+
+def is_labelled(split: Dataset) -> bool:
+    """Return whether any row of a split, or of its features, has gold labels."""
+    column = next((name for name in (*LABEL_COLUMNS.values(), "labels") if name in split.column_names), None)
+    rows = split[column] if column else ()
+    return any(
+        label not in (None, -100) for labels in rows for label in (labels if isinstance(labels, list) else [labels])
+    )
+
+
+def score(predictions: list, split: Dataset) -> dict:
+    """Scores of decoded predictions against the split's gold labels; rows without labels are left out.
+
+    Raises:
+        DataError: The numbers of predictions and rows differ, or no row has labels.
+    """
+    if len(predictions) != len(split):
+        raise DataError(f"{len(predictions)} predictions for {len(split)} rows.", fix="Predict on the same split.")
+    pairs = [(guess, gold) for guess, gold in zip(predictions, gold_labels(split), strict=True) if gold is not None]
+    if not pairs:
+        raise DataError("No row of the split has labels.", fix="Evaluate on labelled rows.")
+    guesses, golds = (list(column) for column in zip(*pairs, strict=True))
+    return TASKS[task_of(split.features)].score(guesses, golds)

@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
-from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub import CommitInfo
 from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
@@ -20,18 +19,15 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.errors import SettingError, did_you_mean
-from modeling_cotpd.files import staged_folder
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines, ProgressBar
 from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.evaluation import Evaluation, by_view, decode, highest_label, is_labelled, score
-from modeling_cotpd.training.hub import collect, push
+from modeling_cotpd.training.hub import publish
 from modeling_cotpd.training.losses import distillation_kl
-from modeling_cotpd.training.model_card import example_output, write_model_card
 from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views
-from modeling_cotpd.training.results import environment, recorded_settings
+from modeling_cotpd.training.results import save_finished
 from modeling_cotpd.training.splits import as_records
-from modeling_cotpd.training.tasks import TASKS, Task
+from modeling_cotpd.training.tasks import TASKS, Evaluation, Task, best_labels, by_view, decode, is_labelled, score
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
@@ -59,7 +55,7 @@ class CoTPDTrainer(Trainer):
       `dataloader_drop_last` and `train_sampling_strategy` say for training.
     - Checkpoints take their name when all of it is on the disk, and rotate by step.
     - `save_model` writes a model card too; with LoRA, the merged model, and the adapter into `adapter`.
-    - `results` returns what is known of the run, `facts` over it; `evaluations` holds what was predicted.
+    - `evaluations` holds what was predicted. `facts` adds to what `results.run_results` knows of the run.
     - `push_to_hub` publishes the finished model with its code, card and results, and nothing else. Checkpoints,
       optimizer states and `training_args.bin` are never uploaded, and the access token is never written.
 
@@ -110,25 +106,18 @@ class CoTPDTrainer(Trainer):
     ):
         args = CoTPDTrainingArguments("trainer_output") if args is None else copy.copy(args)
         if not isinstance(args, CoTPDTrainingArguments):
-            raise SettingError(
-                f"args is a {type(args).__name__}.", fix="Use CoTPDTrainingArguments; it takes the same arguments."
-            )
-        if type(data_collator).__module__.startswith("transformers") or (
-            data_collator is not None and (getattr(data_collator, "__module__", "").startswith("transformers"))
-        ):
-            raise SettingError(
-                "The collator is one of transformers, which pads no views.",
-                fix="Leave data_collator out, or use CoTPDCollator.",
-            )
+            fix = "Use CoTPDTrainingArguments; it takes the same arguments."
+            raise SettingError(f"args is a {type(args).__name__}.", fix=fix)
+        if str(getattr(data_collator, "__module__", "")).startswith("transformers"):
+            fix = "Leave data_collator out, or use CoTPDCollator."
+            raise SettingError("The collator is one of transformers, which pads no views.", fix=fix)
         if args.prompt_view_masking and getattr(processing_class, "mask_token_id", None) is None:
-            raise SettingError(
-                "prompt_view_masking needs a tokenizer with a mask token.",
-                fix="Give it as processing_class, or use another encoder.",
-            )
+            fix = "Give it as processing_class, or use another encoder."
+            raise SettingError("prompt_view_masking needs a tokenizer with a mask token.", fix=fix)
         if data_collator is None and processing_class is not None:
             data_collator = CoTPDCollator(processing_class.pad_token_id, 8 if args.device.type == "cuda" else None)
         if kwargs.get("compute_metrics") is None:
-            kwargs.setdefault("preprocess_logits_for_metrics", highest_label)
+            kwargs.setdefault("preprocess_logits_for_metrics", best_labels)
         limit, args.save_total_limit = args.save_total_limit, None  # CompleteCheckpoints rotates them
         super().__init__(
             model=model,
@@ -344,10 +333,8 @@ class CoTPDTrainer(Trainer):
             dataloader, description, None if scored else prediction_loss_only, ignore_keys, metric_key_prefix
         )
         if scored and output.predictions is not None:
-            read = {
-                view: decode(ids, rows, rows)
-                for view, ids in by_view(output.predictions, self.args.eval_views).items()
-            }
+            views = by_view(output.predictions, self.args.eval_views)
+            read = {view: decode(ids, rows, rows) for view, ids in views.items()}
             scores = {view: score(predicted, rows) for view, predicted in read.items()} if is_labelled(rows) else {}
             self.evaluations[SPLIT_OF_PREFIX.get(metric_key_prefix, metric_key_prefix)] = Evaluation(read, scores)
             for view, found in scores.items():
@@ -378,59 +365,13 @@ class CoTPDTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         return str(folder)
 
-    def results(self) -> dict:
-        """What is known of the run: task, encoder, views, seed, rows, scores of what was evaluated, settings."""
-        config = self.head_model.config
-        found = {
-            "task": self.task.name,
-            "encoder": getattr(config.encoder_config, "_name_or_path", "") or None,
-            "label_names": [config.id2label[index] for index in range(config.num_labels)],
-            "reading": "words",
-            "knowledge_columns": config.knowledge_columns or [],
-            "knowledge_placement": config.knowledge_placement,
-            "train_rows": len(self.train_dataset) if isinstance(self.train_dataset, Dataset) else 0,
-            "seed": self.args.seed,
-            "splits": {name: each.scores for name, each in self.evaluations.items() if each.scores},
-            "training": self.train_metrics,
-            "log": self._log_rows(),
-            "settings": recorded_settings(self.args, config),
-            **environment(),
-            **self.facts,
-        }
-        if self.args.world_size == 1 and self.processing_class is not None:
-            found["example"] = example_output(self.task.name, self.head_model.eval(), self.processing_class)
-        return found
-
-    def _log_rows(self) -> list[dict[str, float]]:
-        """Epoch, step, loss and F1 of every view, for every evaluation."""
-        rows = []
-        loss: dict[str, float] = {}
-        for log in self.state.log_history:
-            loss = {"loss": float(log["loss"])} if "loss" in log else loss
-            f1 = {name.removeprefix("eval_"): value for name, value in log.items() if name.endswith("_f1")}
-            f1 = {name: value for name, value in f1.items() if name in ("prompt_f1", "knowledge_f1")}
-            if f1:
-                rows.append({"epoch": log.get("epoch", 0.0), "step": log["step"], **loss, **f1})
-        return rows
-
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save model, code and tokenizer, and a model card; every file appears complete or not at all.
-
-        Args:
-            output_dir (`str`, *optional*): The folder; `args.output_dir` by default.
-        """
-        folder = Path(output_dir or self.args.output_dir)
-        model = self.accelerator.unwrap_model(self.model)
-        merged = isinstance(model, PeftModel) and not _internal_call
-        with staged_folder(folder / "adapter" if merged else folder, self.args.should_save) as staging:
-            super().save_model(str(staging), _internal_call=True)
-        if _internal_call or not self.args.should_save:
-            return
-        with staged_folder(folder) as staging:
-            if merged:
-                copy.deepcopy(model).merge_and_unload().save_pretrained(staging)
-                self.processing_class.save_pretrained(staging)
-            write_model_card(staging, self.results(), folder.absolute().name)
+        """Save model, code, tokenizer and model card, each file complete or not at all, in `args.output_dir` or
+        another folder."""
+        if _internal_call:
+            super().save_model(output_dir, _internal_call=True)
+        else:
+            save_finished(self, Path(output_dir or self.args.output_dir), super().save_model)
 
     def push_to_hub(
         self,
@@ -440,35 +381,19 @@ class CoTPDTrainer(Trainer):
         revision: str | None = None,
         private: bool | None = None,
     ) -> CommitInfo | Future[CommitInfo] | None:
-        """Publish what lies in `args.output_dir`, in one commit: see `modeling_cotpd.training.hub`.
-
-        Args:
-            commit_message (`str`, *optional*): The commit's message.
-            blocking (`bool`, *optional*, defaults to `True`): Wait for the upload; else a `Future` comes back.
-            token (`str`, *optional*): An access token; `args.hub_token` or that of `hf auth login` by default.
-            revision (`str`, *optional*): A branch; `args.hub_revision` by default.
-            private (`bool`, *optional*): Make a private repository; `args.hub_private_repo` by default.
-
-        Returns:
-            The commit; `None` on other processes than the first.
-
-        Raises:
-            SettingError: The folder holds no complete model, or the Hub declines.
-        """
+        """Save, and publish what lies in `args.output_dir` in one commit: see `hub.publish`."""
         self.save_model()
         if not self.is_world_process_zero():
             return None
-        repo = self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name
-        publish = partial(
-            push,
-            collect(self.args.output_dir, repo),
-            repo,
+        return publish(
+            self.args.output_dir,
+            self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name,
+            blocking,
             message=commit_message,
             private=bool(self.args.hub_private_repo if private is None else private),
             revision=revision or self.args.hub_revision,
             token=token or self._hub_token,
         )
-        return publish() if blocking else HfApi().run_as_future(publish)
 
 
 __all__ = ["CoTPDTrainer"]

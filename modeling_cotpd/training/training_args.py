@@ -28,10 +28,10 @@ class CoTPDTrainingArguments(TrainingArguments):
 
     Args:
         alpha (`float`, *optional*, defaults to 1.0):
-            Weight of the KL term (Eq. 5). The paper does not give it; 1 is ours, untuned. 0 trains the knowledge view
+            Weight of the KL term (Eq. 5). The paper does not give it; 1 is not tuned. 0 trains the knowledge view
             alone, for the baselines [x; I] and knowledge at test time.
         alpha_schedule (`str`, *optional*, defaults to `"constant"`):
-            `"linear"` raises the weight from 0 to `alpha` over the training steps. Ours.
+            `"linear"` raises the weight from 0 to `alpha` over the training steps.
         temperature (`float`, *optional*, defaults to 1.0):
             Of both distributions in the KL term. The paper has none.
         detach_knowledge_view (`bool`, *optional*, defaults to `False`):
@@ -41,7 +41,7 @@ class CoTPDTrainingArguments(TrainingArguments):
             that likelihood is the whole loss, whatever this says.
         prompt_view_masking (`float`, *optional*, defaults to 0.0):
             Share of the text's pieces, drawn anew in every step, that the prompt view sees as the mask token in
-            training, while targets and knowledge view stay as they are (a noisy student, arXiv 1911.04252). Ours.
+            training, while targets and knowledge view stay as they are (a noisy student, arXiv 1911.04252).
         new_parameters_learning_rate (`float`, *optional*):
             Learning rate of prompt and head. Defaults to `learning_rate`.
         eval_views (`str`, *optional*, defaults to `"both"`):
@@ -84,20 +84,16 @@ class CoTPDTrainingArguments(TrainingArguments):
         resume = str(self.resume_from_checkpoint).lower()
         if resume in ("true", "false"):
             self.resume_from_checkpoint = "true" if resume == "true" else None
-        for name in ("alpha", "prompt_nll_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingError(f"{name} must not be negative, got {getattr(self, name)}.")
-        if not 0 <= self.prompt_view_masking < 1:
-            raise SettingError(f"prompt_view_masking must be in [0, 1), got {self.prompt_view_masking}.")
-        if not 0 < self.temperature < math.inf:
-            raise SettingError(f"temperature must be positive, got {self.temperature}.")
-        if self.alpha_schedule not in ALPHA_SCHEDULES:
-            raise SettingError(
-                f"alpha_schedule must be one of {', '.join(ALPHA_SCHEDULES)}, got {self.alpha_schedule!r}."
-            )
-        if self.eval_views not in EVAL_VIEWS:
-            raise SettingError(f"eval_views must be one of {', '.join(EVAL_VIEWS)}, got {self.eval_views!r}.")
-        if self.new_parameters_learning_rate is not None and self.new_parameters_learning_rate <= 0:
-            raise SettingError(
-                f"new_parameters_learning_rate must be positive, got {self.new_parameters_learning_rate}."
-            )
+        rate = self.new_parameters_learning_rate
+        for name, fits, rule in (
+            ("alpha", 0 <= self.alpha < math.inf, "not be negative"),
+            ("prompt_nll_weight", 0 <= self.prompt_nll_weight < math.inf, "not be negative"),
+            ("prompt_view_masking", 0 <= self.prompt_view_masking < 1, "be in [0, 1)"),
+            ("temperature", 0 < self.temperature < math.inf, "be positive"),
+            ("alpha_schedule", self.alpha_schedule in ALPHA_SCHEDULES, f"be one of {', '.join(ALPHA_SCHEDULES)}"),
+            ("eval_views", self.eval_views in EVAL_VIEWS, f"be one of {', '.join(EVAL_VIEWS)}"),
+            ("new_parameters_learning_rate", rate is None or rate > 0, "be positive"),
+        ):
+            if not fits:
+                value = getattr(self, name)
+                raise SettingError(f"{name} must {rule}, got {value!r}.")

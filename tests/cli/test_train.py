@@ -1,12 +1,12 @@
 """`cotpd train` gives recipes and flags to the run, and says in one line what it cannot run."""
 
 from modeling_cotpd.cli.main import main
-from modeling_cotpd.training import recipes
+from modeling_cotpd.training import arguments
 
 
 def test_recipes_and_flags_are_passed_on(monkeypatch):
     ran = []
-    monkeypatch.setattr(recipes, "run_recipe", ran.append)
+    monkeypatch.setattr(arguments, "run_recipe", ran.append)
     assert main(["train", "sample_mner", "other.yaml", "--seed", "3", "--output_dir", "out"]) == 0
     assert ran == [["sample_mner", "other.yaml", "--seed", "3", "--output_dir", "out"]]
 

@@ -1,9 +1,9 @@
-"""Lines, JSON lines and the search for split files."""
+"""Lines and JSON."""
 
 import pytest
 
 from modeling_cotpd.data import files
-from modeling_cotpd.data.files import find_split_file, read_json, read_json_lines, read_json_rows, read_lines
+from modeling_cotpd.data.files import read_json, read_json_lines, read_json_rows, read_lines
 from modeling_cotpd.errors import DataError
 
 
@@ -89,12 +89,3 @@ def test_json_lines(tmp_path):
     path.write_text("[1]\n")
     with pytest.raises(DataError, match="line 1: The line holds a list"):
         list(read_json_lines(path))
-
-
-def test_split_files_are_found_under_every_alias(tmp_path):
-    assert find_split_file(tmp_path, "validation", ["{split}.txt"]) is None
-    (tmp_path / "dev.txt").write_text("x")
-    assert find_split_file(tmp_path, "validation", ["{split}.txt"]) == tmp_path / "dev.txt"
-    (tmp_path / "val.txt").write_text("x")
-    with pytest.raises(DataError, match=r"Several files could be the validation split: dev\.txt, val\.txt"):
-        find_split_file(tmp_path, "validation", ["{split}.txt"])

@@ -5,7 +5,7 @@ import json
 import pytest
 from datasets import Dataset, DatasetDict
 
-from modeling_cotpd.data.folders import find_split_files
+from modeling_cotpd.data.folders import find_split_file, find_split_files
 from modeling_cotpd.errors import DataError
 
 ROW = '{"tokens": ["Ada"], "ner_tags": ["O"]}\n'
@@ -118,3 +118,12 @@ def test_places_that_are_no_folder(tmp_path):
         find_split_files(tmp_path / "absent")
     with pytest.raises(DataError, match="no data set of this name could be fetched"):
         find_split_files("nobody-at-all/not-there")
+
+
+def test_split_files_are_found_under_every_alias(tmp_path):
+    assert find_split_file(tmp_path, "validation", ["{split}.txt"]) is None
+    (tmp_path / "dev.txt").write_text("x")
+    assert find_split_file(tmp_path, "validation", ["{split}.txt"]) == tmp_path / "dev.txt"
+    (tmp_path / "val.txt").write_text("x")
+    with pytest.raises(DataError, match=r"Several files could be the validation split: dev\.txt, val\.txt"):
+        find_split_file(tmp_path, "validation", ["{split}.txt"])

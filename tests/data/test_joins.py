@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from modeling_cotpd.data.joins import TextFile, find_text_files, join, join_glosses, read_texts
+from modeling_cotpd.data.joins import TextFile, find_text_files, join, join_glosses
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 
 
@@ -54,9 +54,9 @@ def test_unknown_keys_columns_and_clashing_ids(tmp_path):
     with pytest.raises(SettingError, match="no column 'captoin'"):
         join(rows(), TextFile.read(path), {"captoin": "owl"}, "train")
     with pytest.raises(KnowledgeError, match=r"line 2: The id '1' stands at line 1 too"):
-        read_texts(write(tmp_path, {"id": "1", "owl": "a"}, {"id": "1", "owl": "b"}))
+        TextFile.read(write(tmp_path, {"id": "1", "owl": "a"}, {"id": "1", "owl": "b"}))
     with pytest.raises(KnowledgeError, match="line 1: The object has no 'id'"):
-        read_texts(write(tmp_path, {"owl": "a"}))
+        TextFile.read(write(tmp_path, {"owl": "a"}))
 
 
 def test_empty_texts_are_reported(tmp_path, caplog):
@@ -68,7 +68,7 @@ def test_empty_texts_are_reported(tmp_path, caplog):
 
 def test_ids_of_pandas_and_files_that_are_one_list(tmp_path):
     (tmp_path / "captions.train.json").write_text('[{"id": 2.0, "blip2": "a dog"}, {"id": 3, "blip2": NaN}]')
-    assert list(read_texts(tmp_path / "captions.train.json")) == ["2", "3"]
+    assert list(TextFile.read(tmp_path / "captions.train.json").texts) == ["2", "3"]
     data = rows()
     join(data, TextFile.read(tmp_path / "captions.train.json"), {"caption": "blip2"}, "train", min_coverage=0.5)
     assert [row["caption"] for row in data] == ["", "", "a dog", ""]

@@ -5,9 +5,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from modeling_cotpd.data import parquet as module
-from modeling_cotpd.data.custom import read_custom
 from modeling_cotpd.data.parquet import open_parquet, parquet_rows
-from modeling_cotpd.data.records import read_records
+from modeling_cotpd.data.records import read_folder, read_records
 from modeling_cotpd.errors import DataError
 
 
@@ -31,7 +30,7 @@ def test_not_parquet(tmp_path, content):
         open_parquet,
         lambda place: list(parquet_rows(place)),
         lambda place: list(read_records(place, "mner", "train")),
-        lambda place: read_custom(place.parent, "mner"),
+        lambda place: read_folder(place.parent, "mner"),
     ):
         with pytest.raises(DataError, match=r"train\.parquet: The file is not Parquet"):
             read(path)
@@ -86,7 +85,7 @@ def test_a_bomb_under_every_name(tmp_path, monkeypatch, name):
     write(tmp_path / name, 4000, "w" * 100_000)
     monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 50_000_000)
     with pytest.raises(DataError, match="unpacks to more than 50,000,000 bytes"):
-        read_custom(tmp_path, "mner")
+        read_folder(tmp_path, "mner")
 
 
 @pytest.mark.parametrize("kind", ["one row", "lists of numbers", "one long text"])

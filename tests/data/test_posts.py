@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from datasets import Dataset, DatasetDict
 
-from modeling_cotpd.data.posts import Post, count_posts, find_post_files, read_posts, unique_posts
+from modeling_cotpd.data.posts import Post, count_posts, find_post_files, read_posts
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
@@ -167,12 +167,6 @@ def test_spans_count_tokens_of_tokens(tmp_path: Path):
 def test_a_bad_row_is_reported_with_its_place(tmp_path: Path, line: str, task: str, message: str):
     with pytest.raises(DataError, match=message):
         posts_of(write(tmp_path / "p.jsonl", line), task)
-
-
-def test_ids_that_must_differ(tmp_path: Path):
-    path = lines(tmp_path / "a.jsonl", {"id": "1", "text": "one"}, {"id": 1, "text": "two"})
-    with pytest.raises(DataError, match=r"a\.jsonl, line 2: The id '1' was used before"):
-        list(unique_posts(posts_of(path)))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from modeling_cotpd.data.prepare import PrepareOptions, prepare
+from modeling_cotpd.data.prepare import PrepareOptions, found_label_names, prepare, rename_types
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.sources import KNOWN_COPIES, SOURCES
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
@@ -361,3 +361,36 @@ def test_mnre_against_its_lines(tmp_path):
         for side, key in (("head", "h"), ("tail", "t")):
             assert " ".join(row["tokens"][row[side]["start"] : row[side]["end"]]) == raw[key]["name"]
     assert len(info.label_names) == 23 and sum(map(bool, test["cot_multimodality"])) > 1600
+
+
+def tagged(*tags):
+    return [{"ner_tags": list(row) if row else None, "place": f"line {index}"} for index, row in enumerate(tags)]
+
+
+def test_tags_in_a_fixed_order(caplog):
+    rows = {"train": tagged(["I-B", "O"], None), "test": tagged(["B-A"])}
+    assert found_label_names(rows, "mner") == ["O", "B-A", "I-A", "B-B", "I-B"]
+    assert "outside of the train split only: B-A" in caplog.text
+
+
+def test_relations_with_none_first():
+    rows = {"train": [{"relation": name, "place": ""} for name in ("b", "None", "A", None)]}
+    assert found_label_names(rows, "mre") == ["None", "A", "b"]
+
+
+def test_unknown_schemes_and_unlabelled_data():
+    with pytest.raises(DataError, match="line 1: Unknown tag 'E-A'"):
+        found_label_names({"train": tagged(["O"], ["E-A"])}, "mner")
+    with pytest.raises(DataError, match=r"line 0: No row is labelled.*--labels"):
+        found_label_names({"train": tagged(None)}, "mner")
+
+
+def test_rename_types():
+    rows = {"train": tagged(["B-OTHER", "I-OTHER", "O", "B-PER"], None)}
+    names = ["O", "B-OTHER", "I-OTHER", "B-PER", "I-PER"]
+    assert rename_types(rows, "mner", names, {"OTHER": "MISC"}) == ["O", "B-MISC", "I-MISC", "B-PER", "I-PER"]
+    assert rows["train"][0]["ner_tags"] == ["B-MISC", "I-MISC", "O", "B-PER"]
+    with pytest.raises(SettingError, match=r"no entity type 'ORG'.*OTHER, PER"):
+        rename_types(rows, "mner", names, {"ORG": "X"})
+    with pytest.raises(SettingError, match="Only entity types"):
+        rename_types({}, "mre", [], {"a": "b"})

@@ -18,7 +18,13 @@ from typer.testing import CliRunner
 from modeling_cotpd.cli.data import prepare as command
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.data.prepared import read_prepared
-from modeling_cotpd.data.published import files_to_download
+from modeling_cotpd.data.published import (
+    cut_explanation,
+    files_to_download,
+    read_captions,
+    read_mnre,
+    read_relation_ids,
+)
 from modeling_cotpd.data.sources import BASE_URL_VARIABLE, SOURCES, RemoteFile
 from modeling_cotpd.errors import DataError, KnowledgeError
 
@@ -256,3 +262,119 @@ def test_the_real_captions_of_mnre(tmp_path, serve):
     options = PrepareOptions(download=True, knowledge_from_captions={"cot_multimodality": "minicpm"})
     _, coverage = prepare("mnre", tmp_path / "raw", tmp_path / "out", options)
     assert len(coverage) == 6 and all(each.matched == each.rows for each in coverage)
+
+
+LINE = {
+    "token": ["Ada", "met", "Bo", "O'Neil", "in", "York"],
+    "h": {"name": "Ada", "pos": [0, 1]},
+    "t": {"name": "Bo O'Neil", "pos": [2, 4]},
+    "img_id": "p_1.jpg",
+    "relation": "/per/per/peer",
+}
+
+
+def mnre_file(tmp_path, *rows):
+    path = tmp_path / "mnre_train.txt"
+    path.write_text("".join((row if isinstance(row, str) else repr(row)) + "\n" for row in rows))
+    return path
+
+
+def test_a_row(tmp_path):
+    (row,) = read_mnre(mnre_file(tmp_path, LINE))
+    assert row["tokens"] == LINE["token"] and row["relation"] == "/per/per/peer" and row["image"] == "p_1.jpg"
+    assert row["head"] == {"start": 0, "end": 1} and row["tail"] == {"start": 2, "end": 4}
+    assert row["place"].endswith("mnre_train.txt, line 1")
+
+
+def test_ids_are_of_image_sentence_and_pair(tmp_path):
+    other_pair = {**LINE, "t": {"name": "York", "pos": [5, 6]}}
+    other_label = {**LINE, "relation": "None"}
+    rows = list(read_mnre(mnre_file(tmp_path, LINE, other_pair, {**LINE, "img_id": "p_2.jpg"}, other_label)))
+    first, pair, image, repeat = (row["id"] for row in rows)
+    assert len({first, pair, image, repeat}) == 4
+    assert first.split("#")[1] == image.split("#")[1] != pair.split("#")[1]
+    assert repeat == first + "#2"
+    # Written down, so that an id never changes between versions.
+    assert first == "p_1.jpg#1807f772f4"
+
+
+def test_code_is_not_run(tmp_path):
+    flag = tmp_path / "flag"
+    with pytest.raises(DataError, match=r"line 2: The line is not a Python literal"):
+        list(read_mnre(mnre_file(tmp_path, LINE, f"__import__('pathlib').Path({str(flag)!r}).touch()")))
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"relation": ...}, "The key 'relation' is missing"),
+        ({"h": {"name": "Ada", "pos": [0]}}, "'h' has no 'pos' of two token numbers"),
+        ({"t": {"name": "York", "pos": [5, 7]}}, r"The 't' span \[5, 7\) lies outside the 6 tokens"),
+        ({"t": {"name": "Leeds", "pos": [5, 6]}}, "'t' is named 'Leeds', but 'York' stands at its span"),
+        ({"token": "Ada met"}, "The column 'token' does not hold a list of strings"),
+    ],
+)
+def test_faults_name_the_line(tmp_path, change, message):
+    broken = {key: value for key, value in {**LINE, **change}.items() if value is not ...}
+    with pytest.raises(DataError, match=f"line 2: {message}"):
+        list(read_mnre(mnre_file(tmp_path, LINE, broken)))
+
+
+def test_relation_ids(tmp_path):
+    path = tmp_path / "rel2id.json"
+    path.write_text(json.dumps({"b": 1, "None": 0, "a": 2}))
+    assert read_relation_ids(path) == ["None", "b", "a"]
+    for content in ('{"a": 1}', '["a"]', '{"a": 0, "b": 0}'):
+        path.write_text(content)
+        with pytest.raises(DataError, match="ids 0, 1, 2"):
+            read_relation_ids(path)
+    path.write_text("{")
+    with pytest.raises(DataError, match="not JSON"):
+        read_relation_ids(path)
+
+
+def test_lines_of_json_hold_emoji_as_escapes(tmp_path):
+    row = {**LINE, "token": ["\U0001f600", *LINE["token"]], "h": {"name": "\U0001f600 Ada", "pos": [0, 2]}}
+    row["t"] = {"name": "York", "pos": [6.0, 7]}
+    (plain,) = read_mnre(mnre_file(tmp_path, row))
+    assert "\\ud83d" in json.dumps(row)
+    (escaped,) = read_mnre(mnre_file(tmp_path, json.dumps(row)))
+    assert {**escaped, "place": ""} == {**plain, "place": ""} and plain["tokens"][0] == "\U0001f600"
+    (literal,) = read_mnre(mnre_file(tmp_path, repr(row).replace("\U0001f600", "\\ud83d\\ude00")))
+    assert literal == escaped
+
+
+def test_half_an_emoji_is_read_as_the_replacement_character(tmp_path, caplog):
+    (row,) = read_mnre(mnre_file(tmp_path, json.dumps({**LINE, "token": [*LINE["token"], "\ud83d"]})))
+    assert row["tokens"][-1] == "\ufffd" and "line 1: half of a surrogate pair" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "noun", "sentence", "multimodality"),
+    [
+        ("Named entities:1. Ed (x)2. Mo (y)Reasoning:One. A picture.", "1. Ed (x)2. Mo (y)", "One.", "A picture."),
+        ("Named entities: NoneReasoning: Nothing is named.", "None", "Nothing is named.", ""),
+        ("Named entities: 1. Varro (x) ReasoningThe hall is old.", "1. Varro (x)", "The hall is old.", ""),
+        ("1. Varro (x) Reasoning: Varro sings.", "1. Varro (x)", "Varro sings.", ""),
+        ("There are no names. The image is dark.", "", "There are no names.", "The image is dark."),
+        ("Named entities: There are none. The image is dark.", "", "There are none.", "The image is dark."),
+        ("Named entities: 1. Varro (x)", "1. Varro (x)", "", ""),
+        ("Reasoning: Images help.   Imagery is another word.", "", "Imagery is another word.", "Images help."),
+        ("", "", "", ""),
+    ],
+)  # fmt: skip
+def test_grains(text, noun, sentence, multimodality):
+    assert cut_explanation(text) == {"noun": noun, "sentence": sentence, "multimodality": multimodality}
+
+
+def test_caption_lines(tmp_path):
+    (tmp_path / "a.txt").write_text("17.jpg :a dog :b\n\n{'img_id': 'o_2.jpg', 'text': 'it\\'s'}\n18.jpg :\n")
+    assert [(image, text) for image, text, _ in read_captions([tmp_path / "a.txt"])] == [
+        ("17", "a dog :b"),
+        ("o_2.jpg", "it's"),
+        ("18", ""),
+    ]
+    (tmp_path / "b.txt").write_text("17.jpg a dog\n")
+    with pytest.raises(DataError, match=r"b\.txt, line 1: The line holds no caption"):
+        list(read_captions([tmp_path / "b.txt"]))

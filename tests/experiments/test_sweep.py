@@ -23,8 +23,6 @@ def test_every_sweep_of_the_project_is_valid(path: Path):
     kinds = (ModelArguments, DataArguments, CoTPDTrainingArguments)
     known = {name for kind in kinds for name in kind.__dataclass_fields__}
     unknown = {name for run in plan.runs if not run.command for name in run.settings} - known
-    if unknown == {"knowledge_placement"}:
-        pytest.xfail("knowledge_placement is not a setting yet")
     assert not unknown
     for run in plan.runs:
         assert run.settings["model_name_or_path"]
@@ -110,3 +108,19 @@ def test_published_scores_need_their_source(tmp_path: Path):
         read_sweep(write_sweep(tmp_path, rows=rows))
     sweep = read_sweep(write_sweep(tmp_path, rows=rows, published_source="a paper"))
     assert sweep.rows[0].published == {"Otters": 80.0}
+
+
+@pytest.mark.parametrize("key", ["title", "note", "columns", "retention", "settings", "seeds", "rows"])
+def test_aliases_that_stand_for_gigabytes_are_refused(tmp_path: Path, key: str):
+    lines = ["name: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"unused{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]" for number in range(1, 10)]
+    (tmp_path / "bomb.yaml").write_text("\n".join([*lines, f"{key}: *a9"]), "utf-8")
+    with pytest.raises(SettingError, match="more than 100,000 values") as refused:
+        read_sweep(tmp_path / "bomb.yaml")
+    assert len(str(refused.value)) < 1000
+
+
+def test_an_alias_of_itself_is_refused(tmp_path: Path):
+    (tmp_path / "loop.yaml").write_text("name: &a [*a]\n", "utf-8")
+    with pytest.raises(SettingError, match="more than 100,000 values"):
+        read_sweep(tmp_path / "loop.yaml")

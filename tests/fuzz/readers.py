@@ -16,13 +16,12 @@ import pyarrow.parquet as parquet
 from experiments.sweep import read_sweep
 from modeling_cotpd.augmentation.sources import read_names
 from modeling_cotpd.data.conll import ConllForm, read_conll
-from modeling_cotpd.data.custom import read_custom
-from modeling_cotpd.data.joins import read_provenance, read_texts
-from modeling_cotpd.data.mnre import read_mnre, read_relation_ids
-from modeling_cotpd.data.posts import FORMATS, count_posts, find_post_files, read_posts
+from modeling_cotpd.data.files import FORMATS
+from modeling_cotpd.data.joins import TextFile, read_provenance
+from modeling_cotpd.data.posts import count_posts, find_post_files, read_posts
 from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared
-from modeling_cotpd.data.published_texts import read_captions, read_explanations
-from modeling_cotpd.data.records import read_records
+from modeling_cotpd.data.published import read_captions, read_explanations, read_mnre, read_relation_ids
+from modeling_cotpd.data.records import read_folder, read_records
 from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
@@ -89,7 +88,7 @@ def own_folder(data: bytes) -> None:
     for suffix in ("conll", "jsonl", "json", "parquet"):
         path = at(f"own-{suffix}/train.{suffix}", data)
         try:
-            rows, _, _ = read_custom(path.parent, "mner")
+            rows, _, _ = read_folder(path.parent, "mner")
             check_rows(rows["train"])
         except REFUSALS:
             continue
@@ -100,7 +99,7 @@ def parquet_rows(data: bytes) -> None:
 
 
 def texts(data: bytes) -> None:
-    assert all(isinstance(key, str) for key in read_texts(at("texts/captions.train.jsonl", data)))
+    assert all(isinstance(key, str) for key in TextFile.read(at("texts/captions.train.jsonl", data)))
 
 
 def provenance(data: bytes) -> None:
@@ -156,7 +155,7 @@ def saved_folder(data: bytes) -> None:
     for state in (data, b'{"_data_files": [{"filename": "data.arrow"}]}'):
         (folder / "state.json").write_bytes(state)
         try:
-            read_custom(folder, "mner")
+            read_folder(folder, "mner")
         except REFUSALS:
             continue
 

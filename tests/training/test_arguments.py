@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
+from modeling_cotpd.data.schema import make_split
+from modeling_cotpd.errors import CoTPDError, SettingError
 from modeling_cotpd.training.arguments import (
     DataArguments,
     ModelArguments,
     find_recipe,
     parse_arguments,
     read_recipe,
+    run_recipe,
     run_script,
 )
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
@@ -158,7 +161,9 @@ class TestRecipes:
         assert run_script("mner") == ROOT / "run_mner.py" and run_script("mre").is_file()
 
     def test_a_misspelt_flag(self, tmp_path):
-        with pytest.raises(SettingError, match=r"Unknown argument '--prompt_lenght'. Did you mean --prompt_length\?"):
+        with pytest.raises(
+            SettingError, match=r"Unknown argument '--prompt_lenght'. Did you mean '--prompt_length'\?"
+        ):
             parse(tmp_path, BASIC, "--prompt_lenght", "4")
 
     def test_a_recipe_behind_the_flags(self, tmp_path):
@@ -226,3 +231,31 @@ def test_the_recipe_of_a_task_is_that_of_its_smallest_encoder(tmp_path):
         assert (training.learning_rate, training.new_parameters_learning_rate) == (2e-4, 2e-3)
         assert (training.per_device_train_batch_size, training.num_train_epochs, training.warmup_steps) == (16, 5, 0.1)
         assert training.load_best_model_at_end and training.metric_for_best_model == "eval_prompt_f1"
+
+
+@pytest.mark.parametrize("task", ["mner", "mre"])
+def test_the_script_of_the_task_runs_with_the_arguments(tmp_path, monkeypatch, task):
+    row = {"id": "a", "tokens": ["a", "b"], "ner_tags": ["O", "O"]}
+    if task == "mre":
+        row |= {"head": {"start": 0, "end": 1}, "tail": {"start": 1, "end": 2}, "relation": "None"}
+    names = {"mner": ["O", "B-X", "I-X"], "mre": ["None"]}[task]
+    write_prepared({"train": make_split([row], task, names, "t")}, DatasetInfo("x", task, names), tmp_path / "data")
+    (tmp_path / "recipe.yaml").write_text("seed: 3\nprompt_length: 5\n", "utf-8")
+    ran = []
+
+    def run_path(path: str) -> dict:
+        return {"run": lambda *arguments: ran.append((path, *arguments)) or {"ran": True}}
+
+    monkeypatch.setattr("runpy.run_path", run_path)
+    flags = ["--dataset_dir", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out"), "--use_cpu", "true"]
+    assert run_recipe([str(tmp_path / "recipe.yaml"), *flags, "--seed", "4"]) == {"ran": True}
+    ((path, model_args, data_args, args),) = ran
+    assert path.endswith(f"run_{task}.py")
+    assert (model_args.prompt_length, args.seed, data_args.dataset_dir) == (5, 4, str(tmp_path / "data"))
+
+
+def test_no_such_recipe_and_no_such_data(tmp_path):
+    with pytest.raises(SettingError, match="There is no recipe 'nothing'"):
+        run_recipe(["nothing", "--dataset_dir", "d", "--output_dir", str(tmp_path)])
+    with pytest.raises(CoTPDError):
+        run_recipe(["--dataset_dir", str(tmp_path / "no"), "--output_dir", str(tmp_path), "--use_cpu", "true"])

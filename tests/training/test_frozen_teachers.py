@@ -12,14 +12,14 @@ from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.markers_cotpd import add_entity_markers
-from modeling_cotpd.training.frozen_teachers import TeacherReading, add_targets, align_distributions, log_mean
+from modeling_cotpd.training.frozen_teachers import TargetSettings, add_targets, align_distributions, log_mean
 from modeling_cotpd.training.losses import distillation_kl
 
 TAGS = ["O", "B-PER", "I-PER"]
 RELATIONS = ["None", "knows"]
 HEADS = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
 LABELS = {"mner": TAGS, "mre": RELATIONS}
-READING = TeacherReading(knowledge_columns=("caption", "cot_noun"), max_length=48, batch_size=2)
+READING = TargetSettings(knowledge_columns=("caption", "cot_noun"), max_length=48, batch_size=2)
 
 
 def row(index: int, task: str) -> dict:
@@ -57,7 +57,7 @@ def split_and_features(task: str, kind: str = "wordpiece"):
     return split, build_features(split, tokenizer, ViewSettings((), 48, 61))
 
 
-def with_targets(task: str, teachers: list[str], reading: TeacherReading = READING, kind: str = "wordpiece"):
+def with_targets(task: str, teachers: list[str], reading: TargetSettings = READING, kind: str = "wordpiece"):
     split, features = split_and_features(task, kind)
     return add_targets(features, split, teachers, HEADS[task], reading, {})
 
@@ -86,14 +86,14 @@ def distributions(folder: str, task: str, view: str) -> list[torch.Tensor]:
 @pytest.mark.parametrize("view", ["knowledge", "prompt"])
 def test_the_mean_of_two_teachers(tmp_path, task, view):
     teachers = [model_folder(tmp_path, task, seed) for seed in (1, 2)]
-    features = with_targets(task, teachers, TeacherReading(view, ("caption", "cot_noun"), 48, 2))
+    features = with_targets(task, teachers, TargetSettings(view, ("caption", "cot_noun"), 48, 2))
     assert "knowledge_input_ids" not in features.column_names
     expected = [
         torch.stack(pair).mean(0) for pair in zip(*(distributions(t, task, view) for t in teachers), strict=True)
     ]
     for row, mean in zip(features, expected, strict=True):
         assert_targets(row, mean)
-    single = with_targets(task, teachers[:1], TeacherReading(view, ("caption", "cot_noun"), 48, 2))
+    single = with_targets(task, teachers[:1], TargetSettings(view, ("caption", "cot_noun"), 48, 2))
     first = 1 if task == "mner" else slice(None)
     assert not torch.allclose(torch.tensor(single[0]["target_log_probs"][first]).exp(), expected[0][first], atol=1e-3)
 
@@ -174,6 +174,6 @@ def test_what_is_no_teacher(tmp_path):
     with pytest.raises(SettingError, match="the data has"):
         with_targets("mner", [model_folder(tmp_path, "mner", 1, labels=["O", "B-LOC", "I-LOC"])])
     with pytest.raises(SettingError, match="knowledge_columns is empty"):
-        TeacherReading("knowledge", ())
+        TargetSettings("knowledge", ())
     with pytest.raises(SettingError, match="distill_from_view"):
-        TeacherReading("both", ("caption",))
+        TargetSettings("both", ("caption",))

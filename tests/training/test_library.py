@@ -19,6 +19,7 @@ from modeling_cotpd import (
     load_tokenizer,
 )
 from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.training.results import run_results
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 RELATIONS = ["None", "lives_in"]
@@ -211,7 +212,7 @@ def test_evaluation_reads_all_rows_in_order_whatever_training_does(tmp_path, enc
 def test_results_are_json(tmp_path, encoder):
     trainer = make(tmp_path, encoder, Dataset.from_list(rows(3)))
     trainer.train()
-    results = json.loads(json.dumps(trainer.results()))
+    results = json.loads(json.dumps(run_results(trainer)))
     assert results["task"] == "mner" and results["label_names"] == TAGS and results["train_rows"] == 3
 
 

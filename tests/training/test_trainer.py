@@ -16,8 +16,8 @@ from tiny_models import tiny_model
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.evaluation import highest_label
 from modeling_cotpd.training.losses import distillation_kl
+from modeling_cotpd.training.tasks import best_labels
 from modeling_cotpd.training.trainer import CoTPDTrainer
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
@@ -103,7 +103,7 @@ def make_trainer(
         eval_dataset=Dataset.from_list(eval_rows) if eval_rows else None,
         processing_class=processing_class,
         compute_metrics=compute_metrics,
-        preprocess_logits_for_metrics=highest_label,
+        preprocess_logits_for_metrics=best_labels,
     )
 
 
@@ -419,7 +419,7 @@ class TestLearningRates:
         model = tiny_model(CoTPDForTokenClassification, use_crf=True, prompt_layers=2)
         if lora:
             from modeling_cotpd.training.arguments import ModelArguments
-            from modeling_cotpd.training.lora import add_lora
+            from modeling_cotpd.training.pretrained import add_lora
 
             model = add_lora(model, ModelArguments(lora_r=2), new_vocabulary=False)
         trainer = make_trainer(
@@ -476,7 +476,7 @@ class TestEvaluation:
         ("views", "arrays"), [("prompt", ["prompt"]), ("knowledge", ["knowledge"]), ("both", ["prompt", "knowledge"])]
     )
     def test_the_views_that_are_asked_for(self, tmp_path, views, arrays):
-        from modeling_cotpd.training.evaluation import by_view
+        from modeling_cotpd.training.tasks import by_view
 
         rows = mner_rows(7)
         seen = []

@@ -17,16 +17,6 @@ Micro-averaged precision, recall and F1 of entities: an entity counts when its t
 The headline is the lenient reading (conlleval, and seqeval's default); the strict reading (IOB2) stands beside it.
 """
 
-_KWARGS_DESCRIPTION = """
-Args:
-    predictions (`list[list[str]]`): Predicted BIO tags, one list per row.
-    references (`list[list[str]]`): Gold BIO tags, as long as the predictions.
-
-Returns:
-    `dict`: precision, recall, f1, correct_entities, predicted_entities, gold_entities; the same six with the prefix
-    `strict_`; accuracy over tokens; per_type, a dict per entity type. Scores are fractions in [0, 1].
-"""
-
 _CITATION = """
 @inproceedings{tjong-kim-sang-de-meulder-2003,
   title = {Introduction to the {CoNLL}-2003 Shared Task: Language-Independent Named Entity Recognition},
@@ -74,19 +64,15 @@ def _check_tags(predictions: Sequence[Sequence[str]], references: Sequence[Seque
         for side, tags in (("predictions", predicted), ("references", gold)):
             place = f"{side}, row {number}"
             if tags is None or isinstance(tags, str):
-                raise DataError(
-                    f"A list of tags is needed, but this is {tags!r}.",
-                    place=place,
-                    fix="Give one list of tags to every row and leave out rows without gold labels.",
-                )
+                fix = "Give one list of tags to every row and leave out rows without gold labels."
+                raise DataError(f"A list of tags is needed, but this is {tags!r}.", place=place, fix=fix)
             for tag in tags:
                 check_is_string(tag, place)
                 # seqeval's two readings name a type differently when a hyphen begins or ends it.
                 kind = tag[2:].strip("-")
                 if tag != "O" and not (kind and tag in (f"B-{kind}", f"I-{kind}")):
-                    raise DataError(
-                        f"{tag!r} is not a BIO tag.", place=place, fix="Tags are O, B-TYPE and I-TYPE, such as B-PER."
-                    )
+                    fix = "Tags are O, B-TYPE and I-TYPE, such as B-PER."
+                    raise DataError(f"{tag!r} is not a BIO tag.", place=place, fix=fix)
         if len(predicted) != len(gold):
             raise DataError(
                 f"{len(predicted)} predicted tags but {len(gold)} gold tags.",
@@ -109,18 +95,9 @@ def _matches(
 def entity_row_counts(
     predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], strict: bool = False
 ) -> np.ndarray:
-    """Correct, predicted and gold entities per row, as `paired_bootstrap` reads them.
+    """Correct, predicted and gold entities per row, int64 (rows, 3), as `paired_bootstrap` reads them.
 
-    Args:
-        predictions (`Sequence[Sequence[str]]`): Predicted BIO tags of every row.
-        references (`Sequence[Sequence[str]]`): Gold BIO tags of every row.
-        strict (`bool`, defaults to `False`): The reading, see `entities_of`.
-
-    Returns:
-        `np.ndarray` of shape (rows, 3), int64: correct, predicted, gold.
-
-    Raises:
-        DataError: As `entity_scores`.
+    Arguments and errors are those of `entity_scores`; `strict` is the reading, see `entities_of`.
     """
     _check_tags(predictions, references)
     counts = [[len(part) for part in row] for row in _matches(predictions, references, strict)]
@@ -190,7 +167,7 @@ class EntityScore(evaluate.Metric):
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
             citation=_CITATION,
-            inputs_description=_KWARGS_DESCRIPTION,
+            inputs_description=entity_scores.__doc__,
             features=datasets.Features({"predictions": tags, "references": tags}),
         )
 

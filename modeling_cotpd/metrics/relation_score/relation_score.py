@@ -15,17 +15,6 @@ Micro-averaged precision, recall and F1 over the pairs that have a relation, whi
 for "no relation" is neither a prediction nor a gold item. Accuracy over all pairs and macro F1 stand beside it.
 """
 
-_KWARGS_DESCRIPTION = """
-Args:
-    predictions (`list[str]`): The predicted relation of every row.
-    references (`list[str]`): The gold relation of every row.
-    none_label (`str`, defaults to `"None"`): The label for "no relation".
-
-Returns:
-    `dict`: precision, recall, f1, correct_relations, predicted_relations, gold_relations, accuracy, macro_f1;
-    per_relation, a dict per relation. Scores are fractions in [0, 1].
-"""
-
 _CITATION = """
 @inproceedings{zheng-etal-2021-mnre,
   title = {{MNRE}: A Challenge Multimodal Dataset for Neural Relation Extraction with Visual Evidence in Social Media
@@ -38,18 +27,9 @@ _CITATION = """
 
 
 def relation_row_counts(predictions: Sequence[str], references: Sequence[str], none_label: str = "None") -> np.ndarray:
-    """Correct, predicted and gold relations per row, each 0 or 1, as `paired_bootstrap` reads them.
+    """Correct, predicted and gold relations per row, each 0 or 1, int64 (rows, 3), as `paired_bootstrap` reads them.
 
-    Args:
-        predictions (`Sequence[str]`): The predicted relation of every row.
-        references (`Sequence[str]`): The gold relation of every row.
-        none_label (`str`, defaults to `"None"`): The label for "no relation".
-
-    Returns:
-        `np.ndarray` of shape (rows, 3), int64: correct, predicted, gold.
-
-    Raises:
-        DataError: As `relation_scores`.
+    Arguments and errors are those of `relation_scores`.
     """
     check_row_numbers(predictions, references)
     for side, labels in (("predictions", predictions), ("references", references)):
@@ -129,7 +109,7 @@ class RelationScore(evaluate.Metric):
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
             citation=_CITATION,
-            inputs_description=_KWARGS_DESCRIPTION,
+            inputs_description=relation_scores.__doc__,
             features=datasets.Features({"predictions": label, "references": label}),
         )
 

@@ -6,8 +6,7 @@ import threading
 
 import pytest
 
-from modeling_cotpd.data.download import download, download_files
-from modeling_cotpd.data.sources import BASE_URL_VARIABLE, SOURCES, RemoteFile
+from modeling_cotpd.data.sources import BASE_URL_VARIABLE, SOURCES, RemoteFile, download, download_files
 from modeling_cotpd.errors import DataError
 
 BODY = bytes(range(256)) * 40
