@@ -34,7 +34,9 @@ def predict(
     format: Annotated[str, typer.Option(help="auto, jsonl, text (a post per line), conll or parquet.")] = "auto",
     text_column: Annotated[str, typer.Option(help="The column of the text; else rows need tokens.")] = "text",
     batch_size: Annotated[int, typer.Option(help="Maximum number of texts in a batch.")] = 32,
-    max_batch_tokens: Annotated[int | None, typer.Option(help="Maximum subword tokens in a batch.")] = None,
+    max_batch_tokens: Annotated[
+        int | None, typer.Option(help="Maximum subword tokens in a batch; 384 on a CPU.")
+    ] = None,
     max_length: Annotated[int | None, typer.Option(help="Maximum subword tokens read at once.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="MODEL is what cotpd export wrote.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
@@ -95,22 +97,26 @@ def predict(
         check_output(output, overwrite)
 
     from modeling_cotpd.inference.batches import BatchSettings
-    from modeling_cotpd.inference.load import load_predictor
+    from modeling_cotpd.inference.load import load_predictor, usable_device
     from modeling_cotpd.inference.run import (
         all_posts,
         chunks,
         json_line,
+        map_in_threads,
         predict_to_file,
         probable,
         run_settings,
         start_processes,
+        take_threads,
     )
     from modeling_cotpd.inference.second_pass import DryRun, SecondPass
 
     given, files = _given(input, text, format)
     state = start_processes(cpu=onnx or device == "cpu")
+    place = state.device if device == "auto" else usable_device(device)
+    threads = take_threads(place)
     loading: dict[str, Any] = {
-        "device": state.device if device == "auto" else device,
+        "device": place,
         "dtype": dtype,
         "batches": BatchSettings(batch_size, max_batch_tokens),
     }
@@ -121,9 +127,10 @@ def predict(
         demand, plan, asking = _on_demand(predictor, reader, teacher, teacher_model, model, ask_teacher, threshold)
         answering = demand
     if output is None:
+        side_by_side = 1 if on_demand else threads  # one run at a time asks the teacher
         with given:
-            for chunk in chunks(all_posts(files, task, text_column)):
-                for row in answering(chunk):
+            for rows in map_in_threads(answering, chunks(all_posts(files, task, text_column)), side_by_side):
+                for row in rows:
                     sys.stdout.buffer.write(json_line(probable(row, min_score)))
                 sys.stdout.buffer.flush()
         return
@@ -165,6 +172,7 @@ def predict(
                     text_column=text_column,
                     min_score=min_score,
                     overwrite=overwrite,
+                    threads=threads,
                     second_pass=second,
                 ),
             )

@@ -48,8 +48,9 @@ def triples(
     from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.inference.batches import BatchSettings
     from modeling_cotpd.inference.exports import export, export_format
+    from modeling_cotpd.inference.load import usable_device
     from modeling_cotpd.inference.rdf_export import RdfWriter
-    from modeling_cotpd.inference.run import check_output, predict_to_file, run_settings, start_processes
+    from modeling_cotpd.inference.run import check_output, predict_to_file, run_settings, start_processes, take_threads
     from modeling_cotpd.inference.triples import TripleExtractor
 
     for path in also or ():
@@ -58,11 +59,13 @@ def triples(
     check_output(output, overwrite)
     files = find_post_files(input, format)
     state = start_processes(cpu=onnx or device == "cpu")
+    place = state.device if device == "auto" else usable_device(device)
+    threads = take_threads(place)
     settings: dict[str, Any] = {"min_score": min_score, "check_types": check_types, "nearest": nearest}
     extractor = TripleExtractor.from_folders(
         entities,
         relations,
-        device=state.device if device == "auto" else device,
+        device=place,
         dtype=dtype,
         batches=BatchSettings(batch_size, max_batch_tokens),
         onnx=onnx,
@@ -83,6 +86,7 @@ def triples(
             state,
             text_column=text_column,
             overwrite=overwrite,
+            threads=threads,
         ),
     )
     if result is not None:
