@@ -1,6 +1,7 @@
 """What the benchmarks share: options, pairs timed in turn, matrix-product rate and operations, models, a report."""
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -204,15 +205,20 @@ def student(
 
 
 def plain(arguments: argparse.Namespace, info: DatasetInfo) -> PreTrainedModel:
-    """Return the reference: transformers' own token-classification head on the encoder, new or of a checkpoint."""
+    """Return the reference: transformers' own token-classification head, new or with a checkpoint's weights."""
     source = resolve_encoder(arguments.model_name_or_path)
-    if is_cotpd_checkpoint(source):
-        encoder = CoTPDForTokenClassification.from_pretrained(source).get_base_model().encoder.config
-        model = AutoModelForTokenClassification.from_config(encoder, num_labels=len(info.label_names))
-    else:
+    if not is_cotpd_checkpoint(source):
         model = AutoModelForTokenClassification.from_pretrained(
             source, num_labels=len(info.label_names), dtype=torch.float32
         )
+        return model.eval().to(arguments.device)
+    trained = CoTPDForTokenClassification.from_pretrained(source, dtype=torch.float32)
+    encoder = trained.get_base_model().encoder
+    config = copy.deepcopy(encoder.config)
+    config.id2label, config.label2id = trained.config.id2label, trained.config.label2id
+    model = AutoModelForTokenClassification.from_config(config)
+    model.base_model.load_state_dict(encoder.state_dict())
+    model.classifier.load_state_dict(trained.classifier.state_dict())
     return model.eval().to(arguments.device)
 
 

@@ -11,6 +11,7 @@ The rate is that of square matrix products of the same type in the same process.
 the posts need without padding. Stages: tokenization, the model, reading of entities, writing of JSON lines, the rest.
 """
 
+import argparse
 import os
 import statistics
 import tempfile
@@ -48,6 +49,7 @@ from modeling_cotpd.data.words import units_of, word_spans
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.predictor import Predictor
 from modeling_cotpd.inference.run import claimed_output, json_line, predict_chunks
+from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.evaluation import score
 from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
 
@@ -80,9 +82,12 @@ def stages(predict: Predictor, texts: list[str]) -> dict[str, float]:
 
     def watched(stage: str, method: Callable) -> Callable:
         def call(*args, **kwargs):
-            found, (wall, _) = [], timed(lambda: found.append(method(*args, **kwargs)))
-            seconds[stage] += wall
-            return found[0]
+            begin = time.perf_counter()
+            result = method(*args, **kwargs)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds[stage] += time.perf_counter() - begin
+            return result
 
         return call
 
@@ -98,21 +103,19 @@ def stages(predict: Predictor, texts: list[str]) -> dict[str, float]:
 
 
 def measure_pipeline(report: Report, texts: list[str]) -> None:
-    """The stock pipeline over the student and over a plain model."""
-    arguments = report.arguments
+    """The stock pipeline over a student and over a plain model: new heads that call every token `O`, one encoder."""
+    arguments = argparse.Namespace(**vars(report.arguments))
+    if is_cotpd_checkpoint(arguments.model_name_or_path):  # it has one prompt
+        arguments.model_name_or_path = ModelArguments.model_name_or_path
     _, info = load_split(arguments, "test")
     for prompt in dict.fromkeys((arguments.prompt_type, "none")):
         model, tokenizer = student(arguments, info, prompt_type=prompt)
-        both = [
-            pipeline(
-                "token-classification",
-                model=one,
-                tokenizer=tokenizer,
-                aggregation_strategy="simple",
-                device=arguments.device,
-            )
-            for one in (model, plain(arguments, info))
-        ]
+        both = []
+        for one in (model, plain(arguments, info)):
+            one.config.id2label = model.config.id2label
+            torch.nn.init.zeros_(one.classifier.weight)
+            one.classifier.bias.data = torch.arange(len(info.label_names), 0.0, -1.0, device=arguments.device)
+            both.append(pipeline("token-classification", model=one, tokenizer=tokenizer, device=arguments.device))
         for size, target in ((1, 1.05), (32, 1.0)):
             sides = ((lambda one=one, size=size: one(texts[:96], batch_size=size)) for one in both)
             prompted = f"prompt {prompt}" + (f", N = {model.config.prompt_length}" if prompt != "none" else "")
