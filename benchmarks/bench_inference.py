@@ -48,7 +48,7 @@ from modeling_cotpd.data.views import ViewBuilder
 from modeling_cotpd.data.words import units_of, word_spans
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.predictor import Predictor
-from modeling_cotpd.inference.run import claimed_output, json_line, predict_chunks
+from modeling_cotpd.inference.run import CHUNK_POSTS, claimed_output, json_line, predict_chunks
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.evaluation import score
 from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
@@ -267,7 +267,7 @@ def main() -> None:
         if "forms" in arguments.parts:
             measure_forms(report, {form: load(form) for form in forms}, texts)
         if "machine" in arguments.parts:
-            measure_machine(report, load, forms, texts * 4)
+            measure_machine(report, load, forms, posts_of(split, 2 * CHUNK_POSTS))
         if "files" in arguments.parts:
             exported = "int8" in arguments.forms
             further = ["--onnx"] if exported else ["--device", arguments.device]

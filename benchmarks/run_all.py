@@ -33,7 +33,7 @@ SCRIPTS = {  # options of the full run, and those that `--short` adds
     ),
     "bench_service.py": (["--alternations", "3"], ["--alternations", "1", "--requests", "300"]),
     "bench_startup.py": (["--alternations", "3"], ["--alternations", "1"]),
-    "bench_elicit.py": (["--alternations", "3", "--requests", "5000"], ["--alternations", "1", "--requests", "300"]),
+    "bench_elicit.py": (["--alternations", "2", "--requests", "5000"], ["--alternations", "1", "--requests", "300"]),
     "bench_ray.py": ([], ["--posts", "2000", "--files", "2"]),
 }  # fmt: skip
 WITHOUT_DATA = ("bench_elicit.py",)
