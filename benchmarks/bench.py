@@ -1,6 +1,7 @@
 """What the benchmarks share: options, pairs timed in turn, matrix-product rate and operations, models, a report."""
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -64,33 +65,38 @@ class Report:
         print(f"machine: {machine()}\noptions: {' '.join(f'{k}={v}' for k, v in vars(arguments).items())}")
 
     def compare(
-        self, what: str, ours: Callable[[], object], reference: Callable[[], object], target: float | None = None
+        self,
+        what: str,
+        reference: str,
+        ours: Callable[[], object],
+        theirs: Callable[[], object],
+        target: float | None = None,
     ) -> dict:
-        """Time both sides in turn and add the median of the paired ratios ours / reference as a row.
+        """Time both sides in turn and add the median of the paired ratios ours / theirs as a row.
 
         Each alternation runs A B or B A in turn, so that a drift of the machine's speed favours neither. The ratio of
         processor times, child processes included, is the steadier one on a busy machine.
         """
-        ours(), reference()  # warm up
-        sides = {"ours": ours, "reference": reference}
-        times: dict[str, list[tuple[float, float]]] = {"ours": [], "reference": []}
+        ours(), theirs()  # warm up
+        sides = {"ours": ours, "theirs": theirs}
+        times: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
         for turn in range(self.arguments.alternations):
             for side in list(sides)[:: 1 if turn % 2 == 0 else -1]:
                 times[side].append(timed(sides[side]))
         wall, processor = (
             statistics.median(
-                a[kind] / max(b[kind], 1e-9) for a, b in zip(times["ours"], times["reference"], strict=True)
+                a[kind] / max(b[kind], 1e-9) for a, b in zip(times["ours"], times["theirs"], strict=True)
             )
             for kind in (0, 1)
         )
         seconds = {side: statistics.median(pair[0] for pair in found) for side, found in times.items()}
-        return self.add(what, **seconds, ratio=wall, cpu_ratio=processor, target=target)
+        return self.add(what, reference=reference, **seconds, ratio=wall, cpu_ratio=processor, target=target)
 
-    def add(self, what: str, **values: float | None) -> dict:
+    def add(self, what: str, **values: float | str | None) -> dict:
         """Add a row of named values; what `--json` names always holds the rows so far."""
         row = {"what": what, **{name: value for name, value in values.items() if value is not None}}
         self.rows.append(row)
-        print(what, *(f"{name} {value:.4g}" for name, value in row.items() if name != "what"), sep=", ", flush=True)
+        print(what, *(f"{name} {shown(value)}" for name, value in row.items() if name != "what"), sep=", ", flush=True)
         if self.arguments.json:
             options = {name: str(value) for name, value in vars(self.arguments).items()}
             write_json(self.arguments.json, {"machine": machine(), "options": options, "rows": self.rows})
@@ -98,11 +104,18 @@ class Report:
 
     def finish(self) -> None:
         """Print the rows as a table."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        print("\n| " + " | ".join(names) + " |\n|" + "---|" * len(names))
-        for row in self.rows:
-            cells = [row.get(name, "") for name in names]
-            print("| " + " | ".join(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells) + " |")
+        print("\n" + table(self.rows, list(dict.fromkeys(name for row in self.rows for name in row))))
+
+
+def table(rows: Sequence[dict], names: Sequence[str]) -> str:
+    """Return rows as a Markdown table with these columns."""
+    lines = [list(names), ["---"] * len(names), *([shown(row.get(name, "")) for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def shown(value: object) -> str:
+    """Return a value as text, numbers to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def timed(function: Callable[[], object]) -> tuple[float, float]:
@@ -192,15 +205,20 @@ def student(
 
 
 def plain(arguments: argparse.Namespace, info: DatasetInfo) -> PreTrainedModel:
-    """Return the reference: transformers' own token-classification head on the encoder, new or of a checkpoint."""
+    """Return the reference: transformers' own token-classification head, new or with a checkpoint's weights."""
     source = resolve_encoder(arguments.model_name_or_path)
-    if is_cotpd_checkpoint(source):
-        encoder = CoTPDForTokenClassification.from_pretrained(source).get_base_model().encoder.config
-        model = AutoModelForTokenClassification.from_config(encoder, num_labels=len(info.label_names))
-    else:
+    if not is_cotpd_checkpoint(source):
         model = AutoModelForTokenClassification.from_pretrained(
             source, num_labels=len(info.label_names), dtype=torch.float32
         )
+        return model.eval().to(arguments.device)
+    trained = CoTPDForTokenClassification.from_pretrained(source, dtype=torch.float32)
+    encoder = trained.get_base_model().encoder
+    config = copy.deepcopy(encoder.config)
+    config.id2label, config.label2id = trained.config.id2label, trained.config.label2id
+    model = AutoModelForTokenClassification.from_config(config)
+    model.base_model.load_state_dict(encoder.state_dict())
+    model.classifier.load_state_dict(trained.classifier.state_dict())
     return model.eval().to(arguments.device)
 
 

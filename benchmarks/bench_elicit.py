@@ -77,7 +77,8 @@ def main() -> None:
         try:
             url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
             report.compare(
-                f"{asked.requests} requests",
+                f"elicitation, {asked.requests} requests",
+                "a bare AsyncOpenAI loop",
                 lambda: ours(url, asked.requests, asked.concurrency, memory),
                 lambda: bare(url, asked.requests, asked.concurrency),
                 1.11,

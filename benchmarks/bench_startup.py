@@ -37,7 +37,8 @@ def main() -> None:
     numbers = itertools.count()
     with tempfile.TemporaryDirectory() as folder:
         report.compare(
-            "run_mner.py to the first step, imports of a Trainer script",
+            "run_mner.py to the first step",
+            "imports of a Trainer script",
             lambda: run([*command, "--output_dir", f"{folder}/{next(numbers)}"]),
             lambda: run([sys.executable, "-c", REFERENCE]),
         )

@@ -20,6 +20,7 @@ import ray
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.files import atomic_write
 from modeling_cotpd.inference.load import load_predictor
+from modeling_cotpd.inference.run import CHUNK_POSTS
 
 
 class Predict:
@@ -63,7 +64,7 @@ def main() -> None:
     options.add_argument("--input", type=Path, required=True, help="A folder of Parquet files.")
     options.add_argument("--output", type=Path, required=True, help="The folder of the predictions.")
     options.add_argument("--workers", type=int, default=2, help="Copies of the model, one core each.")
-    options.add_argument("--batch_size", type=int, default=4096, help="Posts in memory at once, per worker.")
+    options.add_argument("--batch_size", type=int, default=CHUNK_POSTS, help="Posts in memory at once, per worker.")
     arguments = options.parse_args()
     output = arguments.output.resolve()
     files = sorted(arguments.input.resolve().glob("*.parquet"))

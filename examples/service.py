@@ -6,13 +6,15 @@ curl -s localhost:8000/predict -H 'content-type: application/json' -d '{"text": 
 
 import asyncio
 import os
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+import torch
 from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.load import load_predictor
+from modeling_cotpd.inference.run import take_threads
 
 MAX_CHARACTERS, MAX_BATCH, MAX_WAITING, TIMEOUT = 10_000, 64, 1000, 10.0
 
@@ -24,12 +26,13 @@ class Query(BaseModel):
 @asynccontextmanager
 async def lifespan(app: FastAPI):
     app.state.queue = asyncio.Queue(MAX_WAITING)
+    threads = take_threads(torch.device("cpu"))  # as many batches at once, one core each, one model
     predictor, _ = load_predictor(os.environ["MODEL"], onnx=bool(os.environ.get("ONNX")))
-    worker = asyncio.create_task(answer(app.state.queue, predictor))
+    workers = [asyncio.create_task(answer(app.state.queue, predictor)) for _ in range(threads)]
     yield
-    worker.cancel()
-    with suppress(asyncio.CancelledError):
-        await worker
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
 
 
 app = FastAPI(lifespan=lifespan)

@@ -28,9 +28,7 @@ from rows import ROWS
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = {
     "training": ["bench_training.py", "--bf16", "--max_length", "256", "--memory_length", "256"],
-    "share": ["bench_share.py"],
-    "pipeline": ["bench_pipeline.py"],
-    "predict": ["bench_predict.py", "--file_posts", "0"],
+    "inference": ["bench_inference.py", "--parts", "pipeline", "forms", "--forms", "float32", "bfloat16"],
 }
 POLL_SECONDS = 0.2
 

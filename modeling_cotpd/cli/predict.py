@@ -24,7 +24,7 @@ Also = Annotated[list[Path] | None, option("Write .conll or .nt (RDF) too; may b
 Format = Annotated[str, option("auto, jsonl, text (a post per line), conll or parquet.")]
 TextColumn = Annotated[str, option("The column of the text; else rows need tokens.")]
 BatchSize = Annotated[int, option("Maximum number of texts in a batch.")]
-BatchTokens = Annotated[int | None, option("Maximum subword tokens in a batch.")]
+BatchTokens = Annotated[int | None, option("Maximum subword tokens in a batch; 384 on a CPU.")]
 
 
 @options.with_teacher_options
@@ -94,22 +94,26 @@ def predict(
         check_output(output, overwrite)
 
     from modeling_cotpd.inference.batches import BatchSettings
-    from modeling_cotpd.inference.load import load_predictor
+    from modeling_cotpd.inference.load import load_predictor, usable_device
     from modeling_cotpd.inference.run import (
         all_posts,
         chunks,
         json_line,
+        map_in_threads,
         predict_to_file,
         probable,
         run_settings,
         start_processes,
+        take_threads,
     )
     from modeling_cotpd.inference.second_pass import DryRun, SecondPass
 
     given, files = _given(input, text, format)
     state = start_processes(cpu=onnx or device == "cpu")
+    place = state.device if device == "auto" else usable_device(device)
+    threads = take_threads(place)
     loading: dict[str, Any] = {
-        "device": state.device if device == "auto" else device,
+        "device": place,
         "dtype": dtype,
         "batches": BatchSettings(batch_size, max_batch_tokens),
     }
@@ -120,9 +124,10 @@ def predict(
         demand, plan, asking = _on_demand(predictor, reader, teacher, teacher_model, model, ask_teacher, threshold)
         answering = demand
     if output is None:
+        side_by_side = 1 if on_demand else threads  # one run at a time asks the teacher
         with given:
-            for chunk in chunks(all_posts(files, task, text_column)):
-                for row in answering(chunk):
+            for rows in map_in_threads(answering, chunks(all_posts(files, task, text_column)), side_by_side):
+                for row in rows:
                     line = json_line(probable(row, min_score))
                     if sys.stdout.isatty():
                         echo(line.decode().rstrip())
@@ -153,7 +158,12 @@ def predict(
             demand, plan, teacher.store, asking, files, task, output, text_column, min_score, teacher.dry_run
         )
         first = second.first
-    writing: dict[str, Any] = {"text_column": text_column, "min_score": min_score, "overwrite": overwrite}
+    writing: dict[str, Any] = {
+        "text_column": text_column,
+        "min_score": min_score,
+        "overwrite": overwrite,
+        "threads": threads,
+    }
     run = partial(predict_to_file, first, files, task, output, settings, state, second_pass=second, **writing)
     try:
         with given:
@@ -278,8 +288,9 @@ def triples(
     from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.inference.batches import BatchSettings
     from modeling_cotpd.inference.exports import export, export_format
+    from modeling_cotpd.inference.load import usable_device
     from modeling_cotpd.inference.rdf_export import RdfWriter
-    from modeling_cotpd.inference.run import check_output, predict_to_file, run_settings, start_processes
+    from modeling_cotpd.inference.run import check_output, predict_to_file, run_settings, start_processes, take_threads
     from modeling_cotpd.inference.triples import TripleExtractor
 
     for path in also or ():
@@ -288,11 +299,13 @@ def triples(
     check_output(output, overwrite)
     files = find_post_files(input, format)
     state = start_processes(cpu=onnx or device == "cpu")
+    place = state.device if device == "auto" else usable_device(device)
+    threads = take_threads(place)
     settings: dict[str, Any] = {"min_score": min_score, "check_types": check_types, "nearest": nearest}
     extractor = TripleExtractor.from_folders(
         entities,
         relations,
-        device=state.device if device == "auto" else device,
+        device=place,
         dtype=dtype,
         batches=BatchSettings(batch_size, max_batch_tokens),
         onnx=onnx,
@@ -301,7 +314,7 @@ def triples(
     settings |= {"relations": run_settings(relations, ())["model"], "dtype": dtype, "onnx": onnx}
     settings = run_settings(entities, files, text_column=text_column, **settings)
     # Entities are found in posts that name none, so they are read as for named entity recognition
-    writing: dict[str, Any] = {"text_column": text_column, "overwrite": overwrite}
+    writing: dict[str, Any] = {"text_column": text_column, "overwrite": overwrite, "threads": threads}
     run = partial(predict_to_file, extractor, files, "mner", output, settings, state, **writing)
     if (result := interruptible(output, run)) is not None:
         echo(f"{result.posts:,} posts: {output}")

@@ -1,7 +1,7 @@
 """Batches of features of similar length, and a long text as overlapping windows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.training.collator import CoTPDCollator
 
+CPU_BATCH_TOKENS = 384
+"""Subword tokens in a batch on a CPU, by default: larger batches leave its caches and hold more padding."""
 UNBOUNDED_LENGTH = 512
 """Subword tokens read at once by an encoder without a limit: as many as the views have in training."""
 
@@ -22,7 +24,7 @@ class BatchSettings:
     Args:
         batch_size (`int`, *optional*, defaults to 32): The maximum number of sequences in a batch.
         max_batch_tokens (`int`, *optional*): The maximum number of subword tokens in a batch, padding included.
-            `None`: no limit.
+            `None`: 384 on a CPU, no limit elsewhere.
 
     Raises:
         SettingError: One is below 1.
@@ -120,6 +122,8 @@ def run_batches(
         pad_token_id (`int`): The tokenizer's.
     """
     collate = CoTPDCollator(pad_token_id)
+    if settings.max_batch_tokens is None and model.device.type == "cpu":
+        settings = replace(settings, max_batch_tokens=CPU_BATCH_TOKENS)
     lengths = [len(row.get("knowledge_input_ids", row["input_ids"])) for row in features]
     for batch in batches_by_length(lengths, settings):
         inputs = collate([features[index] for index in batch])

@@ -23,6 +23,8 @@ from modeling_cotpd.pipeline_cotpd import TooFarApart, window
 
 VIEWS = ("prompt", "knowledge")
 
+Progress = Callable[[float], None]
+
 
 class Predictor:
     """What both tasks share: tokenization, and how much the model reads at once.
@@ -41,8 +43,6 @@ class Predictor:
     """
 
     task: str
-    on_progress: Callable[[float], None] | None = None
-    """Called with the share of the current call that is done."""
 
     def __init__(
         self,
@@ -69,7 +69,13 @@ class Predictor:
         if self.room < 8:
             raise SettingError(f"max_length={self.max_length} leaves {self.room} subword tokens for text; it needs 8.")
 
-    def __call__(self, posts: Sequence[Post], view: str = "prompt", uncertainty: bool = False) -> list[dict]:
+    def __call__(
+        self,
+        posts: Sequence[Post],
+        view: str = "prompt",
+        uncertainty: bool = False,
+        on_progress: Progress | None = None,
+    ) -> list[dict]:
         """Predict on posts.
 
         Args:
@@ -78,6 +84,7 @@ class Predictor:
                 knowledge too.
             uncertainty (`bool`, *optional*, defaults to `False`): Add `uncertainty` to each result: the expected
                 number of wrong labels.
+            on_progress (`Callable`, *optional*): Called with the share of the call that is done.
 
         Returns:
             `list[dict]`: One result per post, in their order.
@@ -121,12 +128,14 @@ class Predictor:
             "knowledge_text_positions": view.text_positions,
         }
 
-    def _run(self, features: Sequence[dict]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def _run(
+        self, features: Sequence[dict], on_progress: Progress | None
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         results = run_batches(self.model, features, self.settings, self.tokenizer.pad_token_id)
         for done, result in enumerate(results, 1):
             yield result
-            if self.on_progress is not None and done % self.settings.batch_size == 0:
-                self.on_progress(done / len(features))
+            if on_progress is not None and done % self.settings.batch_size == 0:
+                on_progress(done / len(features))
 
     def attention(self, post: Post) -> PromptAttention | None:
         """Where the prompt's queries look in a post; of a post longer than the model reads, in the first window.
@@ -198,7 +207,13 @@ class EntityPredictor(Predictor):
         super().__init__(model, tokenizer, settings, max_length, knowledge)
         self.reader = EntityReader(self.label_names)
 
-    def __call__(self, posts: Sequence[Post], view: str = "prompt", uncertainty: bool = False) -> list[dict]:
+    def __call__(
+        self,
+        posts: Sequence[Post],
+        view: str = "prompt",
+        uncertainty: bool = False,
+        on_progress: Progress | None = None,
+    ) -> list[dict]:
         tokens, offsets = self._tokenize(posts)
         knowledge = self._knowledge(posts, offsets, view)
         windows = [
@@ -215,7 +230,7 @@ class EntityPredictor(Predictor):
             features.append(self._features(sequence, places, inside or None))
         labels = [np.zeros(len(ids), dtype=np.int64) for ids in tokens]
         scores = [np.zeros(len(ids), dtype=np.float32) for ids in tokens]
-        for index, read_labels, read_scores in self._run(features):
+        for index, read_labels, read_scores in self._run(features, on_progress):
             part = windows[index]
             shift = len(self.prefix) - part.begin
             own, read = slice(part.own_begin, part.own_end), slice(part.own_begin + shift, part.own_end + shift)
@@ -253,7 +268,13 @@ class RelationPredictor(Predictor):
 
     task = "mre"
 
-    def __call__(self, posts: Sequence[Post], view: str = "prompt", uncertainty: bool = False) -> list[dict]:
+    def __call__(
+        self,
+        posts: Sequence[Post],
+        view: str = "prompt",
+        uncertainty: bool = False,
+        on_progress: Progress | None = None,
+    ) -> list[dict]:
         tokens, offsets = self._tokenize(posts)
         knowledge = self._knowledge(posts, offsets, view)
         results: list[dict[str, Any]] = []
@@ -278,7 +299,7 @@ class RelationPredictor(Predictor):
             inside = knowledge and knowledge[row].within(begin, begin + len(places))
             owners.append(row)
             features.append(self._features(sequence, places, inside or None) | {"marker_positions": markers})
-        for index, label, score in self._run(features):
+        for index, label, score in self._run(features, on_progress):
             results[owners[index]] |= {
                 "relation": self.label_names[int(label)],
                 "score": round(float(score), 6),

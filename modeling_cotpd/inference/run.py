@@ -3,14 +3,16 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
@@ -20,12 +22,15 @@ from modeling_cotpd.data.posts import Post, PostFile, count_posts, read_posts
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write, exclusive, write_json
 
-CHUNK_POSTS = 4096
+CHUNK_POSTS = 1024
 CHUNK_CHARACTERS = 1 << 20
-"""A chunk holds this many posts, or fewer when their texts are long: about 30 MB, enough to sort by length."""
+"""A chunk holds this many posts, or fewer when their texts are long. It is what one thread predicts: sorted by length,
+its batches hold about 2 % padding, and a file of a few thousand posts gives every core a share."""
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,37 @@ def start_processes(cpu: bool) -> PartialState:
     """
     # accelerate joins processes without an accelerator only with this argument; they may finish hours apart
     return PartialState(cpu=cpu or not torch.accelerator.is_available(), timeout=timedelta(days=30))
+
+
+def take_threads(device: torch.device) -> int:
+    """How many threads predict chunks side by side, each with one thread of matrix products.
+
+    On a CPU as many as PyTorch had for one product (`OMP_NUM_THREADS`, by default every core), which it then uses one
+    of. Small products gain less from two cores than two batches do. On a GPU 1. Call it before the model is loaded.
+
+    Args:
+        device (`torch.device`): Where the model runs.
+    """
+    if device.type != "cpu":
+        return 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    return threads
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """`map` with several threads, in the order of the items; takes at most one item more than there are threads."""
+    if threads == 1:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def check_output(output: Path, overwrite: bool) -> None:
@@ -135,7 +171,7 @@ def _stamp(path: Path) -> list:
 
 
 def predict_chunks(
-    predictor: Callable[[Sequence[Post]], list[dict]],
+    predictor: Callable[..., list[dict]],
     files: Sequence[PostFile],
     task: str,
     output: Path,
@@ -143,6 +179,7 @@ def predict_chunks(
     process: int = 0,
     processes: int = 1,
     min_score: float = 0.0,
+    threads: int = 1,
 ) -> list[int]:
     """Predict this process's share of the chunks, every `processes`-th, that are not done yet.
 
@@ -150,48 +187,37 @@ def predict_chunks(
     chunks that it was working on, and may continue with another number of processes.
 
     Args:
-        predictor (`Callable`): Takes posts, returns rows. Its attribute `on_progress`, where it has one, is set.
+        predictor (`Callable`): Takes posts and `on_progress`, called with the share that is done; returns rows.
         files (`Sequence[PostFile]`), task (`str`), text_column (`str`, *optional*): What `read_posts` takes.
         output (`Path`): The file that will hold the predictions.
         process, processes (`int`, *optional*): This process's number and how many there are.
         min_score (`float`, *optional*, defaults to 0): As for `probable`.
+        threads (`int`, *optional*, defaults to 1): Chunks predicted side by side, from `take_threads`.
 
     Returns:
         The number of posts of every chunk of the input.
     """
-    sizes = []
+    shown: dict[int, float] = {}  # posts done of every chunk
+
+    def show(number: int, size: int, share: float) -> None:
+        """Move the bar within a chunk; a few posts may be long ones, of which parts are shown."""
+        shown[number] = share * size
+        posts = sum(list(shown.values()))
+        bar.n = posts if posts == int(posts) else round(posts, 2) if (bar.total or 0) <= 100 else int(posts)
+        bar.refresh()
+
+    def predict(numbered: tuple[int, list[Post]]) -> int:
+        number, chunk = numbered
+        path = part_path(output, number)
+        if number % processes == process and not path.exists():
+            rows = predictor(chunk, on_progress=partial(show, number, len(chunk)))
+            write_part(path, [probable(row, min_score) for row in rows])
+        show(number, len(chunk), 1.0)
+        return len(chunk)
+
     total = count_posts(list(files))
     with tqdm(total=total, desc="Posts", unit="post", disable=None if process == 0 else True) as bar:
-        for number, chunk in enumerate(chunks(all_posts(files, task, text_column))):
-            path = part_path(output, number)
-            if number % processes == process and not path.exists():
-                done = bar.n
-                with reporting(predictor, partial(_show, bar, done, len(chunk))):
-                    rows = [probable(row, min_score) for row in predictor(chunk)]
-                write_part(path, rows)
-                bar.n = done
-            bar.update(len(chunk))
-            sizes.append(len(chunk))
-    return sizes
-
-
-@contextmanager
-def reporting(predictor: Any, on_progress: Callable[[float], None]) -> Iterator[None]:
-    """Let a predictor report the share of a call that is done."""
-    if hasattr(predictor, "on_progress"):
-        predictor.on_progress = on_progress
-    try:
-        yield
-    finally:
-        if hasattr(predictor, "on_progress"):
-            predictor.on_progress = None
-
-
-def _show(bar: tqdm, done: int, chunk: int, share: float) -> None:
-    """Move the bar within a chunk; a few posts may be long ones, of which parts are shown."""
-    posts = done + share * chunk
-    bar.n = posts if posts == int(posts) else round(posts, 2) if (bar.total or 0) <= 100 else int(posts)
-    bar.refresh()
+        return list(map_in_threads(predict, enumerate(chunks(all_posts(files, task, text_column))), threads))
 
 
 def all_posts(files: Sequence[PostFile], task: str, text_column: str = "text") -> Iterator[Post]:
@@ -283,7 +309,7 @@ def probable(row: dict, min_score: float) -> dict:
 
 
 def predict_to_file(
-    predictor: Callable[[Sequence[Post]], list[dict]],
+    predictor: Callable[..., list[dict]],
     files: Sequence[PostFile],
     task: str,
     output: Path,
@@ -293,12 +319,13 @@ def predict_to_file(
     text_column: str = "text",
     min_score: float = 0.0,
     overwrite: bool = False,
+    threads: int = 1,
     second_pass: Callable[[list[int]], None] | None = None,
 ) -> Predicted | None:
     """Predict on files of posts, together with the other processes, and write one file.
 
     Args:
-        predictor, files, task, output, text_column, min_score: As for `predict_chunks`.
+        predictor, files, task, output, text_column, min_score, threads: As for `predict_chunks`.
         settings (`dict`): What the predictions depend on, from `run_settings`.
         state (`PartialState`): From `start_processes`.
         overwrite (`bool`, *optional*, defaults to `False`): Begin again, whatever is there.
@@ -316,7 +343,7 @@ def predict_to_file(
             tqdm.write(f"Resuming: {done} chunks of posts are done.", file=sys.stderr)
         state.wait_for_everyone()
         sizes = predict_chunks(
-            predictor, files, task, output, text_column, state.process_index, state.num_processes, min_score
+            predictor, files, task, output, text_column, state.process_index, state.num_processes, min_score, threads
         )
         state.wait_for_everyone()
         if not state.is_main_process:

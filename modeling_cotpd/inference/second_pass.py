@@ -8,6 +8,7 @@ import numpy as np
 
 from modeling_cotpd.data.posts import Post, PostFile
 from modeling_cotpd.inference.on_demand import KnowledgeOnDemand, as_asked, has_knowledge
+from modeling_cotpd.inference.predictor import Progress
 from modeling_cotpd.inference.run import all_posts, chunks, part_path, probable, read_part, write_part
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, estimate_posts
 from modeling_cotpd.knowledge.runner import Asking
@@ -49,9 +50,9 @@ class SecondPass:
         self.counts: Counter = Counter()
         self.lines: list[str] = []
 
-    def first(self, posts: Sequence[Post]) -> list[dict]:
+    def first(self, posts: Sequence[Post], on_progress: Progress | None = None) -> list[dict]:
         """What the first pass writes: text-only predictions with their uncertainty."""
-        rows = self.demand.student(posts, uncertainty=True)
+        rows = self.demand.student(posts, uncertainty=True, on_progress=on_progress)
         return [{**row, KNOWN: has_knowledge(post)} for post, row in zip(posts, rows, strict=True)]
 
     def __call__(self, sizes: list[int]) -> None:

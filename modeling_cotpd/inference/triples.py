@@ -10,7 +10,7 @@ from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.predictor import Predictor
+from modeling_cotpd.inference.predictor import Predictor, Progress
 
 NO_RELATION = "None"
 """What MNRE calls a pair without a relation; such a pair gives no triple."""
@@ -103,19 +103,20 @@ class TripleExtractor:
             predictors.append(predictor)
         return cls(predictors[0], predictors[1], **settings)
 
-    def __call__(self, posts: Sequence[Post], view: str = "prompt") -> list[dict]:
+    def __call__(self, posts: Sequence[Post], view: str = "prompt", on_progress: Progress | None = None) -> list[dict]:
         """Entities and relations of posts, in their order.
 
         Args:
             posts (`Sequence[Post]`): The posts; their own heads and tails are not read.
             view (`str`, *optional*, defaults to `"prompt"`): What both models read, as for `Predictor`.
+            on_progress (`Callable`, *optional*): As for `Predictor`: of the entities, which take most of the time.
 
         Returns:
             `list[dict]`: `id`, `text`, `entities` as of `EntityPredictor`, and `relations`: `head` and `tail` (numbers
             of `entities`), `relation` and `score`. `unread_pairs` counts pairs without an answer, where there are any:
             entities further apart than `nearest`, or than the model for relations reads.
         """
-        results = self.entity_predictor(posts, view)
+        results = self.entity_predictor(posts, view, on_progress=on_progress)
         for result in results:
             result["relations"] = []
         pending: list[tuple[int, int, int]] = []
@@ -131,15 +132,6 @@ class TripleExtractor:
                 result["unread_pairs"] = result.get("unread_pairs", 0) + left_out
         self._relate(posts, results, pending, view)
         return results
-
-    @property
-    def on_progress(self):
-        """As for `Predictor`: of the entities, which take most of the time."""
-        return self.entity_predictor.on_progress
-
-    @on_progress.setter
-    def on_progress(self, value) -> None:
-        self.entity_predictor.on_progress = value
 
     def attention(self, post: Post):
         """Where the prompt of the entity model looks, as `Predictor.attention` returns it."""

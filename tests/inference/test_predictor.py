@@ -121,7 +121,9 @@ def test_a_long_post_is_read_in_windows_that_keep_words_whole(kind: str, monkeyp
     assert len(ids) > 2 * predictor.room
     read = []
     plain = predictor._run
-    monkeypatch.setattr(predictor, "_run", lambda features: (read.extend(features), plain(features))[1])
+    monkeypatch.setattr(
+        predictor, "_run", lambda features, *further: (read.extend(features), plain(features, *further))[1]
+    )
     (result,) = predictor([Post("1", text, "here")])
     borders = {0, len(ids)} | {index for index, begins in enumerate(begins_word(text, offsets)) if begins}
     for part in text_windows(0, begins_word(text, offsets), predictor.room):
@@ -138,8 +140,7 @@ def test_progress_is_reported_within_a_long_post():
     model, tokenizer = made(CoTPDForTokenClassification, "wordpiece", positions=40)
     predictor = EntityPredictor(model, tokenizer, BatchSettings(2))
     shares: list[float] = []
-    predictor.on_progress = shares.append
-    predictor([Post("1", "Mira Holt left . " * 60, "here")])
+    predictor([Post("1", "Mira Holt left . " * 60, "here")], on_progress=shares.append)
     assert len(shares) > 3 and shares == sorted(shares) and shares[-1] <= 1
 
 

@@ -1,9 +1,11 @@
 """From files to a file of predictions: order, flat memory, killed and continued runs, several processes."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from modeling_cotpd.data.posts import Post, find_post_files
 from modeling_cotpd.errors import DataError, SettingError
@@ -17,7 +19,7 @@ class Counting:
         self.seen: list[list[str]] = []
         self.die_at = die_at
 
-    def __call__(self, posts: list[Post]) -> list[dict]:
+    def __call__(self, posts: list[Post], on_progress=None) -> list[dict]:
         if any(post.text == self.die_at for post in posts):
             raise KeyboardInterrupt
         self.seen.append([post.text for post in posts])
@@ -71,7 +73,7 @@ def test_a_killed_run_continues_and_predicts_nothing_twice(source: Path, tmp_pat
 def test_two_runs_do_not_write_one_output(source: Path, tmp_path: Path):
     output = tmp_path / "out.jsonl"
 
-    def second(posts: list[Post]) -> list[dict]:
+    def second(posts: list[Post], on_progress=None) -> list[dict]:
         with pytest.raises(SettingError, match="Another process writes this output"):
             predicted(Counting(), source, output)
         return [{"id": post.id, "text": post.text} for post in posts]
@@ -105,6 +107,45 @@ def test_three_processes_share_the_chunks_and_another_number_continues(source: P
     ]
     run.merge_chunks(output, counts[0])
     assert texts(output) == [f"post {number}" for number in range(23)]
+
+
+def test_threads_write_what_one_writes_and_take_few_chunks_ahead(source: Path, tmp_path: Path):
+    files, output = find_post_files(source), tmp_path / "out.jsonl"
+    together = threading.Barrier(2, timeout=30)
+
+    def predictor(posts: list[Post], on_progress) -> list[dict]:
+        if posts[0].text in ("post 0", "post 5"):  # passes only when two chunks are predicted at once
+            together.wait()
+        on_progress(0.5)
+        return [{"id": post.id, "text": post.text} for post in posts]
+
+    with run.claimed_output(output, {}, False):
+        sizes = run.predict_chunks(predictor, files, "mner", output, threads=2)
+    run.merge_chunks(output, sizes)
+    assert texts(output) == [f"post {number}" for number in range(23)]
+    taken = []
+    results = run.map_in_threads(lambda number: number, (taken.append(n) or n for n in range(50)), 3)
+    assert next(results) == 0 and len(taken) == 4
+    assert list(results) == list(range(1, 50))
+
+
+def test_a_bad_row_beside_threads_keeps_the_chunks_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run.chunks, "__defaults__", (2, 1000))
+    path, output = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b"}\n{"text": 1}\n', "utf-8")
+    with run.claimed_output(output, {}, False), pytest.raises(DataError, match="line 3"):
+        run.predict_chunks(Counting(), find_post_files(path), "mner", output, threads=2)
+    assert run.part_path(output, 0).is_file()
+
+
+def test_threads_of_products_become_threads_of_chunks():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert run.take_threads(torch.device("cuda")) == 1 and torch.get_num_threads() == 3
+        assert run.take_threads(torch.device("cpu")) == 3 and torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def claim(output: Path, settings: dict, overwrite: bool) -> int:
