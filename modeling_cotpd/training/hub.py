@@ -29,6 +29,8 @@ PUBLISHED_RESULTS = (
     "seed", "splits", "training", "log", "example", "settings", "versions", "python",
 )  # fmt: skip
 """What of `results.json` is published; the rest tells of the machine, such as the command as it was typed."""
+ONNX_FOLDER = "onnx"
+"""What `cotpd export MODEL --out MODEL/onnx` wrote, for `cotpd predict MODEL/onnx --onnx`."""
 LOCAL_SETTINGS = ("model_name_or_path", "dataset_dir", "unlabelled_dataset_dir", "cache_dir")
 """Settings that name places on this machine; encoder and data set stand in the results by their names."""
 NAMES = ("label_names", "example")
@@ -65,7 +67,8 @@ class Publication:
 def collect(folder: str | os.PathLike, name: str) -> Publication:
     """Choose what is published: model, its code, tokenizer, card, and results without what tells of this machine.
 
-    Optimizer states, checkpoints, `training_args.bin`, `run.json`, adapters, logs, and predictions (which hold the
+    An ONNX export in the folder `onnx` goes too. Optimizer states, checkpoints, `training_args.bin`, `run.json`,
+    adapters, logs, and predictions (which hold the
     posts of the data set) stay here. The card is written anew for the repository's name, unless the one in the folder
     was edited by hand, which then goes as it is.
 
@@ -93,6 +96,8 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
     files: dict[str, Path | bytes] = {
         path.name: path for path in [folder / CONFIG_FILE, *weights, *tokenizer, *_code(folder, config)]
     }
+    exported = sorted(path for path in (folder / ONNX_FOLDER).glob("*") if path.suffix in (".onnx", ".json"))
+    files |= {f"{ONNX_FOLDER}/{path.name}": path for path in exported}
     results = _results(folder, task)
     published = published_results(results)
     if (folder / RESULTS_FILE).is_file():
