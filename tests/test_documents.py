@@ -46,8 +46,6 @@ NOT_RUN = {
     "accelerate launch --config_file configuration/accelerate/multi_gpu": GPUS,
     "accelerate launch --multi_gpu": GPUS,
     "torchrun": "needs a processor per process; tests/inference/test_run.py runs two processes",
-    "cotpd augment data/twitter2017 --out data/t17-$size-x$times": "in a loop over 20 settings",
-    "accelerate launch run_mner.py configuration/mner.yaml --dataset_dir data/t17-100-x4": "in a loop",
     "accelerate launch run_mner.py configuration/mner.yaml configuration/knowledge.yaml --dataset_dir": "in a loop",
     "accelerate launch run_mner.py configuration/mner.yaml configuration/student.yaml --dataset_dir": (
         "learns from three models; tests/training/test_run.py runs it"

@@ -1,5 +1,6 @@
 """The `cotpd` command: collects the subcommands and reports every error in one line."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -96,6 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         `int`: The exit code; see `exit_code`.
     """
+    if not sys.stderr.isatty():  # these libraries read it when they are imported
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     return exit_code(lambda: app(args=arguments, prog_name="cotpd", standalone_mode=False), "cotpd")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from modeling_cotpd.errors import SettingError
@@ -77,10 +78,14 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
         name (`str`): The repository, by which the card calls the model.
 
     Raises:
-        SettingError: There is no such folder, it holds no CoTPD model with its code and tokenizer or only a pickle
-            checkpoint, or a file that would go names a place on this machine.
+        SettingError: The name cannot be a repository's, there is no such folder, it holds no CoTPD model with its code
+            and tokenizer or only a pickle checkpoint, or a file that would go names a place on this machine.
     """
     folder = Path(folder)
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise SettingError(f"This cannot be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
     if not folder.is_dir():
         raise SettingError("There is no such folder.", place=str(folder), fix="Name a run's output folder.")
     config = _config(folder)
@@ -96,7 +101,7 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
     files: dict[str, Path | bytes] = {
         path.name: path for path in [folder / CONFIG_FILE, *weights, *tokenizer, *_code(folder, config)]
     }
-    exported = sorted(path for path in (folder / ONNX_FOLDER).glob("*") if path.suffix in (".onnx", ".json"))
+    exported = sorted(path for path in (folder / ONNX_FOLDER).glob("*") if path.suffix in (".onnx", ".data", ".json"))
     files |= {f"{ONNX_FOLDER}/{path.name}": path for path in exported}
     results = _results(folder, task)
     published = published_results(results)
@@ -213,7 +218,8 @@ def _refuse_links(folder: Path, files: dict[str, Path | bytes]) -> None:
 def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
     """Say so when a file would tell where things lie on this machine; code and vocabularies are not searched."""
     places = {str(folder.resolve()), f"{Path.home()}{os.sep}"}
-    for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE):
+    exported = [name for name in files if name.startswith(f"{ONNX_FOLDER}/") and name.endswith("config.json")]
+    for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE, *exported):
         content = files.get(name, b"")
         text = content.decode() if isinstance(content, bytes) else content.read_text("utf-8")
         if found := sorted(place for place in places if place in text):
@@ -275,8 +281,6 @@ def push(
             revision=revision,
             create_pr=create_pr,
         )
-    except HFValidationError as error:
-        raise SettingError(f"This cannot be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
     except HfHubHTTPError as error:
         raise _declined(error, repo) from error
     except RuntimeError as error:  # the client wraps what happens while it uploads
