@@ -188,7 +188,7 @@ def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
             outputs=[*inputs, answer],
             api_visibility="private",
         )
-        fields["_examples"].load_input_event.then(**shown)
+        fields["_examples"].load_input_event.then(**shown).then(fn=None, js=SCROLL)
     return app
 
 
