@@ -12,7 +12,7 @@ OUT ?= outputs/demo
 # Test processes
 JOBS ?= 2
 
-.PHONY: demo test test-slow style quality docs docs-serve dist clean
+.PHONY: demo model test test-slow style quality docs docs-serve dist clean
 
 $(BIN)/.torch:
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,10 @@ $(BIN)/.torch:
 
 $(BIN)/.demo: $(BIN)/.torch setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[quickstart]"
+	touch $@
+
+$(BIN)/.model: $(BIN)/.torch setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[quickstart,onnx]"
 	touch $@
 
 $(BIN)/.test: $(BIN)/.torch setup.cfg pyproject.toml
@@ -38,6 +42,10 @@ $(BIN)/.dist:
 
 demo: $(BIN)/.demo
 	$(BIN)/python examples/demo.py --output_dir $(OUT)
+
+# MODEL names one of twitter2015 and twitter2017; both by default. MODEL_FLAGS go to every training.
+model: $(BIN)/.model
+	$(BIN)/python examples/make_model.py $(MODEL) --source raw --out outputs/model $(MODEL_FLAGS)
 
 test: $(BIN)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)

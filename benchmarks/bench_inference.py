@@ -50,8 +50,8 @@ from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.predictor import Predictor
 from modeling_cotpd.inference.run import CHUNK_POSTS, claimed_output, json_line, predict_chunks
 from modeling_cotpd.training.arguments import ModelArguments
-from modeling_cotpd.training.tasks import score
 from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
+from modeling_cotpd.training.tasks import score
 
 FORMS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 SHARES = {"float32": 0.9, "bfloat16": 0.8, "int8": 0.6}

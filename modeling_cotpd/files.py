@@ -165,17 +165,15 @@ def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] 
             lock.unlink(missing_ok=True)
 
 
-def require_empty(folder: str | os.PathLike) -> Path:
-    """Return `folder` as a `Path`.
+def require_empty(folder: str | os.PathLike, fix: str = "Name a new folder or empty this one.") -> Path:
+    """Return `folder` as a `Path`; `fix` says what to do when it is not empty.
 
     Raises:
         SettingError: The folder exists and is not empty, or is a file.
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
-        raise SettingError(
-            "The output folder is not empty.", place=str(folder), fix="Name a new folder or empty this one."
-        )
+        raise SettingError("The output folder is not empty.", place=str(folder), fix=fix)
     if folder.exists() and not folder.is_dir():
         raise SettingError("The output folder is a file.", place=str(folder), fix="Name a new folder.")
     return folder

@@ -18,6 +18,7 @@ import pytest
 import typer
 import yaml
 from document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, commands, words
+from published_files import write_published
 from stub_server import StubServer
 from transformers import HfArgumentParser
 
@@ -45,8 +46,6 @@ NOT_RUN = {
     "accelerate launch --config_file configuration/accelerate/multi_gpu": GPUS,
     "accelerate launch --multi_gpu": GPUS,
     "torchrun": "needs a processor per process; tests/inference/test_run.py runs two processes",
-    "cotpd augment data/twitter2017 --out data/t17-$size-x$times": "in a loop over 20 settings",
-    "accelerate launch run_mner.py configuration/mner.yaml --dataset_dir data/t17-100-x4": "in a loop",
     "accelerate launch run_mner.py configuration/mner.yaml configuration/knowledge.yaml --dataset_dir": "in a loop",
     "accelerate launch run_mner.py configuration/mner.yaml configuration/student.yaml --dataset_dir": (
         "learns from three models; tests/training/test_run.py runs it"
@@ -75,7 +74,7 @@ SUBSTITUTIONS = {
     " --download": "",
     "http://127.0.0.1:8000/v1": "ENDPOINT",
     "me/cotpd-twitter2017": "outputs/twitter2017_minilm",
-    r"(run_mner\.py(?: \S+\.yaml)+)": rf"\1 {SMALL}",
+    r"(run_mner\.py(?: \S+\.yaml)+|cotpd train(?: [a-z_]+)+)": rf"\1 {SMALL}",
 }
 """Patterns in commands, and what they become when they are run: no network, the stub as endpoint, small trainings."""
 
@@ -255,6 +254,34 @@ def test_links_lead_somewhere():
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
+def test_tests_that_a_page_names_exist():
+    for path in DOCUMENTS:
+        for name in re.findall(r"`(tests/[\w/]+\.py)`", path.read_text("utf-8")):
+            assert (ROOT / name).is_file(), f"{path.name} names {name}"
+
+
+GENERATED = re.compile(r"<!-- experiments:.*?<!-- end of experiments -->", re.DOTALL)
+
+
+def count_words(path: Path) -> int:
+    """Words between white space, without the tables that are made from saved runs."""
+    return len(GENERATED.sub("", path.read_text("utf-8")).split())
+
+
+def test_the_documents_stay_short():
+    assert len((ROOT / "README.md").read_text("utf-8").split()) <= 900
+    assert sum(map(count_words, DOCUMENTS)) <= 15_000
+
+
+def test_the_readme_has_the_numbers_of_the_results():
+    results = (ROOT / "docs" / "results.md").read_text("utf-8")
+    text = GENERATED.sub("", (ROOT / "README.md").read_text("utf-8")).split("## Results")[1].split("## More")[0]
+    shown = re.findall(r"[+-]\d+\.\d", text)
+    assert len(shown) >= 8
+    for number in shown:
+        assert f"|{number} [" in results, f"README.md has {number}, which is not in docs/results.md"
+
+
 def test_every_page_stands_in_the_navigation_once():
     waiting, found = [yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]], []
     while waiting:
@@ -270,28 +297,6 @@ FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 # What follows runs the commands.
-
-
-def write_published(folder: Path, rename: dict[str, str] | None = None) -> None:
-    """The sample corpus in the form of the published Twitter files, with captions and knowledge."""
-    folder.mkdir(parents=True)
-    for split, name in (("train", "train"), ("validation", "valid"), ("test", "test")):
-        sample = ROOT / f"modeling_cotpd/data/sample/mner.{split}.jsonl"
-        rows = [json.loads(line) for line in sample.read_text("utf-8").splitlines()][:24]
-        rows = [row for row in rows if row["ner_tags"]]
-        posts, captions, knowledge = [], [], []
-        for number, row in enumerate(rows):
-            key = f"{number}{split[0]}"
-            tags = [re.sub("MISC$", (rename or {}).get("MISC", "MISC"), tag) for tag in row["ner_tags"]]
-            lines = [f"{token}\t{tag}" for token, tag in zip(row["tokens"], tags, strict=True)]
-            posts.append("\n".join([f"IMGID:{key}", *lines]) + "\n")
-            captions.append({"id": key, "blip2": row["caption"], "minicpm": row["caption"]})
-            grains = ("noun", "sentence", "multimodality")
-            knowledge.append({"id": key, **{grain: row[f"cot_{grain}"] for grain in grains}})
-        (folder / f"{name}.txt").write_text("\n".join(posts), "utf-8")
-        for kind, values in (("captions", captions), ("knowledge", knowledge)):
-            text = "".join(json.dumps(value) + "\n" for value in values)
-            (folder / f"{kind}.{name}.jsonl").write_text(text, "utf-8")
 
 
 def write_inputs(folder: Path) -> None:
@@ -381,8 +386,8 @@ def trained(tmp_path_factory) -> dict[str, Path]:
 MADE_BY_ITSELF = {
     "README.md": {"data/twitter2017"},
     "docs/tutorial.md": {"outputs/tutorial"},
-    "docs/cross_domain.md": {"data/twitter2017", "outputs/twitter2017_minilm"},
-    "docs/how_to/own_teacher.md": {"data/twitter2017-explained"},
+    "docs/settings.md": {"data/twitter2017", "outputs/twitter2017_minilm"},
+    "docs/knowledge.md": {"data/twitter2017-explained"},
 }
 """What a document's own commands make, and is not given to it."""
 

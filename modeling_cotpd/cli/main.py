@@ -1,6 +1,7 @@
 """The `cotpd` command: collects the subcommands and reports every error in one line."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -81,6 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if logging.lastResort is not None:  # prints the warnings of a process that configures no logging
         logging.lastResort.setFormatter(_PrintableFormatter())
+    if not sys.stderr.isatty():  # these libraries read it when they are imported
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     return exit_code(lambda: app(args=arguments, prog_name="cotpd", standalone_mode=False), "cotpd")
 
 

@@ -133,7 +133,9 @@ def prepare(
     if name not in NAMES:
         raise SettingError(f"Unknown data set {name!r}.", fix=f"Use one of {', '.join(NAMES)}.")
     # Checked again when written; here so that a download is not in vain.
-    if not (options.overwrite and Path(out).is_dir() and all(map(is_replaceable, Path(out).iterdir()))):
+    if not options.overwrite:
+        require_empty(out, fix="Name a new folder, or add --overwrite.")
+    elif not (Path(out).is_dir() and all(map(is_replaceable, Path(out).iterdir()))):
         require_empty(out)
     if (source is None) != (name in SAMPLES):
         raise SettingError(

@@ -181,7 +181,9 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
         total = None if length is None else start + int(length)
         with (
             open(part, "ab" if resumed else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, leave=False) as bar,
+            tqdm(
+                total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, leave=False, disable=None
+            ) as bar,
         ):
             while chunk := response.read(1 << 16):
                 file.write(chunk)

@@ -167,7 +167,10 @@ def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
     about = f"{what[predictor.task]} of a post, from the text alone"
     about += ", or with what a picture and explanations tell." if predictor.columns else "."
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True, delete_cache=CACHE) as app:
-        gr.HTML(f'<div class="cotpd-title"><h1>CoTPD demo</h1><p>{about} Model: <code>{plain(title)}</code></p></div>')
+        gr.HTML(
+            f'<div class="cotpd-title"><h1>CoTPD demo</h1><p>{about} Model: <code>{plain(title)}</code></p></div>',
+            elem_id="title",
+        )
         with gr.Row(equal_height=False, elem_id="halves"):
             with gr.Column(scale=4, min_width=300):
                 fields = _inputs(gr, predictor)
@@ -188,7 +191,7 @@ def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
             outputs=[*inputs, answer],
             api_visibility="private",
         )
-        fields["_examples"].load_input_event.then(**shown)
+        fields["_examples"].load_input_event.then(**shown).then(fn=None, js=SCROLL)
     return app
 
 

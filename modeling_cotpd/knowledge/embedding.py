@@ -148,7 +148,7 @@ def stored_vectors(
                 f"{count:,} {unit}s: {done:,} have a vector, {4 * dimension * count / 2**20:,.0f} MiB in all.",
                 file=sys.stderr,
             )
-            with path.open("r+b") as file, tqdm(total=count, initial=done, unit=unit) as bar:
+            with path.open("r+b") as file, tqdm(total=count, initial=done, unit=unit, disable=None) as bar:
                 file.truncate(4 * dimension * done)
                 file.seek(4 * dimension * done)
                 for start in range(done, count, chunk):

@@ -179,7 +179,9 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         SettingError: The recipe is missing or has an unknown key, a flag is unknown, or a value is out of range.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(tuple(dataclass_types), description="Usage: [RECIPE ...] [--flag value ...]")
+    parser = HfArgumentParser(
+        tuple(dataclass_types), description="Usage: [RECIPE ...] [--flag value ...]", allow_abbrev=False
+    )
     recipe: dict[str, Any] = {}
     allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
     while argv and not argv[0].startswith("-"):

@@ -11,6 +11,7 @@ from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from modeling_cotpd.errors import SettingError
@@ -31,6 +32,8 @@ PUBLISHED_RESULTS = (
     "seed", "splits", "training", "log", "example", "settings", "versions", "python",
 )  # fmt: skip
 """What of `results.json` is published; the rest tells of the machine, such as the command as it was typed."""
+ONNX_FOLDER = "onnx"
+"""What `cotpd export MODEL --out MODEL/onnx` wrote, for `cotpd predict MODEL/onnx --onnx`."""
 LOCAL_SETTINGS = ("model_name_or_path", "dataset_dir", "unlabelled_dataset_dir", "cache_dir")
 """Settings that name places on this machine; encoder and data set stand in the results by their names."""
 NAMES = ("label_names", "example")
@@ -65,7 +68,8 @@ class Publication:
 def collect(folder: str | os.PathLike, name: str) -> Publication:
     """Choose what is published: model, its code, tokenizer, card, and results without what tells of this machine.
 
-    Optimizer states, checkpoints, `training_args.bin`, `run.json`, adapters, logs, and predictions (which hold the
+    An ONNX export in the folder `onnx` goes too. Optimizer states, checkpoints, `training_args.bin`, `run.json`,
+    adapters, logs, and predictions (which hold the
     posts of the data set) stay here. The card is written anew for the repository's name, unless the one in the folder
     was edited by hand, which then goes as it is.
 
@@ -74,10 +78,14 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
         name (`str`): The repository, by which the card calls the model.
 
     Raises:
-        SettingError: There is no such folder, it holds no CoTPD model with its code and tokenizer or only a pickle
-            checkpoint, or a file that would go names a place on this machine.
+        SettingError: The name cannot be a repository's, there is no such folder, it holds no CoTPD model with its code
+            and tokenizer or only a pickle checkpoint, or a file that would go names a place on this machine.
     """
     folder = Path(folder)
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise SettingError(f"This cannot be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
     if not folder.is_dir():
         raise SettingError("There is no such folder.", place=str(folder), fix="Name a run's output folder.")
     config = _config(folder)
@@ -100,6 +108,8 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
     files: dict[str, Path | bytes] = {
         path.name: path for path in [folder / CONFIG_FILE, *weights, *tokenizer, *_code(folder, config)]
     }
+    exported = sorted(path for path in (folder / ONNX_FOLDER).glob("*") if path.suffix in (".onnx", ".data", ".json"))
+    files |= {f"{ONNX_FOLDER}/{path.name}": path for path in exported}
     results = _results(folder, task)
     published = published_results(results)
     if (folder / RESULTS_FILE).is_file():
@@ -197,7 +207,8 @@ def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
                 fix="Put a copy of the file there, if it is to be published.",
             )
     places = {str(folder.resolve()), f"{Path.home()}{os.sep}"}
-    for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE):
+    exported = [name for name in files if name.startswith(f"{ONNX_FOLDER}/") and name.endswith("config.json")]
+    for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE, *exported):
         content = files.get(name, b"")
         text = content.decode() if isinstance(content, bytes) else content.read_text("utf-8")
         if found := sorted(place for place in places if place in text):
@@ -257,8 +268,6 @@ def push(
             revision=revision,
             create_pr=create_pr,
         )
-    except HFValidationError as error:
-        raise SettingError(f"This cannot be a repository's name ({error}).", fix="Write NAMESPACE/NAME.") from None
     except (HfHubHTTPError, RuntimeError) as error:  # the client wraps what happens while it uploads
         cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
         if not isinstance(cause, HfHubHTTPError):

@@ -244,5 +244,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_plain(each) for each in value)
     text = re.sub(r"(?: at)? https?://[^\s,;]+", "", str(value))
+    text = re.sub(r"^SchedulerType\.(\w+)$", lambda match: match[1].lower(), text)
     text = PurePath(text).name if PurePath(text).is_absolute() else text
     return " ".join(text.replace("|", "\\|").split())

@@ -275,10 +275,9 @@ def summary(results: dict, folder: Path) -> str:
             lines.append(f"{split:<12}{view:<12}{numbers}")
     if len(lines) == 1:
         lines = ["No split was scored."]
-    return "\n".join(
-        [
-            *lines,
-            f"Model, results and card: {folder}",
-            f"Next: cotpd predict {folder} --input posts.txt --output o.jsonl",
-        ]
-    )
+    following = f"cotpd predict {folder} --input posts.txt --output o.jsonl"
+    if {view for views in results["splits"].values() for view in views} == {"knowledge"}:
+        data, columns = results["settings"]["dataset_dir"], " ".join(results["knowledge_columns"])
+        following = f"cotpd train {results['task']} student --dataset_dir {data} --knowledge_columns {columns}"
+        following += f" --distill_from {folder}"
+    return "\n".join([*lines, f"Model, results and card: {folder}", f"Next: {following}"])

@@ -169,6 +169,11 @@ def make_trainer(
     if args.eval_views == "knowledge" and not views.knowledge_columns:
         raise SettingError("eval_views=knowledge, but no row has knowledge.", fix="Use eval_views=prompt.")
     train: Dataset | None = None
+    if args.do_train and "validation" not in splits and str(args.eval_strategy.value) != "no":
+        raise SettingError(
+            "There is no validation split to evaluate while training.",
+            fix="Prepare one, or add --eval_strategy no --load_best_model_at_end false.",
+        )
     if args.do_train:
         record_views(model, views)
         train = training_features(task, splits, tokenizer, views, model_args, data_args, args)

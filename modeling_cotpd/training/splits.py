@@ -132,7 +132,7 @@ def log_coverage(name: str, split: Dataset, columns: list[str]) -> None:
         ", ".join(f"{column} {count}" for column, count in filled.items()) or "no knowledge columns",
     )  # fmt: skip
     for column, count in filled.items():
-        if count == 0:
+        if count == 0 and any(filled.values()):  # a run without any knowledge says so in one sentence
             logger.warning(
                 "%s: no row has %s. Drop it from knowledge_columns or prepare the data with it.", name, column
             )

@@ -80,6 +80,8 @@ class CoTPDTrainingArguments(TrainingArguments):
             if value != kept and not (value is None and name == "label_names"):
                 raise SettingError(f"{name} must be {kept}, got {value}: {reason}.", fix="Leave it out.")
         self.label_names = ["labels"]
+        if self.device.type == "cpu":  # else PyTorch warns in every loader
+            self.dataloader_pin_memory = False
         # YAML gives a bool and the command line a word
         resume = str(self.resume_from_checkpoint).lower()
         if resume in ("true", "false"):

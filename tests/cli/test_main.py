@@ -226,3 +226,9 @@ def test_every_help_has_an_example_that_can_be_parsed(path, command):
     assert own, "the example is of another command"
     for parameter in command.params:
         assert getattr(parameter, "help", None), f"{parameter.name} has no help"
+
+
+def test_no_progress_bars_in_pipes(tmp_path):
+    done = run("prepare", "sample-mner", "--out", tmp_path / "data")
+    assert done.returncode == 0 and "Written to" in done.stdout
+    assert "%|" not in done.stderr, done.stderr

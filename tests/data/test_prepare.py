@@ -140,7 +140,7 @@ def test_options_out_of_range(options, message):
 
 
 def test_the_output_is_not_overwritten(twitter, tmp_path):
-    with pytest.raises(SettingError, match="not empty"):
+    with pytest.raises(SettingError, match=r"not empty.*--overwrite"):
         prepare("twitter2015", twitter, twitter)
 
 

@@ -22,6 +22,9 @@ from modeling_cotpd.inference.view_predictor import ViewPredictor
 pytestmark = pytest.mark.slow
 SIZES = {"laptop": (1366, 768), "phone": (390, 844)}
 ATTACK = "Mira Holt <img src=x onerror='window.hacked=1'> ${window.hacked=2} {{window.hacked=3}} `x` </textarea>"
+AT_THE_ANSWER = "() => Math.abs(document.getElementById('answer').getBoundingClientRect().top) < 80"
+STUBS = """() => [...document.querySelectorAll("#answer mark")].filter((mark) =>
+    [...mark.getClientRects()].some((part) => part.width < 16)).map((mark) => mark.innerText)"""
 WIDER = """() => [...document.querySelectorAll("body *")].filter((part) =>
     part.getBoundingClientRect().right > innerWidth + 1 && !part.closest(".scroll")).map((part) => part.className)"""
 
@@ -112,6 +115,7 @@ class Visit:
         assert self.wrong == []
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert self.page.evaluate(WIDER) == []
+        assert self.page.evaluate(STUBS) == []
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -125,6 +129,8 @@ def test_a_post_is_read_in_both_views(chromium, address: str, screenshots: Path,
     page.get_by_text("Knowledge (optional)").click()
     page.fill("#caption textarea, #caption input", "a singer on a stage in the rain")
     visit.read("Mira Holt sings at Quarry Lane with Dario near Tarn Bridge")
+    if size == "phone":
+        page.wait_for_function(AT_THE_ANSWER)
     titles = page.locator("#answer h3").all_inner_texts()
     assert titles[:4] == [
         "From the text alone",
@@ -166,6 +172,17 @@ def test_nothing_that_is_written_runs(chromium, address: str, screenshots: Path,
     page.screenshot(path=screenshots / f"{size}-odd.png", full_page=True)
     visit.check()
     page.close()
+
+
+def test_an_example_on_a_phone(chromium, address: str):
+    visit = Visit(chromium, address, "phone")
+    visit.page.locator("#examples button").nth(1).click()
+    visit.page.wait_for_function("() => document.querySelector('#answer .look').innerText.includes('Osk Harbour')")
+    visit.page.wait_for_function(AT_THE_ANSWER)
+    for width in range(300, 420, 9):  # a mention that wraps leaves no coloured stub
+        visit.page.set_viewport_size({"width": width, "height": 844})
+        assert visit.page.evaluate(STUBS) == []
+    visit.page.close()
 
 
 def test_examples_and_clear(chromium, address: str, screenshots: Path):

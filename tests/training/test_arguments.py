@@ -161,6 +161,8 @@ class TestRecipes:
         assert run_script("mner") == ROOT / "run_mner.py" and run_script("mre").is_file()
 
     def test_a_misspelt_flag(self, tmp_path):
+        with pytest.raises(SettingError, match=r"Unknown argument '--learning_rat'. Did you mean '--learning_rate'\?"):
+            parse(tmp_path, BASIC, "--learning_rat", "1")
         with pytest.raises(
             SettingError, match=r"Unknown argument '--prompt_lenght'. Did you mean '--prompt_length'\?"
         ):

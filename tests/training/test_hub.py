@@ -54,6 +54,16 @@ class TestWhatGoes:
         for task in ("mner", "mre"):
             assert set(collect(saved / task, "me/x").files) == CODE | REST
 
+    def test_an_export_in_the_folder(self, run):
+        shutil.copytree(run, run / "onnx", ignore=shutil.ignore_patterns("onnx", "README.md", "*.py", "*.safetensors"))
+        (run / "onnx" / "model.onnx").write_bytes(b"graph")
+        files = collect(run, "me/x").files
+        exported = {name for name in files if name.startswith("onnx/")}
+        assert {"onnx/model.onnx", "onnx/config.json", "onnx/tokenizer.json"} <= exported
+        (run / "onnx" / "config.json").write_text(json.dumps({"_name_or_path": f"{Path.home()}/model"}), "utf-8")
+        with pytest.raises(SettingError, match=r"onnx/config\.json"):
+            collect(run, "me/x")
+
     def test_the_card_bears_the_name_on_the_hub(self, run):
         card = ModelCard(collect(run, "me/x").files["README.md"].decode())
         assert card.data.model_name == "me/x" and '"me/x"' in card.text and "# me/x" in card.text

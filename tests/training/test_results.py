@@ -196,6 +196,10 @@ def test_the_end_of_a_run():
     assert text.splitlines()[1].split() == ["test", "prompt", "50.0", "25.0", "33.3"]
     assert "knowledge" in text and "cotpd predict out" in text.splitlines()[-1]
     assert summary({"splits": {}}, Path("out")).startswith("No split was scored.")
+    teacher = {"task": "mner", "settings": {"dataset_dir": "data/own"}, "knowledge_columns": ["caption", "cot_noun"]}
+    text = summary({**teacher, "splits": {"test": {"knowledge": scores}}}, Path("out"))
+    wanted = "cotpd train mner student --dataset_dir data/own --knowledge_columns caption cot_noun --distill_from out"
+    assert text.endswith(f"Next: {wanted}")
 
 
 def test_predictions_mner(tmp_path):

@@ -555,10 +555,11 @@ class TestNoKnowledge:
         assert set(results["splits"]["test"]) == {"prompt"} and results["knowledge_columns"] == []
         card = (tmp_path / "out" / "README.md").read_text("utf-8")
         assert "| knowledge view | none |" in card and "The model reads the post alone." in card
+        data = {"dataset_dir": str(tmp_path / "data")}
         with pytest.raises(SettingError, match="no row has knowledge"):
-            run_task(
-                "mner", places, tmp_path / "b", data={"dataset_dir": str(tmp_path / "data")}, eval_views="knowledge"
-            )
+            run_task("mner", places, tmp_path / "b", data=data, eval_views="knowledge")
+        with pytest.raises(SettingError, match=r"no validation split.*--eval_strategy no"):
+            run_task("mner", places, tmp_path / "c", data=data, eval_strategy="epoch")
 
 
 class TestCheckpoints:

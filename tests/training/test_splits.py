@@ -173,3 +173,6 @@ def test_coverage_is_logged(tmp_path, caplog):
     assert "train: 20 rows, 5 labelled; caption 20, cot_noun 0" in messages
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 3 and all("no row has cot_noun" in message for message in warnings)
+    caplog.clear()
+    load(mner_folder(tmp_path / "b"), knowledge_columns=["caption", "cot_noun"])  # the run says it in one sentence
+    assert not [record for record in caplog.records if record.levelno == logging.WARNING]
