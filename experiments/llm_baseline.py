@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from datasets import Dataset
@@ -187,7 +187,7 @@ class Question:
             messages.append({"role": "user", "content": self.ask(example)})
             messages.append({"role": "assistant", "content": self.gold(example)})
         messages.append({"role": "user", "content": self.ask(row)})
-        more = {"response_format": self.schema()} if self.structured else {}
+        more: dict[str, Any] = {"response_format": self.schema()} if self.structured else {}
         return self.settings.request(self.prompt.name, self.prompt.tag, messages, **more)
 
 
@@ -338,7 +338,7 @@ def question_prompt(task: str, folder: Path | None = None) -> Prompt:
     return read_prompt(folder / name if folder is not None and (folder / name).is_file() else PROMPTS / name)
 
 
-@options.with_teacher_options
+@options.with_options
 def llm_baseline(
     source: Annotated[Path, typer.Argument(help="Prepared folder with labels.")],
     out: Annotated[Path, typer.Option(help="Folder for predictions.jsonl and results.json.")],

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from modeling_cotpd.augmentation.names import candidate_names, fold, occurrences
 from modeling_cotpd.augmentation.plan import (
     ENTITY,
-    NO_ANSWER,
     ONE,
-    REJECTED,
-    UNASKED,
     AugmentPlan,
     Candidate,
     Rejected,
-    Unasked,
     opening,
 )
 from modeling_cotpd.augmentation.renaming import Renaming, with_knowledge
@@ -62,17 +58,13 @@ def replace_entities(
     for time in range(1, plan.times + 1):
         candidate = Candidate(sample.id, ENTITY, time)
         candidates.append(candidate)
-        try:
+        with candidate.judged():
             replacements = draw(sample, plan, source, types, rng, seen)
             row = replaced_row(sample, replacements)
             candidate.text = detokenize(row["tokens"])
             if plan.fact_check:
                 yield from check_fact(plan, candidate.text)
             candidate.row = yield from with_knowledge(plan, row, [each.renaming for each in replacements], candidate)
-        except Rejected as error:
-            candidate.status, candidate.reason, candidate.detail = REJECTED, error.reason, error.detail
-        except Unasked as error:
-            candidate.status, candidate.reason, candidate.detail = UNASKED, NO_ANSWER, str(error)
     return candidates
 
 

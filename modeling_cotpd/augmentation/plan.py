@@ -1,5 +1,7 @@
 """What is to be augmented, how, and by which model; and one wanted sample."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from modeling_cotpd.errors import SettingError
@@ -50,6 +52,16 @@ class Candidate:
     text: str = ""
     row: dict | None = None
     notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """Note why the block ended without a sample."""
+        try:
+            yield
+        except Rejected as error:
+            self.status, self.reason, self.detail = REJECTED, error.reason, error.detail
+        except Unasked as error:
+            self.status, self.reason, self.detail = UNASKED, NO_ANSWER, str(error)
 
 
 IN_DOMAIN, FROM_TEACHER = "in-domain", "teacher"

@@ -148,14 +148,7 @@ def estimates(
                 stored = dict(replay_all(jobs, lambda request: opened.get(request.key)))
             names = {kind: written.names for kind, written in stored.items()}
         source = teacher_names(names, posts.tokenization)
-    result = estimate(posts.jobs(plan, source), store, plan.endpoint, again)
-    result.requests = lists.requests + result.requests
-    result.stored += lists.stored
-    result.prompt_tokens += lists.prompt_tokens
-    result.completion_tokens += lists.completion_tokens
-    result.most_completion_tokens += lists.most_completion_tokens
-    result.measured |= lists.measured
-    return result
+    return lists + estimate(posts.jobs(plan, source), store, plan.endpoint, again)
 
 
 def augment(

@@ -8,13 +8,11 @@ from collections.abc import Generator, Iterable, Sequence
 from modeling_cotpd.augmentation.names import SHORT, candidate_names, fold, occurrences
 from modeling_cotpd.augmentation.plan import (
     NO_ANSWER,
-    REJECTED,
     STYLE,
     UNASKED,
     AugmentPlan,
     Candidate,
     Rejected,
-    Unasked,
     opening,
 )
 from modeling_cotpd.augmentation.renaming import with_knowledge
@@ -193,17 +191,13 @@ def restyle(
         messages.append({"role": "assistant", "content": answer.text})
         candidate = Candidate(sample.id, STYLE, time, text=answer.text.strip())
         candidates.append(candidate)
-        try:
+        with candidate.judged():
             row = restyled_row(sample, answer, plan, tokenization, lexicon)
             candidate.text = detokenize(row["tokens"])
             if fold(candidate.text) in seen:
                 raise Rejected("not another text")
             seen.add(fold(candidate.text))
             candidate.row = yield from with_knowledge(plan, row, (), candidate)
-        except Rejected as error:
-            candidate.status, candidate.reason, candidate.detail = REJECTED, error.reason, error.detail
-        except Unasked as error:
-            candidate.status, candidate.reason, candidate.detail = UNASKED, NO_ANSWER, str(error)
     return candidates
 
 

@@ -1,5 +1,6 @@
 """`cotpd augment`: new training posts from old ones."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,40 +17,54 @@ Model = Annotated[
 ]
 
 
-@options.with_teacher_options
+@dataclass(frozen=True)
+class Wanted:
+    """The options that are settings of an `AugmentPlan`."""
+
+    times: Annotated[int, option("Samples wanted of each kind per post.", min=0)] = 1
+    seed: Annotated[int, option("Of the random draws.")] = 0
+    fact_check: Annotated[
+        bool, option("Keep only entity samples possible in fact.", "--fact-check/--no-fact-check")
+    ] = True
+    entity_source: Annotated[
+        str, option("in-domain: names of the training split; teacher: a list that the teacher writes.")
+    ] = "in-domain"
+    list_size: Annotated[int, option("Names that the teacher writes, over all types.")] = 400
+    mentions: Annotated[str, option("How many entities of a post are replaced: one or all.")] = "one"
+    knowledge: Annotated[
+        str, option("Of new samples. rewrite: the parent's, names replaced; elicit: asked anew; empty.")
+    ] = "rewrite"
+    label_repeats: Annotated[
+        bool, option("Take rewrites that name an entity more often, label each.", "--label-repeats")
+    ] = False
+    keep_cut: options.KeepCut = False
+
+
+@dataclass(frozen=True)
+class Parents:
+    """The options that say which training posts are augmented."""
+
+    split: Annotated[str, option("Only the training split is ever augmented.")] = "train"
+    max_train_samples: Annotated[
+        int | None, option("Keep a random sample of the training posts, as training would draw it.", min=1)
+    ] = None
+    sample_seed: Annotated[int, option("Seed of that sample.")] = 0
+    limit: Annotated[int | None, option("Augment only the first training posts.", min=1)] = None
+
+
+@options.with_options
 def augment(
     source: Annotated[Path, argument("Prepared folder.")],
     out: Annotated[Path, option("New prepared folder.")],
+    wanted: Wanted,
+    parents: Parents,
     teacher: options.AskingOptions,
     model: Model = "",
     kinds: Annotated[
         str, option("Which of style, entity and image; image goes with one of the two.")
     ] = "style,entity,image",
-    times: Annotated[int, option("Samples wanted of each kind per post.", min=0)] = 1,
-    seed: Annotated[int, option("Of the random draws.")] = 0,
-    fact_check: Annotated[
-        bool, option("Keep only entity samples possible in fact.", "--fact-check/--no-fact-check")
-    ] = True,
-    entity_source: Annotated[
-        str, option("in-domain: names of the training split; teacher: a list that the teacher writes.")
-    ] = "in-domain",
-    list_size: Annotated[int, option("Names that the teacher writes, over all types.")] = 400,
-    mentions: Annotated[str, option("How many entities of a post are replaced: one or all.")] = "one",
-    knowledge: Annotated[
-        str, option("Of new samples. rewrite: the parent's, names replaced; elicit: asked anew; empty.")
-    ] = "rewrite",
-    label_repeats: Annotated[
-        bool, option("Take rewrites that name an entity more often, label each.", "--label-repeats")
-    ] = False,
     only_new: Annotated[bool, option("Leave the original training posts out.", "--only-new")] = False,
-    split: Annotated[str, option("Only the training split is ever augmented.")] = "train",
-    max_train_samples: Annotated[
-        int | None, option("Keep a random sample of the training posts, as training would draw it.", min=1)
-    ] = None,
-    sample_seed: Annotated[int, option("Seed of that sample.")] = 0,
-    limit: Annotated[int | None, option("Augment only the first training posts.", min=1)] = None,
     offline: options.Offline = False,
-    keep_cut: options.KeepCut = False,
     partial: options.Partial = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -71,23 +86,11 @@ def augment(
     from modeling_cotpd.augmentation.run import augment as run
     from modeling_cotpd.knowledge.prompt import load_prompts
 
-    plan = AugmentPlan(
-        load_prompts(teacher.prompts),
-        teacher.settings(model) if model else None,
-        options.words(kinds),
-        times=times,
-        seed=seed,
-        fact_check=fact_check,
-        entity_source=entity_source,
-        mentions=mentions,
-        knowledge=knowledge,
-        label_repeats=label_repeats,
-        keep_cut=keep_cut,
-        list_size=list_size,
-    )
-    posts = TrainingPosts(source, split, limit, max_train_samples, sample_seed)
+    settings = teacher.settings(model) if model else None
+    plan = AugmentPlan(load_prompts(teacher.prompts), settings, options.words(kinds), **vars(wanted))
+    posts = TrainingPosts(source, **vars(parents))
     asking = teacher.asking(model, offline)
-    echo_all([f"wanted: {len(posts.wanted) * times:,} samples of each of {', '.join(plan.text_kinds)}"])
+    echo_all([f"wanted: {len(posts.wanted) * plan.times:,} samples of each of {', '.join(plan.text_kinds)}"])
     if plan.needs_teacher and not offline:
         found = estimates(posts, plan, teacher.store, asking.again).lines(asking.price)
         echo_all(["requests if every sample is accepted, at most:", *found])

@@ -1,44 +1,50 @@
 """`cotpd prepare` and `cotpd check`: prepared folders, and what is in them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modeling_cotpd.cli.options import AsJson, argument, echo, echo_json, option, words
+from modeling_cotpd.cli.options import AsJson, argument, echo, echo_json, option, with_options, words
 from modeling_cotpd.errors import SettingError
 
 NAMES = "twitter2015, twitter2017, snap, wikidiverse, mnre, sample-mner, sample-mre, or custom (your own)."
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The options that are fields of `PrepareOptions`."""
+
+    task: Annotated[str | None, option("custom: mner or mre.")] = None
+    captioner: Annotated[
+        str | None, option("Key of captions.SPLIT.jsonl that fills the caption column.", show_default="blip2")
+    ] = None
+    captions: Annotated[bool, typer.Option(help="Read caption files.")] = True
+    knowledge: Annotated[bool, typer.Option(help="Read knowledge files.")] = True
+    context_column: Annotated[str | None, option("Column that takes the retrieved text of MoRe's files.")] = None
+    tag_scheme: Annotated[str, option("custom: bio, iob1 or bioes (also BILOU, BMEWO); written as bio.")] = "bio"
+    min_coverage: Annotated[float, option("Least share of rows whose id a caption or knowledge file must have.")] = 0.5
+    download: Annotated[
+        bool, option("Fetch the published posts, captions and explanations into the source.", "--download")
+    ] = False
+    overwrite: Annotated[bool, option("Replace a prepared folder.", "--overwrite")] = False
+
+
+@with_options
 def prepare(
     name: Annotated[str, argument(NAMES)],
     out: Annotated[Path, option("The new folder.")],
+    reading: Reading,
     source: Annotated[
         str | None, option("Folder with the published files; custom: also a datasets path or Hub name.")
     ] = None,
-    task: Annotated[str | None, option("custom: mner or mre.")] = None,
-    captioner: Annotated[
-        str | None, option("Key of captions.SPLIT.jsonl that fills the caption column.", show_default="blip2")
-    ] = None,
-    captions: Annotated[bool, typer.Option(help="Read caption files.")] = True,
-    knowledge: Annotated[bool, typer.Option(help="Read knowledge files.")] = True,
     knowledge_from_captions: Annotated[
         list[str] | None, option("COLUMN=CAPTIONER: a long caption fills a knowledge column; repeatable.")
     ] = None,
-    context_column: Annotated[str | None, option("Column that takes the retrieved text of MoRe's files.")] = None,
     labels: Annotated[str | None, option("Label names in id order, separated by commas.")] = None,
     rename_type: Annotated[list[str] | None, option("OLD=NEW: another name for an entity type; repeatable.")] = None,
-    tag_scheme: Annotated[str, option("custom: bio, iob1 or bioes (also BILOU, BMEWO); written as bio.")] = "bio",
-    min_coverage: Annotated[
-        float, option("Least share of rows whose id a caption or knowledge file must have.")
-    ] = 0.5,
-    download: Annotated[
-        bool, option("Fetch the published posts, captions and explanations into the source.", "--download")
-    ] = False,
-    overwrite: Annotated[bool, option("Replace a prepared folder.", "--overwrite")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a data set, join captions and knowledge, and write it as Parquet.
@@ -51,18 +57,10 @@ def prepare(
     from modeling_cotpd.data.prepare import prepare as run
 
     options = PrepareOptions(
-        task=task,
-        captioner=captioner,
-        captions=captions,
-        knowledge=knowledge,
+        **vars(reading),
         knowledge_from_captions=_pairs(knowledge_from_captions or [], "--knowledge-from-captions"),
-        context_column=context_column,
         label_names=list(words(labels or "")),
         rename_types=_pairs(rename_type or [], "--rename-type"),
-        tag_scheme=tag_scheme,
-        min_coverage=min_coverage,
-        download=download,
-        overwrite=overwrite,
     )
     info, coverage = run(name, source, out, options)
     if as_json:

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from modeling_cotpd.knowledge.request import Job
 
 GRAINS = "noun,sentence,multimodality"
-Split = Annotated[list[str] | None, option("Only this split or shard; may be repeated.", "--split")]
-Grains = Annotated[str, option("Which grains, in the order in which they are asked.")]
-Mode = Annotated[str, option("dialogue: one conversation per post; independent: every grain on its own.")]
-Images = Annotated[Path | None, option("Show the pictures in this folder instead of the captions.")]
-Nouns = Annotated[str, option("text: the paper's question; list: a JSON list of mentions and glosses.")]
-
 app = typer.Typer(
     no_args_is_help=True,
     help="Stored answers, batch files, summaries.\n\nExample:\n\n    cotpd knowledge status --store answers.sqlite",
@@ -32,49 +26,49 @@ app = typer.Typer(
 )
 
 
-@dataclass
-class _Wanted:
+@dataclass(frozen=True)
+class Wanted:
     """What `elicit` and `batch-write` ask about which posts."""
 
-    source: Path
-    splits: list[str] | None
-    limit: int | None
+    split: Annotated[list[str] | None, option("Only this split or shard; may be repeated.", "--split")] = None
+    grains: Annotated[str, option("Which grains, in the order in which they are asked.")] = GRAINS
+    mode: Annotated[str, option("dialogue: one conversation per post; independent: every grain on its own.")] = (
+        "dialogue"
+    )
+    nouns: Annotated[str, option("text: the paper's question; list: a JSON list of mentions and glosses.")] = "text"
+    images: Annotated[Path | None, option("Show the pictures in this folder instead of the captions.")] = None
+    limit: options.Limit = None
 
-    def plan(
-        self, teacher: options.TeacherOptions, model: str, grains: str, mode: str, images: Path | None, nouns: str
-    ) -> "ElicitationPlan":
+    def plan(self, teacher: options.TeacherOptions, model: str) -> "ElicitationPlan":
+        """Return the plan that the command line describes."""
         from modeling_cotpd.knowledge.explanation import ElicitationPlan
         from modeling_cotpd.knowledge.images import image_folder, require_pillow
         from modeling_cotpd.knowledge.prompt import load_prompts
 
-        if images is not None:
+        if self.images is not None:
             require_pillow()
-        folder = image_folder(images) if images is not None else None
+        folder = image_folder(self.images) if self.images is not None else None
         prompts, settings = load_prompts(teacher.prompts), teacher.settings(model)
-        return ElicitationPlan(settings, prompts, options.words(grains), mode, folder, nouns)
+        return ElicitationPlan(settings, prompts, options.words(self.grains), self.mode, folder, self.nouns)
 
-    def jobs(self, plan: "ElicitationPlan") -> "Iterator[Job]":
+    def jobs(self, source: Path, plan: "ElicitationPlan") -> "Iterator[Job]":
+        """Return the conversations about the posts, whose ids were checked."""
         from modeling_cotpd.data.posts import find_post_files
         from modeling_cotpd.knowledge.explanation import elicitation_jobs
         from modeling_cotpd.knowledge.post import all_posts, check_ids
 
-        files = find_post_files(self.source, splits=self.splits or ())
+        files = find_post_files(source, splits=self.split or ())
         check_ids(files, self.limit)
         return elicitation_jobs(all_posts(files, self.limit), plan)
 
 
-@options.with_teacher_options
+@options.with_options
 def elicit(
     source: Annotated[Path, argument("Prepared folder, .jsonl or .parquet file, or folder of shards.")],
     out: Annotated[Path, option("New prepared folder, or folder for knowledge.NAME.jsonl.")],
     model: options.Model,
+    wanted: Wanted,
     teacher: options.AskingOptions,
-    split: Split = None,
-    grains: Grains = GRAINS,
-    mode: Mode = "dialogue",
-    nouns: Nouns = "text",
-    images: Images = None,
-    limit: options.Limit = None,
     offline: options.Offline = False,
     json_lines: Annotated[bool, option("JSON Lines also for a prepared folder.", "--json-lines")] = False,
     keep_cut: options.KeepCut = False,
@@ -93,10 +87,9 @@ def elicit(
     """
     from modeling_cotpd.knowledge.elicit import elicit as run
 
-    wanted, asking = _Wanted(source, split, limit), teacher.asking(model, offline)
-    plan = wanted.plan(teacher, model, grains, mode, images, nouns)
+    plan, asking = wanted.plan(teacher, model), teacher.asking(model, offline)
     if not offline:
-        teacher.print_estimate(wanted.jobs(plan), plan.settings, asking)
+        teacher.print_estimate(wanted.jobs(source, plan), plan.settings, asking)
     if teacher.dry_run:
         return
     result = run(
@@ -105,8 +98,8 @@ def elicit(
         teacher.store,
         plan,
         asking,
-        splits=split or (),
-        limit=limit,
+        splits=wanted.split or (),
+        limit=wanted.limit,
         json_lines=json_lines,
         keep_cut=keep_cut,
         partial_folder=partial,
@@ -279,18 +272,13 @@ def import_(
 
 
 @app.command()
-@options.with_teacher_options
+@options.with_options
 def batch_write(
     source: Annotated[Path, argument("Posts, as `cotpd elicit` takes them.")],
     out: Annotated[Path, option("Folder for the request files.")],
     model: options.Model,
+    wanted: Wanted,
     teacher: options.TeacherOptions,
-    split: Split = None,
-    grains: Grains = GRAINS,
-    mode: Mode = "dialogue",
-    nouns: Nouns = "text",
-    images: Images = None,
-    limit: options.Limit = None,
     most_requests: Annotated[int, option("Most requests in one file.", min=1)] = 50_000,
     most_megabytes: Annotated[float, option("Largest file, in megabytes.", min=0.001)] = 200,
 ) -> None:
@@ -307,8 +295,7 @@ def batch_write(
     from modeling_cotpd.knowledge.batch import BatchWriter
     from modeling_cotpd.knowledge.store import ResponseStore
 
-    wanted = _Wanted(source, split, limit)
-    jobs = wanted.jobs(wanted.plan(teacher, model, grains, mode, images, nouns))
+    jobs = wanted.jobs(source, wanted.plan(teacher, model))
     with ResponseStore(teacher.store) as opened:
         writer = BatchWriter(opened, out, teacher.repeated(), most_requests, int(most_megabytes * 1e6))
         writer.write(jobs)
@@ -347,7 +334,7 @@ def batch_read(
 
 
 @app.command()
-@options.with_teacher_options
+@options.with_options
 def summarize(
     source: Annotated[Path, argument("Prepared folder with chain-of-thought columns.")],
     out: Annotated[Path, option("New prepared folder.")],

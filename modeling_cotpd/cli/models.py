@@ -35,7 +35,7 @@ def train(
     run_recipe([recipe, *context.args])
 
 
-@options.with_teacher_options
+@options.with_options
 def explain(
     model: Model,
     text: Annotated[str, option("The post.")],
@@ -143,7 +143,7 @@ def _sides(change: dict) -> str:
     return " -> ".join(shown)
 
 
-@options.with_teacher_options
+@options.with_options
 def demo(
     model: Model,
     teacher: options.ViewOptions,

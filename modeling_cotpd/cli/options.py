@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +46,6 @@ Offline = Annotated[bool, option("Ask nothing; write what the store has.", "--of
 KeepCut = Annotated[bool, option("Use answers cut at the token limit.", "--keep-cut")]
 Partial = Annotated[bool, option("Write the folder even when requests failed.", "--partial")]
 AsJson = Annotated[bool, option("Print the summary as JSON.", "--json")]
-Overwrite = Annotated[bool, option("Begin again, whatever is there.", "--overwrite")]
 Device = Annotated[str, option("auto, cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str, option("auto (as saved), float32, bfloat16 or float16.")]
 Revision = Annotated[str | None, option("Branch, tag or commit of a Hub repository.")]
@@ -60,7 +59,7 @@ KeyVariable = Annotated[str, option("Environment variable that holds the API key
 class TeacherOptions:
     """The options that name a teacher; their values are part of the key of its answers.
 
-    A command takes them as one parameter, `teacher: TeacherOptions`, and is decorated with `with_teacher_options`.
+    A command takes them as one parameter, `teacher: TeacherOptions`, and is decorated with `with_options`.
     """
 
     store: Store = STORE
@@ -235,28 +234,30 @@ class ViewOptions:
         return KnowledgeSource(caption, plan, self.store)
 
 
-def with_teacher_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace a command's parameter `teacher` by the options of its class, as typer sees them.
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a command whose type is a dataclass by the options that are its fields.
 
     Example:
-        >>> @with_teacher_options
+        >>> @with_options
         ... def ask(out: Path, teacher: TeacherOptions) -> None: ...
         >>> list(inspect.signature(ask).parameters)[:3]
         ['out', 'store', 'base_url']
     """
     signature = inspect.signature(command)
-    kind = signature.parameters["teacher"].annotation
-    options = {item.name: item for item in fields(kind)}
+    groups = {name: each.annotation for name, each in signature.parameters.items() if is_dataclass(each.annotation)}
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        given = {name: values.pop(name) for name in options}
-        command(**values, teacher=kind(**given))
+        for name, group in groups.items():
+            values[name] = group(**{item.name: values.pop(item.name) for item in fields(group)})
+        command(**values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    own = [each.replace(kind=keyword) for name, each in signature.parameters.items() if name != "teacher"]
+    own = [each.replace(kind=keyword) for name, each in signature.parameters.items() if name not in groups]
     shared = [
-        inspect.Parameter(item.name, keyword, default=item.default, annotation=item.type) for item in options.values()
+        inspect.Parameter(item.name, keyword, default=item.default, annotation=item.type)
+        for group in groups.values()
+        for item in fields(group)
     ]
     run.__signature__ = signature.replace(parameters=own + shared)  # type: ignore[attr-defined]
     return run

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,32 +21,63 @@ if TYPE_CHECKING:
 
 PROBLEMS, INTERRUPTED = 4, 130
 ON_DEMAND = "Knowledge on demand"
-Also = Annotated[list[Path] | None, option("Write .conll or .nt (RDF) too; may be repeated.")]
-Format = Annotated[str, option("auto, jsonl, text (a post per line), conll or parquet.")]
-TextColumn = Annotated[str, option("The column of the text; else rows need tokens.")]
-BatchSize = Annotated[int, option("Maximum number of texts in a batch.")]
-BatchTokens = Annotated[int | None, option("Maximum subword tokens in a batch; 384 on a CPU.")]
 
 
-@options.with_teacher_options
+@dataclass(frozen=True)
+class Reading:
+    """What `predict` and `triples` read, how, and what they write beside the predictions."""
+
+    also: Annotated[list[Path] | None, option("Write .conll or .nt (RDF) too; may be repeated.")] = None
+    format: Annotated[str, option("auto, jsonl, text (a post per line), conll or parquet.")] = "auto"
+    text_column: Annotated[str, option("The column of the text; else rows need tokens.")] = "text"
+    batch_size: Annotated[int, option("Maximum number of texts in a batch.")] = 32
+    max_batch_tokens: Annotated[int | None, option("Maximum subword tokens in a batch; 384 on a CPU.")] = None
+    onnx: Annotated[bool, option("The model is what cotpd export wrote.", "--onnx")] = False
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"
+    overwrite: Annotated[bool, option("Begin again, whatever is there.", "--overwrite")] = False
+
+    def check(self, output: Path | None) -> None:
+        """Raise when a file that is to be written cannot be."""
+        from modeling_cotpd.inference.exports import export_format
+        from modeling_cotpd.inference.run import check_output
+
+        for path in self.also or ():
+            export_format(path)
+        if output is not None:
+            check_output(output, self.overwrite)
+
+    def loading(self) -> tuple[Any, int, dict[str, Any]]:
+        """Return this process among all, in how many threads it reads, and how it loads a model."""
+        from modeling_cotpd.inference.batches import BatchSettings
+        from modeling_cotpd.inference.load import usable_device
+        from modeling_cotpd.inference.run import start_processes, take_threads
+
+        state = start_processes(cpu=self.onnx or self.device == "cpu")
+        device = state.device if self.device == "auto" else usable_device(self.device)
+        batches = BatchSettings(self.batch_size, self.max_batch_tokens)
+        return state, take_threads(device), {"device": device, "dtype": self.dtype, "batches": batches}
+
+    def export(self, output: Path, err: bool = False, **more: Any) -> None:
+        """Write the predictions in the other formats."""
+        from modeling_cotpd.inference.exports import export
+
+        for path in self.also or ():
+            export(output, path, **more)
+            echo(str(path), err=err)
+
+
+@options.with_options
 def predict(
     model: Annotated[str, argument("A run's output folder, a Hub repository, or an exported folder.")],
+    reading: Reading,
     teacher: options.AskingOptions,
     input: Annotated[str, option("Posts: a file, a folder of files, or - for the standard input.")] = "",
     text: Annotated[list[str] | None, option("A post; may be repeated.")] = None,
     output: Annotated[Path | None, option("A .jsonl file; by default the standard output.")] = None,
-    also: Also = None,
     min_score: Annotated[float, option("Leave out what is less probable.", min=0, max=1)] = 0.0,
-    format: Format = "auto",
-    text_column: TextColumn = "text",
-    batch_size: BatchSize = 32,
-    max_batch_tokens: BatchTokens = None,
     max_length: Annotated[int | None, option("Maximum subword tokens read at once.")] = None,
-    onnx: Annotated[bool, option("MODEL is what cotpd export wrote.", "--onnx")] = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
     revision: options.Revision = None,
-    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     ask_teacher: Annotated[
         float | None, option("Ask about this share of the posts, the most uncertain.", panel=ON_DEMAND)
@@ -75,11 +107,7 @@ def predict(
         cotpd predict outputs/student --input posts.jsonl --output entities.jsonl --ask-teacher 0.2 \
 --knowledge-model outputs/inline --teacher gpt-5-nano --dry-run
     """
-    from modeling_cotpd.inference.exports import export, export_format
-
-    for path in also or ():
-        export_format(path)
-    if also and output is None:
+    if reading.also and output is None:
         raise SettingError("--also writes the predictions of --output again.", fix="Add --output.")
     if bool(input) == bool(text):
         raise SettingError("Give either --input or --text.", fix='--text "Maya Stone moved to Harlow"')
@@ -88,13 +116,8 @@ def predict(
         raise SettingError("Knowledge on demand needs a language model.", place="--teacher", fix="Name it.")
     if teacher.dry_run and (not on_demand or output is None):
         raise SettingError("--dry-run counts what --ask-teacher or --threshold would send.", fix="Add --output too.")
-    from modeling_cotpd.inference.run import check_output
-
-    if output is not None:
-        check_output(output, overwrite)
-
-    from modeling_cotpd.inference.batches import BatchSettings
-    from modeling_cotpd.inference.load import load_predictor, usable_device
+    reading.check(output)
+    from modeling_cotpd.inference.load import load_predictor
     from modeling_cotpd.inference.run import (
         all_posts,
         chunks,
@@ -103,21 +126,12 @@ def predict(
         predict_to_file,
         probable,
         run_settings,
-        start_processes,
-        take_threads,
     )
     from modeling_cotpd.inference.second_pass import DryRun, SecondPass
 
-    given, files = _given(input, text, format)
-    state = start_processes(cpu=onnx or device == "cpu")
-    place = state.device if device == "auto" else usable_device(device)
-    threads = take_threads(place)
-    loading: dict[str, Any] = {
-        "device": place,
-        "dtype": dtype,
-        "batches": BatchSettings(batch_size, max_batch_tokens),
-    }
-    predictor, task = load_predictor(model, onnx=onnx, max_length=max_length, revision=revision, **loading)
+    given, files = _given(input, text, reading.format)
+    state, threads, loading = reading.loading()
+    predictor, task = load_predictor(model, onnx=reading.onnx, max_length=max_length, revision=revision, **loading)
     answering: Any = predictor
     if on_demand:
         reader = load_predictor(knowledge_model, **loading)[0] if knowledge_model else predictor
@@ -126,7 +140,7 @@ def predict(
     if output is None:
         side_by_side = 1 if on_demand else threads  # one run at a time asks the teacher
         with given:
-            for rows in map_in_threads(answering, chunks(all_posts(files, task, text_column)), side_by_side):
+            for rows in map_in_threads(answering, chunks(all_posts(files, task, reading.text_column)), side_by_side):
                 for row in rows:
                     line = json_line(probable(row, min_score))
                     if sys.stdout.isatty():
@@ -138,10 +152,10 @@ def predict(
     settings = run_settings(
         model,
         files if input not in ("", "-") else (),
-        text_column=text_column,
+        text_column=reading.text_column,
         max_length=predictor.max_length,
-        dtype=dtype,
-        onnx=onnx,
+        dtype=reading.dtype,
+        onnx=reading.onnx,
         min_score=min_score,
         revision=getattr(predictor.model.config, "_commit_hash", None),
         posts=text,
@@ -155,16 +169,22 @@ def predict(
             "asked": [ask_teacher, demand.threshold],
         }
         second = SecondPass(
-            demand, plan, teacher.store, asking, files, task, output, text_column, min_score, teacher.dry_run
+            demand, plan, teacher.store, asking, files, task, output, reading.text_column, min_score, teacher.dry_run
         )
         first = second.first
-    writing: dict[str, Any] = {
-        "text_column": text_column,
-        "min_score": min_score,
-        "overwrite": overwrite,
-        "threads": threads,
-    }
-    run = partial(predict_to_file, first, files, task, output, settings, state, second_pass=second, **writing)
+    writing: dict[str, Any] = {"text_column": reading.text_column, "overwrite": reading.overwrite, "threads": threads}
+    run = partial(
+        predict_to_file,
+        first,
+        files,
+        task,
+        output,
+        settings,
+        state,
+        min_score=min_score,
+        second_pass=second,
+        **writing,
+    )
     try:
         with given:
             result = interruptible(output, run)
@@ -179,9 +199,7 @@ def predict(
         options.echo_json({"posts": result.posts, "problems": result.problems, "output": str(output)})
     else:
         echo(f"{result.posts:,} posts: {output}")
-    for path in also or ():
-        export(output, path)
-        echo(str(path), err=as_json)
+    reading.export(output, err=as_json)
     if result.problems:
         echo(f"{result.problems:,} rows have a problem instead of a prediction.", err=True)
         raise typer.Exit(PROBLEMS)
@@ -254,24 +272,17 @@ def _on_demand(
     return KnowledgeOnDemand(student, reader, explain, share=share, threshold=limit), plan, asking
 
 
+@options.with_options
 def triples(
     entities: Annotated[str, argument("A model for named entity recognition: output folder or Hub name.")],
     relations: Annotated[str, argument("A model for relation extraction.")],
     input: Annotated[Path, option("Posts: .jsonl, .txt, .conll or .parquet, or a folder of them.")],
     output: Annotated[Path, option("Where the predictions go, a .jsonl file.")],
-    also: Also = None,
+    reading: Reading,
     base: Annotated[str, option("What the IRIs of an .nt file begin with.")] = "urn:cotpd:",
     min_score: Annotated[float, option("Leave out relations that are less probable.")] = 0.0,
     check_types: options.CheckTypes = True,
     nearest: Annotated[int, option("Pair each entity with this many behind it.")] = 10,
-    format: Format = "auto",
-    text_column: TextColumn = "text",
-    batch_size: BatchSize = 32,
-    max_batch_tokens: BatchTokens = None,
-    onnx: Annotated[bool, option("Both models are what cotpd export wrote.", "--onnx")] = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    overwrite: options.Overwrite = False,
 ) -> None:
     """Find the entities of every post, and the relation of each ordered pair of them.
 
@@ -286,41 +297,24 @@ def triples(
 --also triples.nt
     """
     from modeling_cotpd.data.posts import find_post_files
-    from modeling_cotpd.inference.batches import BatchSettings
-    from modeling_cotpd.inference.exports import export, export_format
-    from modeling_cotpd.inference.load import usable_device
     from modeling_cotpd.inference.rdf_export import RdfWriter
-    from modeling_cotpd.inference.run import check_output, predict_to_file, run_settings, start_processes, take_threads
+    from modeling_cotpd.inference.run import predict_to_file, run_settings
     from modeling_cotpd.inference.triples import TripleExtractor
 
-    for path in also or ():
-        export_format(path)
     RdfWriter(base)
-    check_output(output, overwrite)
-    files = find_post_files(input, format)
-    state = start_processes(cpu=onnx or device == "cpu")
-    place = state.device if device == "auto" else usable_device(device)
-    threads = take_threads(place)
+    reading.check(output)
+    files = find_post_files(input, reading.format)
+    state, threads, loading = reading.loading()
     settings: dict[str, Any] = {"min_score": min_score, "check_types": check_types, "nearest": nearest}
-    extractor = TripleExtractor.from_folders(
-        entities,
-        relations,
-        device=place,
-        dtype=dtype,
-        batches=BatchSettings(batch_size, max_batch_tokens),
-        onnx=onnx,
-        **settings,
-    )
-    settings |= {"relations": run_settings(relations, ())["model"], "dtype": dtype, "onnx": onnx}
-    settings = run_settings(entities, files, text_column=text_column, **settings)
+    extractor = TripleExtractor.from_folders(entities, relations, onnx=reading.onnx, **loading, **settings)
+    settings |= {"relations": run_settings(relations, ())["model"], "dtype": reading.dtype, "onnx": reading.onnx}
+    settings = run_settings(entities, files, text_column=reading.text_column, **settings)
     # Entities are found in posts that name none, so they are read as for named entity recognition
-    writing: dict[str, Any] = {"text_column": text_column, "overwrite": overwrite, "threads": threads}
+    writing: dict[str, Any] = {"text_column": reading.text_column, "overwrite": reading.overwrite, "threads": threads}
     run = partial(predict_to_file, extractor, files, "mner", output, settings, state, **writing)
     if (result := interruptible(output, run)) is not None:
         echo(f"{result.posts:,} posts: {output}")
-        for path in also or ():
-            export(output, path, base)
-            echo(str(path))
+        reading.export(output, base=base)
 
 
 def threshold(

@@ -22,7 +22,7 @@ class CaptionOptions(options.AskingOptions):
     max_tokens: Annotated[int, option("Longest caption of an endpoint.", panel=TEACHER)] = 100
 
 
-@options.with_teacher_options
+@options.with_options
 def caption(
     images: Annotated[Path, option("Folder of the pictures; nothing outside it is ever opened.")],
     out: Annotated[Path, option("Caption file (.jsonl); with --data a folder.")],

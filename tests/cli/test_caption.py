@@ -45,10 +45,9 @@ def cotpd(*arguments):
     app = typer.Typer()
     app.command()(caption)
     store = Path(arguments[arguments.index("--out") + 1]).with_suffix(".sqlite")
-    result = CliRunner().invoke(app, [str(argument) for argument in (*arguments, "--store", store)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return CliRunner().invoke(
+        app, [str(argument) for argument in (*arguments, "--store", store)], catch_exceptions=False
+    )
 
 
 def lines(path):

@@ -54,10 +54,7 @@ def prepared(tmp_path):
 def cotpd(*arguments):
     app = typer.Typer()
     app.command()(retrieve)
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 def test_from_the_training_split(prepared, tmp_path):
