@@ -168,10 +168,10 @@ def _elicitations(dataset: dict) -> tuple[str, str]:
 
 def _splits(dataset: dict) -> str:
     rows = [
-        [name, str(split.get("rows", NOT_RECORDED)), f"`{split.get('gold_hash', NOT_RECORDED)}`"]
+        f"| {name} | {split.get('rows', NOT_RECORDED)} | `{split.get('gold_hash', NOT_RECORDED)}` |"
         for name, split in dataset.get("splits", {}).items()
     ]
-    return _table(["split", "rows", "gold hash"], rows) if rows else f"Hashes: {NOT_RECORDED}."
+    return "\n".join(["| split | rows | gold hash |", "|---|---|---|", *rows]) if rows else f"Hashes: {NOT_RECORDED}."
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
