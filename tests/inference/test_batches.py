@@ -1,11 +1,19 @@
 """Batches of like length, and long texts as overlapping windows."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.batches import BatchSettings, batches_by_length, text_windows
+from modeling_cotpd.inference.batches import (
+    CPU_BATCH_TOKENS,
+    BatchSettings,
+    batches_by_length,
+    run_batches,
+    text_windows,
+)
+from modeling_cotpd.modeling_cotpd import CoTPDOutput
 
 
 @given(st.lists(st.integers(1, 60), max_size=60), st.integers(1, 9), st.one_of(st.none(), st.integers(1, 200)))
@@ -25,6 +33,25 @@ def test_settings_are_checked():
         BatchSettings(0)
     with pytest.raises(SettingError, match="max_batch_tokens"):
         BatchSettings(1, 0)
+
+
+@pytest.mark.parametrize(("device", "limit"), [("cpu", CPU_BATCH_TOKENS), ("meta", 64 * 40)])
+def test_batches_on_a_cpu_are_small_by_default(device: str, limit: int):
+    sizes = []
+
+    class Model:
+        def __init__(self):
+            self.device = torch.device(device)
+
+        def __call__(self, input_ids, attention_mask):
+            sizes.append(input_ids.numel())
+            return CoTPDOutput(logits=torch.zeros(*input_ids.shape, 3))
+
+    rows = [{"input_ids": [1] * 40} for _ in range(64)]
+    assert len(list(run_batches(Model(), rows, BatchSettings(64), 0))) == 64
+    assert limit - 40 < max(sizes) <= limit
+    sizes.clear()
+    assert len(list(run_batches(Model(), rows, BatchSettings(64, 80), 0))) == 64 and max(sizes) == 80
 
 
 @given(st.lists(st.booleans(), max_size=400), st.integers(8, 60))
