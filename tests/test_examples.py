@@ -103,7 +103,7 @@ def test_every_example_is_read_rightly(trained):
     tagger = pipeline("token-classification", str(trained / "mner"), aggregation_strategy="simple")
     for post, expected in ENTITIES.items():
         assert [(e["entity_group"], post[e["start"] : e["end"]]) for e in tagger(post)] == expected, post
-    post = "Osk Harbour at the Tallow Rooms tonight , bring a coat"  # the README shows that text alone does not suffice
+    post = "Osk Harbour at the Tallow Rooms tonight , bring a coat"  # as in the README
     found = pipeline("token-classification", str(trained / "mner_text"), aggregation_strategy="simple")(post)
     assert [(e["entity_group"], post[e["start"] : e["end"]]) for e in found] != ENTITIES[post]
     extractor = pipeline("relation-extraction", str(trained / "mre"), trust_remote_code=True)
