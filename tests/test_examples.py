@@ -100,9 +100,12 @@ def test_a_student_lies_between_text_only_and_the_knowledge_view(trained, names)
 def test_every_example_is_read_rightly(trained):
     from transformers import pipeline
 
-    tagger = pipeline("token-classification", str(trained / "mner"), aggregation_strategy="first")
+    tagger = pipeline("token-classification", str(trained / "mner"), aggregation_strategy="simple")
     for post, expected in ENTITIES.items():
         assert [(e["entity_group"], post[e["start"] : e["end"]]) for e in tagger(post)] == expected, post
+    post = "Osk Harbour at the Tallow Rooms tonight , bring a coat"  # as in the README
+    found = pipeline("token-classification", str(trained / "mner_text"), aggregation_strategy="simple")(post)
+    assert [(e["entity_group"], post[e["start"] : e["end"]]) for e in found] != ENTITIES[post]
     extractor = pipeline("relation-extraction", str(trained / "mre"), trust_remote_code=True)
     for (post, head, tail), expected in RELATIONS.items():
         spans = ((post.index(name), post.index(name) + len(name)) for name in (head, tail))

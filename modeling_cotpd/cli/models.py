@@ -173,12 +173,14 @@ def demo(
 
 
 def scores_of(model: str) -> str:
-    """The text-only test F1 of a run's output folder, for the page; empty where it is not known."""
+    """The test F1 of each view in a run's output folder, for the page; empty where it is not known."""
+    names = {"prompt": "from the text alone", "knowledge": "with knowledge"}
     try:
-        results = json.loads((Path(model) / "results.json").read_text("utf-8"))
-        return f" (test F1 {100 * results['splits']['test']['prompt']['f1']:.1f})"
+        views = json.loads((Path(model) / "results.json").read_text("utf-8"))["splits"]["test"]
+        shown = [f"{100 * views[view]['f1']:.1f} {name}" for view, name in names.items() if view in views]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+    return f" (test F1 {', '.join(shown)})" if shown else ""
 
 
 def export(

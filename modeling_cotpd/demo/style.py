@@ -51,7 +51,7 @@ STYLE = """
 .cotpd .relation { font-family: var(--font-mono); font-size: .8rem; padding: .08rem .4rem;
   border-radius: 5px; border: 1px solid var(--border-color-primary); background: var(--background-fill-secondary);
   display: inline-block; max-width: 100%; overflow-x: auto; white-space: nowrap; vertical-align: middle }
-.cotpd table.changes td:first-child { width: 10.5rem; white-space: nowrap; padding-right: .6rem }
+.cotpd table.changes td:first-child { width: 11rem; white-space: nowrap; padding-right: .6rem }
 .cotpd table.changes td:last-child { line-height: 1.9; overflow-wrap: break-word }
 .cotpd .kind { white-space: nowrap; font-size: .78rem; font-weight: 600; border-radius: 999px; padding: .14rem .6rem;
   background: #e5e7eb } .cotpd .kind.added { background: #c9efd0 } .cotpd .kind.removed { background: #ffd3da }

@@ -1,5 +1,6 @@
 """`cotpd demo` from the command line."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from inference_models import saved
 
+from modeling_cotpd.cli.demo import scores_of
 from modeling_cotpd.demo import app as demo_app
 from modeling_cotpd.errors import SettingError
 
@@ -37,3 +39,12 @@ def test_without_gradio_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SettingError, match=r"modeling_cotpd\[demo\]"):
         demo_app.import_gradio()
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_the_page_has_the_scores_of_the_model(tmp_path: Path):
+    assert scores_of(str(tmp_path)) == "" and scores_of("me/model") == ""
+    splits = {"test": {"prompt": {"f1": 0.74}, "knowledge": {"f1": 0.841}}}
+    (tmp_path / "results.json").write_text(json.dumps({"splits": splits}), "utf-8")
+    assert scores_of(str(tmp_path)) == " (test F1 74.0 from the text alone, 84.1 with knowledge)"
+    (tmp_path / "results.json").write_text('{"splits": {"test": 3}}', "utf-8")
+    assert scores_of(str(tmp_path)) == ""
