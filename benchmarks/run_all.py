@@ -37,6 +37,7 @@ SCRIPTS = {  # options of the full run, and those that `--short` adds
     "bench_ray.py": ([], ["--posts", "2000", "--files", "2"]),
 }  # fmt: skip
 WITHOUT_DATA = ("bench_elicit.py",)
+WITHOUT_MODEL = (*WITHOUT_DATA, "bench_startup.py", "bench_training.py")
 
 
 def main() -> int:
@@ -58,7 +59,7 @@ def main() -> int:
         command = [sys.executable, str(ROOT / "benchmarks" / script), "--json", str(path), *SCRIPTS[script][0]]
         if script not in WITHOUT_DATA:
             command += ["--dataset_dir", arguments.dataset_dir]
-        if script not in (*WITHOUT_DATA, "bench_startup.py"):
+        if script not in WITHOUT_MODEL:
             command += ["--model_name_or_path", arguments.model_name_or_path]
         command += SCRIPTS[script][1] if arguments.short else []
         begin = time.monotonic()

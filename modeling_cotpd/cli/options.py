@@ -244,7 +244,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         ['out', 'store', 'base_url']
     """
     signature = inspect.signature(command)
-    groups = {name: each.annotation for name, each in signature.parameters.items() if is_dataclass(each.annotation)}
+    types = {name: each.annotation for name, each in signature.parameters.items()}
+    groups: dict[str, Any] = {name: kind for name, kind in types.items() if is_dataclass(kind)}
 
     @functools.wraps(command)
     def run(**values: Any) -> None:

@@ -46,6 +46,8 @@ class Reading:
             export_format(path)
         if output is not None:
             check_output(output, self.overwrite)
+        elif self.also:
+            raise SettingError("--also writes the predictions of --output again.", fix="Add --output.")
 
     def loading(self) -> tuple[Any, int, dict[str, Any]]:
         """Return this process among all, in how many threads it reads, and how it loads a model."""
@@ -107,8 +109,7 @@ def predict(
         cotpd predict outputs/student --input posts.jsonl --output entities.jsonl --ask-teacher 0.2 \
 --knowledge-model outputs/inline --teacher gpt-5-nano --dry-run
     """
-    if reading.also and output is None:
-        raise SettingError("--also writes the predictions of --output again.", fix="Add --output.")
+    reading.check(output)
     if bool(input) == bool(text):
         raise SettingError("Give either --input or --text.", fix='--text "Maya Stone moved to Harlow"')
     on_demand = ask_teacher is not None or bool(threshold)
@@ -116,7 +117,6 @@ def predict(
         raise SettingError("Knowledge on demand needs a language model.", place="--teacher", fix="Name it.")
     if teacher.dry_run and (not on_demand or output is None):
         raise SettingError("--dry-run counts what --ask-teacher or --threshold would send.", fix="Add --output too.")
-    reading.check(output)
     from modeling_cotpd.inference.load import load_predictor
     from modeling_cotpd.inference.run import (
         all_posts,
