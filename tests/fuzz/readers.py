@@ -99,7 +99,7 @@ def parquet_rows(data: bytes) -> None:
 
 
 def texts(data: bytes) -> None:
-    assert all(isinstance(key, str) for key in TextFile.read(at("texts/captions.train.jsonl", data)))
+    assert all(isinstance(key, str) for key in TextFile.read(at("texts/captions.train.jsonl", data)).texts)
 
 
 def provenance(data: bytes) -> None:
