@@ -53,7 +53,9 @@ def features_of(case: str, arguments: argparse.Namespace, fill: int = 0) -> list
         if case == "student":
             row["target_log_probs"] = [uniform if word else [] for word in row["distillation_mask"]]
         elif fill:
-            row["knowledge_input_ids"] = (row["knowledge_input_ids"] * fill)[:fill]
+            row["knowledge_input_ids"] = (row["knowledge_input_ids"] * fill)[
+                : max(fill, len(row["knowledge_input_ids"]))
+            ]
     return features
 
 

@@ -30,7 +30,8 @@ its batches hold about 2 % padding, and a file of a few thousand posts gives eve
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
