@@ -202,6 +202,16 @@ def _post_of(row: dict, name: str, spot: str, task: str, text_column: str) -> Po
     return replace(post, head=head, tail=tail)
 
 
+def post_of_record(row: dict) -> Post:
+    """A row of a prepared split as a post, with its knowledge; for MRE with the characters of its pair."""
+    from modeling_cotpd.data.words import word_spans
+
+    spans = word_spans(row["tokens"])
+    pair = {side: (spans[row[side]["start"]][0], spans[row[side]["end"] - 1][1]) for side in PAIR if side in row}
+    columns = {name: row[name] for name in (*KNOWLEDGE_COLUMNS, "glosses") if row.get(name)}
+    return Post(row["id"], " ".join(row["tokens"]), f"row {row['id']!r}", **pair, columns=columns)
+
+
 def _characters(span: object, side: str, text: str, words: list[str] | None, spot: str) -> tuple[int, int]:
     """A row's span as characters of its text."""
     start, end = bounds_of(span, side, spot)
