@@ -447,7 +447,7 @@ class TestErrors:
         limit = POSITIONS - (0 if kind == "none" else 3)
         assert model.cotpd.max_text_length == limit
         model(input_ids=torch.full((1, limit), 9))
-        with pytest.raises(ValueError, match=f"{limit + 1} pieces, but only {limit} fit.*max_length={limit}"):
+        with pytest.raises(ValueError, match=f"{limit + 1} subword tokens, but only {limit} fit.*max_length={limit}"):
             model(input_ids=torch.full((1, limit + 1), 9))
 
     @pytest.mark.parametrize("family", ENCODER_FAMILIES)
