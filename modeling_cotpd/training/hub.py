@@ -163,7 +163,7 @@ def _results(folder: Path, task: str) -> dict:
 
 
 def published_results(results: dict) -> dict:
-    """Results without places on this machine: no command, no machine, no paths, no addresses of a network at home."""
+    """Results without places on this machine: no command, no machine, no paths, no private addresses."""
     kept = {name: results[name] for name in PUBLISHED_RESULTS if name in results}
     if "settings" in kept:
         kept["settings"] = {key: value for key, value in kept["settings"].items() if key not in LOCAL_SETTINGS}
@@ -231,7 +231,7 @@ def push(
     Args:
         publication (`Publication`): From `collect`.
         repo (`str`): `NAMESPACE/NAME` or `NAME`; made if it does not exist.
-        message (`str`, *optional*): The commit's.
+        message (`str`, *optional*): The commit's message.
         private (`bool`, *optional*, defaults to `False`): Make a private repository; a public one that exists is
             refused.
         revision (`str`, *optional*): A branch, made if it does not exist; `main` by default.

@@ -232,7 +232,7 @@ def test_predictions_mre(tmp_path):
     assert json.loads(path.read_text("utf-8")) == {**shown, "gold": "lives_in", "prompt": "None"}
 
 
-def test_what_a_full_disk_left_does_not_count_as_another_run(tmp_path):
-    (tmp_path / "run.json.tmp").write_text("")
+def test_what_a_killed_run_left_does_not_count_as_another_run(tmp_path):
+    (tmp_path / ".run.json-a1b2.tmp").write_text("")
     claim_output_dir(tmp_path, {"seed": 1}, resume=False, overwrite=False)
     assert json.loads((tmp_path / "run.json").read_text("utf-8")) == {"seed": 1}
