@@ -29,7 +29,7 @@ Explain = Callable[[Sequence[Post]], Iterable[tuple[dict, str]]]
 
 
 class KnowledgeOnDemand:
-    """Reads posts as text alone, and those that are worth it again with knowledge.
+    """Reads posts as text alone, and the most uncertain ones again with knowledge.
 
     A post that has knowledge columns or glosses of its own is read with them. Of the others, the ones with the largest
     uncertainty are explained by a language model first. Where it gives no answer, the text-only prediction stays.
@@ -111,11 +111,8 @@ class KnowledgeOnDemand:
     def read_again(self, posts: Sequence[Post], rows: Sequence[dict], chosen: np.ndarray) -> list[dict]:
         """Read the chosen posts, and those that have knowledge, in the knowledge view."""
         results = [{**row, "view": "prompt", "asked": bool(ask)} for row, ask in zip(rows, chosen, strict=True)]
-        places, read = [], []
-        for place, post in enumerate(posts):
-            if has_knowledge(post):
-                places.append(place)
-                read.append(post)
+        places = [place for place, post in enumerate(posts) if has_knowledge(post)]
+        read = [posts[place] for place in places]
         asked = [place for place in range(len(posts)) if chosen[place]]
         for place, (columns, problem) in zip(asked, self.explain([posts[place] for place in asked]), strict=True):
             if columns:
@@ -192,7 +189,7 @@ class DryRun(Exception):
 
 
 class SecondPass:
-    """Ranks the posts of a whole run by uncertainty, and reads again those that are worth it.
+    """Ranks the posts of a whole run by uncertainty, and reads the most uncertain ones again.
 
     Args:
         demand (`KnowledgeOnDemand`): Chooses and reads.

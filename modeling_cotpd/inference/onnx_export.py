@@ -47,10 +47,10 @@ def export_onnx(
         int8 (`bool`, *optional*, defaults to `False`): Quantize the weights of the matrix products to 8 bits, and
             activations as they come (dynamic quantization). It needs a processor with VNNI instructions; others add
             such products with saturation, and F1 falls. The comparison is that of the graph before.
-        tolerance (`float`, *optional*, defaults to 1e-4): The largest difference of a logit that is taken.
+        tolerance (`float`, *optional*, defaults to 1e-4): The largest difference of a logit that is accepted.
 
     Returns:
-        How close it came.
+        The differences between model and graph.
 
     Raises:
         SettingError: The model has a CRF head, the folder is not empty, packages are missing, or the graph differs

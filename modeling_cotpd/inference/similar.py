@@ -1,4 +1,4 @@
-"""Why a model may have answered so: the training posts most similar to a post, with their labels and explanations."""
+"""The training posts most similar to a post, with their labels and explanations."""
 
 import os
 from collections.abc import Mapping

@@ -61,7 +61,7 @@ class ViewPrediction:
 
 
 class ViewPredictor:
-    """Predicts with or without knowledge, whatever is at hand.
+    """Predicts on single posts, with or without knowledge.
 
     Args:
         predictor (`Predictor` or `TripleExtractor`): The model, or the two models of triples.
