@@ -135,7 +135,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         folder (`str` or `Path`): The output folder.
         settings (`dict`): What defines the run; written to `run.json`.
         resume (`bool`): Continue the run that is there; its settings must be the same.
-        overwrite (`bool`): Remove the checkpoints and results of the run that is there.
+        overwrite (`bool`): Remove the checkpoints, results and predictions of the run that is there.
 
     Raises:
         SettingError: The folder holds another run.
@@ -147,7 +147,8 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         if overwrite:
             for path in folder.glob("checkpoint-*"):
                 shutil.rmtree(path)
-            (folder / RESULTS_FILE).unlink(missing_ok=True)
+            for path in (folder / RESULTS_FILE, *folder.glob("predictions.*.jsonl")):
+                path.unlink(missing_ok=True)
         elif not resume:
             raise SettingError(
                 "The output folder holds another run.",
