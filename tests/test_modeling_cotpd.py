@@ -459,7 +459,7 @@ class TestErrors:
 
     def test_a_knowledge_view_longer_than_the_encoder(self):
         model = tiny_model(CoTPDForTokenClassification)
-        with pytest.raises(ValueError, match=r"knowledge view has 65 pieces.*64"):
+        with pytest.raises(ValueError, match=r"knowledge view has 65 subword tokens.*64"):
             model(input_ids=torch.tensor([ROWS[0]]), knowledge_input_ids=torch.full((1, POSITIONS + 1), 9))
 
     @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])

@@ -215,7 +215,7 @@ def test_memory_stays_flat(tmp_path: Path, form: str):
 
 
 def test_a_record_as_a_post():
-    row = {"id": "7", "tokens": ["Mira", "Holt", "at", "Tarn"], "image": "1", "caption": "", "cot_noun": "Mira (singer)"}
+    row = {"id": "7", "tokens": ["Mira", "Holt", "at", "Tarn"], "image": "1", "cot_noun": "Mira (singer)"}
     row |= {"head": {"start": 0, "end": 2}, "tail": {"start": 3, "end": 4}, "relation": None}
     split = make_split([row], "mre", ["None"], "test")
     post = post_of_record(split[0])
