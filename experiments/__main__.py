@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("outputs/experiments"), help="folder of data, runs, tables and figures")
     add("--dry-run", action="store_true", help="print the runs and their expected time")
     add("--only", action="append", default=[], metavar="NAME", help="a row, column or encoder to run")
-    add("--seeds", help="seeds of this call, such as 0,1")
+    add("--seeds", type=_seeds, help="seeds of this call, such as 0,1")
     add("--launcher", default="", help="the program that starts the entry points, such as 'accelerate launch'")
     add("--no-keep-models", action="store_true", help="remove the weights of finished runs")
     add("--tables", action="store_true", help="run nothing; make tables and figures")
@@ -44,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
     add("--write", action="append", default=[], type=Path, metavar="DOC", help="write a document's tables and figures")
     add("--check", action="append", default=[], type=Path, metavar="DOC", help="compare a document with the runs")
     return found
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_sweep(sweep: Sweep, given: dict[str, Path], options: argparse.Namespace) -> bool:
     """One sweep from data to tables; returns whether a run failed."""
-    chosen = replace(sweep, seeds=tuple(int(one) for one in options.seeds.split(","))) if options.seeds else sweep
+    chosen = replace(sweep, seeds=options.seeds) if options.seeds else sweep
     plan, whole = Plan(chosen, options.only), Plan(sweep)
     print(f"{sweep.name}: {sweep.title}")
     wanted = dict.fromkeys(name for run in plan.runs for name in plan.data_of(run))
@@ -76,10 +80,8 @@ def _run_sweep(sweep: Sweep, given: dict[str, Path], options: argparse.Namespace
     folders = {name: folder for name, folder in there.items() if folder is not None and is_prepared(folder)}
     for name in wanted:
         if name not in folders:
-            made = (
-                f"{sweep.data[name].given}, then give --data {name}=DIR" if sweep.data[name].given else "not made yet"
-            )
-            print(f"  data {name}: {made}")
+            given_by = sweep.data[name].given
+            print(f"  data {name}: {f'{given_by}, then give --data {name}=DIR' if given_by else 'not made yet'}")
     outcome = None
     if not options.tables:
         runner = Runner(plan, folders, options.out, shlex.split(options.launcher), not options.no_keep_models)

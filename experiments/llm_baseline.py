@@ -91,11 +91,11 @@ def find_mention(tokens: Sequence[str], mention: str, taken: Sequence[bool]) -> 
     """
     for fold in (str, str.casefold):
         wanted = "".join(fold(mention).split())
-        pieces = ["".join(fold(token).split()) for token in tokens]
-        for start in range(len(pieces)):
+        words = ["".join(fold(token).split()) for token in tokens]
+        for start in range(len(words)):
             read = ""
-            for end in range(start, len(pieces)):
-                read += pieces[end]
+            for end in range(start, len(words)):
+                read += words[end]
                 if taken[end] or not wanted.startswith(read):
                     break
                 if read == wanted and wanted:
@@ -304,7 +304,8 @@ def run_baseline(
             line = {"id": id, "prediction": prediction.label, "gold": gold, "status": answer.status}
             lines.write(json_line({**line, "parsed": prediction.parsed, "answer": answer.text or answer.reason}))
     if references:
-        result.scores = _score(question.task, predictions, references)
+        score = relation_scores if question.task == "mre" else entity_scores
+        result.scores = score(predictions, references)
     summary = {
         "model": question.settings.model,
         "endpoint": question.settings.endpoint,
@@ -326,10 +327,6 @@ def _gold(row: dict, question: Question) -> list[str] | str | None:
     if question.task == "mre":
         return None if row["relation"] is None else question.label_names[row["relation"]]
     return None if row["ner_tags"] is None else [question.label_names[tag] for tag in row["ner_tags"]]
-
-
-def _score(task: str, predictions: list, references: list) -> dict:
-    return (relation_scores if task == "mre" else entity_scores)(predictions, references)
 
 
 def question_prompt(task: str, folder: Path | None = None) -> Prompt:

@@ -15,7 +15,7 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import exclusive, write_json
 
 SPEC_FILE, RECIPE_FILE, LOG_FILE, OUTPUT, RESULTS_FILE = "run.json", "recipe.yaml", "log.txt", "output", "results.json"
-COTPD = (sys.executable, "-c", "import sys; from modeling_cotpd.cli.main import main; sys.exit(main())")
+COTPD = (sys.executable, "-m", "modeling_cotpd")
 
 
 def entry_point(task: str) -> Path:

@@ -1,4 +1,7 @@
-"""The cells of a sweep's tables, looked up in saved runs."""
+"""The cells of a sweep's tables, looked up in saved runs: means over seeds, differences, retention, with intervals.
+
+Legend: S seeds of a row, P posts. Counts of a row are an array of shape (S, P, 3): correct, predicted and gold items.
+"""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +10,27 @@ import pandas as pd
 
 from experiments.exposure import PLACES
 from experiments.plan import Plan
-from experiments.statistics import Retention, difference, interval, mean_and_deviation, retention
 from experiments.store import ALL_NAMES, by_post, per_row
 from experiments.sweep import Row
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.metrics.significance import BootstrapResult, f1_of, resampled_f1
+from modeling_cotpd.metrics.significance import BootstrapResult, f1_of, paired_bootstrap, resampled_f1
 
+RESAMPLES, CONFIDENCE = 5_000, 0.95
 Score = tuple[float, float | None]
+
+
+@dataclass(frozen=True)
+class Retention:
+    """The share of the gain by knowledge at test time that the text-only view keeps.
+
+    Args:
+        value (`float`): R = (F1 text-only view - F1 without) / (F1 with knowledge - F1 without).
+        low, high (`float`): Percentile interval over posts and seeds; infinite where it is not bounded.
+    """
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass
@@ -60,13 +77,53 @@ class Cell:
         return interval(resampled_f1([self.stacked], resamples=2_000)[:, 0])
 
     def difference(self, baseline: "Cell") -> tuple[BootstrapResult, int] | None:
-        """Paired difference to another cell of the same column."""
-        return difference(self.counts, baseline.counts)
+        """Difference to another cell of the same column over the seeds that both have, with an interval over posts.
+
+        The counts of a post are added up over the seeds, so a resample draws a post with all its predictions: the
+        interval is that of the pooled F1 under another choice of test posts, for these trained models.
+
+        Returns:
+            The result and the number of seeds, or `None` where they have no seed in common.
+        """
+        seeds = sorted(self.counts.keys() & baseline.counts.keys())
+        if not seeds:
+            return None
+        pooled = [np.sum([cell.counts[seed] for seed in seeds], axis=0) for cell in (self, baseline)]
+        return paired_bootstrap(pooled[0], pooled[1], resamples=RESAMPLES, confidence=CONFIDENCE), len(seeds)
 
     def retention(self, without: "Cell", knowledge: "Cell") -> Retention | None:
-        """R of this cell, where all three are there."""
+        """R of this text-only cell, where all three have runs.
+
+        A resample whose denominator is not positive has no R; where these are more than the interval leaves out on one
+        side, the interval is unbounded.
+
+        Args:
+            without (`Cell`): The row without knowledge: [x; I], or text only.
+            knowledge (`Cell`): The row with knowledge at test time.
+        """
         cells = (self, without, knowledge)
-        return retention(*(cell.stacked for cell in cells)) if all(cell.counts for cell in cells) else None
+        if not all(cell.counts for cell in cells):
+            return None
+        f1 = [float(np.mean(cell.seeds)) for cell in cells]
+        drawn = resampled_f1([cell.stacked for cell in cells], resamples=RESAMPLES)
+        gaps = drawn[:, 2] - drawn[:, 1]
+        above = gaps > 0
+        low, high = -np.inf, np.inf
+        if above.mean() >= (1 + CONFIDENCE) / 2:
+            low, high = interval((drawn[above, 0] - drawn[above, 1]) / gaps[above])
+        gap = f1[2] - f1[1]
+        return Retention((f1[0] - f1[1]) / gap if gap else float("nan"), low, high)
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; no deviation of a single value."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def interval(samples: np.ndarray) -> tuple[float, float]:
+    """Percentile interval."""
+    low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 class Scores:

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 from experiments.exposure import PLACES
-from experiments.scores import Cell, Score, Scores
-from experiments.statistics import Retention
+from experiments.scores import Cell, Retention, Score, Scores
 from experiments.sweep import Sweep
 
 NOTHING = "No runs are saved yet."

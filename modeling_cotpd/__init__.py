@@ -106,11 +106,11 @@ def _load(name: str) -> Any:
     return lambda _: importlib.import_module(name)
 
 
-# A module of ours registers its classes once it is loaded, and is loaded once transformers has what it registers with
-for _name, _theirs, _register in (
+# A module registers its classes when it is loaded, and is loaded when transformers has what it registers with
+for _name, _needed, _register in (
     ("modeling_cotpd.configuration_cotpd", "transformers.models.auto.configuration_auto", _register_config),
     ("modeling_cotpd.modeling_cotpd", "transformers.models.auto.modeling_auto", _register_models),
     ("modeling_cotpd.pipeline_cotpd", "transformers.pipelines", _register_pipeline),
 ):
     wrapt.register_post_import_hook(_register, _name)
-    wrapt.register_post_import_hook(_load(_name), _theirs)
+    wrapt.register_post_import_hook(_load(_name), _needed)

@@ -12,7 +12,7 @@ class CoTPDConfig(PreTrainedConfig):
     r"""
     Configuration of a Chain-of-Thought Prompt Distillation model (arXiv 2306.14122).
 
-    The package's legend of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden
+    The package's legend of letters: B batch, n text tokens, l caption and knowledge tokens, N prompt length, d hidden
     size, C labels.
 
     Args:
@@ -26,17 +26,17 @@ class CoTPDConfig(PreTrainedConfig):
             `"prefix"`, N learnable key/value prompts in every encoder layer (PrefixD);
             `"none"`, the text alone (MV).
         prompt_length (`int`, *optional*, defaults to 2):
-            N. The paper does not give it; the value is ours, for its cost: posts have about 20 pieces, and every
-            prompt vector is one more for the encoder.
+            N. The paper does not give it. 2 is chosen for its cost: posts have about 20 subword tokens, and the
+            encoder reads every prompt vector like one more.
         prompt_layers (`int`, *optional*, defaults to 1):
             Cross-attention layers of a conditional prompt. One is Eq. 1.
         prompt_attention_heads (`int`, *optional*, defaults to 1):
             Attention heads of a conditional prompt. One is Eq. 1. Must divide the width of the embeddings.
         use_crf (`bool`, *optional*, defaults to `False`):
-            Token classification only: a linear-chain CRF instead of a softmax per position. Softmax is our default:
-            the paper does not say which it uses.
+            Token classification only: a linear-chain CRF instead of a softmax per position. The paper does not say
+            which it uses.
         classifier_dropout (`float`, *optional*, defaults to 0.1):
-            Dropout before the classifier; the value is ours, that of BERT.
+            Dropout before the classifier; the value of BERT.
         knowledge_columns (`list[str]`, *optional*):
             The columns that the knowledge view read in training, in order; `None`: not recorded.
         knowledge_placement (`str`, *optional*, defaults to `"appended"`):

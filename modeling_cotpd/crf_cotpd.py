@@ -8,10 +8,10 @@ NO_PATH = -1.0e9  # finite, so that gradients of impossible paths are 0 and not 
 
 
 class LinearChainCRF(nn.Module):
-    """Scores tag sequences over all pieces of a text.
+    """Scores tag sequences over all subword tokens of a text.
 
-    Only first pieces carry gold tags. The others are summed over, in training as at inference, so that the chain needs
-    no word boundaries and runs the same way on raw text.
+    Tokens without a gold tag are summed over, in training as at inference, so that the chain needs no word boundaries
+    and runs the same way on raw text.
 
     Args:
         num_labels (`int`): C.
@@ -28,7 +28,7 @@ class LinearChainCRF(nn.Module):
 
         Args:
             emissions (`torch.Tensor` of shape `(B, n, C)`): Scores per position.
-            attention_mask (`torch.Tensor` of shape `(B, n)`): 1 for pieces, 0 for padding on either side.
+            attention_mask (`torch.Tensor` of shape `(B, n)`): 1 for tokens, 0 for padding on either side.
         """
         emissions = emissions.float()
         forwards = self._forward_scores(emissions, attention_mask)
@@ -51,8 +51,8 @@ class LinearChainCRF(nn.Module):
         return torch.logsumexp(self._forward_scores(emissions, mask)[:, -1] + self.end, -1)
 
     def _forward_scores(self, emissions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Log-sum of all paths that end at (i, tag), `(B, n, C)`; padding repeats the last piece's."""
-        begins = (mask != 0) & ((mask != 0).cumsum(1) == 1)  # the first piece, which padding may precede
+        """Log-sum of all paths that end at (i, tag), `(B, n, C)`; padding repeats the last token's."""
+        begins = (mask != 0) & ((mask != 0).cumsum(1) == 1)  # the first token, which padding may precede
         score = self.start + emissions[:, 0]
         scores = [score]
         for i in range(1, emissions.shape[1]):

@@ -25,7 +25,7 @@ positions."""
 
 
 def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Where text and prompt stand in the prompt view: pieces, then the prompt, then padding.
+    """Where text and prompt stand in the prompt view: text, then the prompt, then padding.
 
     A prediction must not depend on what else is in its batch, so no padding may come between text and prompt, where it
     would move the prompt's positions.
@@ -63,8 +63,8 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
 
 
 _CALL = threading.local()
-"""What the forward that runs in this thread asks of its encoder's layers: `positions` to read, or a `prefix`. Layers
-look here, so a forward changes no module and threads do not meet."""
+"""Arguments of the forward that runs in this thread for its encoder's layers: `positions` to read, or a `prefix`.
+Layers read them here, so a forward changes no module and may run in several threads."""
 
 
 def take(states: torch.Tensor, positions: torch.Tensor | int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Pieces, character spans and entity markers: how a text with two entities becomes model input."""
+"""Subword tokens, character spans and entity markers: how a text with two entities becomes model input."""
 
 from collections.abc import Sequence
 
@@ -46,10 +46,10 @@ def special_affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 
 
 def pieces_of_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """The pieces [first, last) that overlap the characters [start, end).
+    """The subword tokens [first, last) that overlap the characters [start, end).
 
     Args:
-        offsets (`Sequence[tuple[int, int]]`): Character span of every piece, in order, without special tokens.
+        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order, without special tokens.
 
     A span whose characters the tokenizer drops (a lone variation selector, say) gives an empty range at its place.
     """
@@ -64,12 +64,12 @@ def insert_markers(
     """Put the four markers around head and tail, which may overlap.
 
     Args:
-        pieces (`Sequence[int]`): Piece ids of the text without special tokens.
-        head, tail (`tuple[int, int]`): Piece spans [first, last).
+        pieces (`Sequence[int]`): Subword tokens of the text without special tokens.
+        head, tail (`tuple[int, int]`): Their subword tokens, [first, last).
         markers (`Sequence[int]`): Ids of the four markers.
 
     Returns:
-        The marked pieces, and where the start markers of head and tail stand in them.
+        The tokens with markers, and where the start markers of head and tail stand in them.
     """
     head_start, head_end, tail_start, tail_end = markers
     # At one place, ends come before starts, so that neighbours do not nest; of an empty span the start comes first.

@@ -1,7 +1,7 @@
 """CoTPD models: one encoder, two views, a head.
 
 The prompt view [x; p] is what inference reads; the knowledge view [x; I; c] runs too when its inputs are given. Legend
-of letters: B batch, n text pieces, l caption and knowledge pieces, N prompt length, d hidden size, C labels.
+of letters: B batch, n text tokens, l caption and knowledge tokens, N prompt length, d hidden size, C labels.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,9 +30,10 @@ class CoTPDModel(CoTPDPreTrainedModel):
             `from_encoder` for a pretrained one.
 
     Attributes:
-        max_text_length (`int` or `None`): The most pieces a text may have, special tokens included, so that text and
+        max_text_length (`int` or `None`): The most subword tokens of a text, special tokens included, so that text and
             prompt fit the encoder's positions; `None` when positions are relative and unbounded.
-        max_positions (`int` or `None`): The most pieces that the encoder reads at once, thus of a knowledge view.
+        max_positions (`int` or `None`): The most subword tokens that the encoder reads at once, thus of a knowledge
+            view.
 
     Raises:
         ValueError: The prompt leaves no room for text.
@@ -109,7 +110,7 @@ class CoTPDModel(CoTPDPreTrainedModel):
                 )
             if self.max_positions is not None and knowledge.shape[1] > self.max_positions:
                 raise ValueError(
-                    f"The knowledge view has {knowledge.shape[1]} pieces, but the encoder reads at most "
+                    f"The knowledge view has {knowledge.shape[1]} subword tokens, but the encoder reads at most "
                     f"{self.max_positions}. Build it with ViewSettings(max_length={self.max_positions})."
                 )
             knowledge_hidden, _ = encode_and_read(
@@ -157,7 +158,7 @@ class CoTPDModel(CoTPDPreTrainedModel):
         limit = self.max_text_length
         if limit is not None and text.shape[1] > limit:
             raise ValueError(
-                f"The text has {text.shape[1]} pieces, but only {limit} fit beside {length} prompt vectors. "
+                f"The text has {text.shape[1]} subword tokens, but only {limit} fit beside {length} prompt vectors. "
                 f"Shorten it, for example with tokenizer(text, truncation=True, max_length={limit})."
             )
         text_positions, prompt_positions, view_mask = prompt_view_layout(mask, length)
@@ -180,7 +181,7 @@ class CoTPDModel(CoTPDPreTrainedModel):
 
 
 class CoTPDForTokenClassification(CoTPDPreTrainedModel):
-    """CoTPD for named entity recognition: a tag for every piece of the text.
+    """CoTPD for named entity recognition: a tag for every subword token of the text.
 
     Args:
         config (`CoTPDConfig`): With `num_labels` or `id2label`, and `use_crf` for a linear-chain CRF head.
@@ -242,8 +243,8 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
     ) -> CoTPDOutput | tuple:
         """
         Args:
-            input_ids (`torch.LongTensor` of shape `(B, n)`): Pieces of the text.
-            attention_mask (`torch.Tensor` of shape `(B, n)`, *optional*): 1 for pieces, 0 for padding.
+            input_ids (`torch.LongTensor` of shape `(B, n)`): Subword tokens of the text.
+            attention_mask (`torch.Tensor` of shape `(B, n)`, *optional*): 1 for tokens, 0 for padding.
             token_type_ids (`torch.LongTensor` of shape `(B, n)`, *optional*): Taken because some tokenizers return it,
                 and not read: a post is one segment.
             inputs_embeds (`torch.FloatTensor` of shape `(B, n, d)`, *optional*): Embeddings instead of `input_ids`.

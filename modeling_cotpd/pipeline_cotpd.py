@@ -30,8 +30,8 @@ class RelationExtractionPipeline(Pipeline):
             `dict` with `label` and `score`; else a list of such.
         batch_size (`int`, *optional*, defaults to 1): As for every pipeline.
 
-    A text longer than the model reads is cut to the pieces around the two entities. A lone surrogate, which is no
-    character, is read as U+FFFD.
+    Of a text longer than the model reads, the subword tokens around the two entities are read. A lone surrogate is
+    read as U+FFFD.
 
     Raises:
         ValueError: A span is empty or lies outside the text, a mention occurs not once, or the entities are further
@@ -151,7 +151,7 @@ class TooFarApart(ValueError):
 
 
 def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:
-    """The pieces [begin, end) to read of a text of `length` pieces, so that [first, last) is in their middle.
+    """The subword tokens [begin, end) to read of a text of `length`, so that [first, last) is in their middle.
 
     Raises:
         TooFarApart: [first, last) itself is longer than `room`.
@@ -159,7 +159,7 @@ def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:
     if length <= room:
         return 0, length
     if last - first > room:
-        raise TooFarApart(f"The two entities lie {last - first} pieces apart; the model reads at most {room}.")
+        raise TooFarApart(f"The two entities lie {last - first} subword tokens apart; the model reads at most {room}.")
     begin = min(max(0, first - (room - (last - first)) // 2), length - room)
     return begin, begin + room
 

@@ -45,7 +45,7 @@ class ConditionalPrompt(nn.Module):
         """
         Args:
             text (`torch.Tensor` of shape `(B, n, d)`): The text's embeddings.
-            attention_mask (`torch.Tensor` of shape `(B, n)`): 1 for pieces, 0 for padding.
+            attention_mask (`torch.Tensor` of shape `(B, n)`): 1 for tokens, 0 for padding.
 
         Returns:
             The prompt `(B, N, d)` and where each query looks in the text, `(B, N, n)`: the last layer's attention,
@@ -133,7 +133,7 @@ def init_prompt_weights(module: nn.Module) -> None:
     """Initialize one prompt module; called for every module by `PreTrainedModel._init_weights`.
 
     Queries and projections start so that attention already differs between queries (unit-variance queries, Xavier
-    projections); learnable vectors start at BERT's embedding scale, 0.02. Ours; the paper does not say.
+    projections); learnable vectors start at BERT's embedding scale, 0.02. The paper does not say.
     """
     if isinstance(module, ConditionalPrompt):
         init.normal_(module.queries, std=1.0)

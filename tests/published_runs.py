@@ -54,7 +54,7 @@ def write_run(folder: Path, task: str = "mner"):
     """Model, tokenizer, results, card, and beside them the files that stay; gives back the model."""
     model, _ = save_tiny_model(folder, task)
     (folder / "results.json").write_text(json.dumps(results(task)), "utf-8")
-    write_model_card(folder, results(task))
+    write_model_card(folder, results(task), folder.name)
     (folder / "checkpoint-1").mkdir()
     torch.save({"state": 1}, folder / "checkpoint-1" / "optimizer.pt")
     torch.save({"arguments": 1}, folder / "training_args.bin")

@@ -447,7 +447,7 @@ class TestErrors:
         limit = POSITIONS - (0 if kind == "none" else 3)
         assert model.cotpd.max_text_length == limit
         model(input_ids=torch.full((1, limit), 9))
-        with pytest.raises(ValueError, match=f"{limit + 1} pieces, but only {limit} fit.*max_length={limit}"):
+        with pytest.raises(ValueError, match=f"{limit + 1} subword tokens, but only {limit} fit.*max_length={limit}"):
             model(input_ids=torch.full((1, limit + 1), 9))
 
     @pytest.mark.parametrize("family", ENCODER_FAMILIES)
@@ -459,7 +459,7 @@ class TestErrors:
 
     def test_a_knowledge_view_longer_than_the_encoder(self):
         model = tiny_model(CoTPDForTokenClassification)
-        with pytest.raises(ValueError, match=r"knowledge view has 65 pieces.*64"):
+        with pytest.raises(ValueError, match=r"knowledge view has 65 subword tokens.*64"):
             model(input_ids=torch.tensor([ROWS[0]]), knowledge_input_ids=torch.full((1, POSITIONS + 1), 9))
 
     @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])

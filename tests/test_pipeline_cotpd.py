@@ -147,7 +147,7 @@ class TestRelations:
             inside = ids[ids.index(markers[begin]) + 1 : ids.index(markers[end])]
             assert inside == made.tokenizer(words, add_special_tokens=False)["input_ids"]
         far = {"text": text, "head": (0, 2), "tail": (start, start + 9)}
-        with pytest.raises(ValueError, match=r"The two entities lie \d+ pieces apart; the model reads at most 14"):
+        with pytest.raises(ValueError, match=r"lie \d+ subword tokens apart; the model reads at most 14"):
             made.preprocess(far)
 
     @given(st.data())

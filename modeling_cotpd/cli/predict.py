@@ -118,6 +118,7 @@ def predict(
     if teacher.dry_run and (not on_demand or output is None):
         raise SettingError("--dry-run counts what --ask-teacher or --threshold would send.", fix="Add --output too.")
     from modeling_cotpd.inference.load import load_predictor
+    from modeling_cotpd.inference.on_demand import DryRun, SecondPass
     from modeling_cotpd.inference.run import (
         all_posts,
         chunks,
@@ -127,7 +128,6 @@ def predict(
         probable,
         run_settings,
     )
-    from modeling_cotpd.inference.second_pass import DryRun, SecondPass
 
     given, files = _given(input, text, reading.format)
     state, threads, loading = reading.loading()
@@ -250,12 +250,8 @@ def _on_demand(
     threshold: str,
 ) -> tuple["KnowledgeOnDemand", "ElicitationPlan", "Asking"]:
     """What asks and reads again, what it asks, and how."""
-    from modeling_cotpd.inference.on_demand import (
-        KnowledgeOnDemand,
-        explain_with,
-        on_demand_plan,
-        stored_threshold,
-    )
+    from modeling_cotpd.inference.on_demand import KnowledgeOnDemand, explain_with, on_demand_plan
+    from modeling_cotpd.inference.threshold import stored_threshold
     from modeling_cotpd.knowledge.prompt import load_prompts
 
     limit: float | None = None
@@ -297,7 +293,7 @@ def triples(
 --also triples.nt
     """
     from modeling_cotpd.data.posts import find_post_files
-    from modeling_cotpd.inference.rdf_export import RdfWriter
+    from modeling_cotpd.inference.exports import RdfWriter
     from modeling_cotpd.inference.run import predict_to_file, run_settings
     from modeling_cotpd.inference.triples import TripleExtractor
 
@@ -334,8 +330,7 @@ def threshold(
         cotpd threshold outputs/student --knowledge-model outputs/inline --dataset-dir data/twitter2017
     """
     from modeling_cotpd.inference.load import load_predictor
-    from modeling_cotpd.inference.on_demand import choose_threshold, f1_curve, write_threshold
-    from modeling_cotpd.inference.validation import view_counts
+    from modeling_cotpd.inference.threshold import choose_threshold, f1_curve, view_counts, write_threshold
 
     student, _ = load_predictor(model, device=device)
     reader = load_predictor(knowledge_model, device=device)[0] if knowledge_model else student
@@ -366,6 +361,6 @@ def learn(
 
         cotpd learn entities.jsonl --dataset-dir data/twitter2017 --out data/twitter2017-learned
     """
-    from modeling_cotpd.inference.learn import add_explained
+    from modeling_cotpd.inference.on_demand import add_explained
 
     echo(f"{add_explained(predictions, dataset_dir, out):,} unlabelled posts added: {out}")

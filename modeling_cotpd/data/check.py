@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3
 """How many ids a finding names."""
-MARKER_TOKENS = 4
-"""The entity markers of relation extraction: a begin and an end for head and for tail."""
 
 
 def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None, max_length: int = 512) -> dict:
@@ -216,16 +214,17 @@ def _posts(splits: DatasetDict, task: str) -> Iterable[tuple[str, str, list[str]
 
 
 def _fast_tokenizer(path: str | os.PathLike) -> "PreTrainedTokenizerBase":
-    # it takes seconds to import, and most calls have no tokenizer
+    # they take seconds to import, and most calls have no tokenizer
     from transformers import AutoTokenizer
+
+    from modeling_cotpd.data.views import require_fast
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         message = f"No tokenizer could be loaded: {str(error).splitlines()[0]}"
         raise SettingError(message, place=str(path), fix="Name an encoder's folder.") from error
-    if not tokenizer.is_fast:
-        raise SettingError("The tokenizer is a slow one, without character offsets.", place=str(path))
+    require_fast(tokenizer)
     return tokenizer
 
 
@@ -242,11 +241,11 @@ def count_subwords(split: Dataset, tokenizer: "PreTrainedTokenizerBase", max_len
         the tokenizer keeps nothing).
     """
     from modeling_cotpd.data.words import encode, word_spans, words_of_tokens
-    from modeling_cotpd.markers_cotpd import special_affixes
+    from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, special_affixes
 
     names = label_names_of(split.features)
     prefix, suffix = special_affixes(tokenizer)
-    own = len(prefix) + len(suffix) + (MARKER_TOKENS if task_of(split.features) == "mre" else 0)
+    own = len(prefix) + len(suffix) + (len(ENTITY_MARKERS) if task_of(split.features) == "mre" else 0)
     texts, offsets = encode(tokenizer, [" ".join(tokens) for tokens in split["tokens"]])
     columns = {name: [len(ids) for ids in encode(tokenizer, split[name])[0]] for name in KNOWLEDGE_COLUMNS}
     report = {"texts_too_long": 0, "gold_lost": 0, "views_truncated": 0, "words_without_subwords": 0}

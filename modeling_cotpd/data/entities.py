@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modeling_cotpd.data.words import unit_tokens, units_of
+from modeling_cotpd.data.bio import entities
+from modeling_cotpd.data.words import unit_tokens, units_of, word_spans
 
 
 class EntityReader:
@@ -48,7 +49,7 @@ class EntityReader:
         if not len(offsets) or self.outside[labels].all():
             return []
         units = units_of(text)
-        entities: list[dict] = []
+        found: list[dict] = []
         current: dict | None = None
         for (start, end, joined), (token, reach) in zip(units, unit_tokens(units, offsets, text), strict=True):
             label = None if token is None else int(labels[token])
@@ -59,7 +60,7 @@ class EntityReader:
                     if current is not None and "after" in current:
                         current["end"] = current["after"]  # "Mira-Holt" of two entities: the hyphen is of neither
                     current = {"start": start, "end": end, "type": self.types[label], "scores": []}
-                    entities.append(current)
+                    found.append(current)
                 current["said"] = end
                 current.pop("after", None)
                 current["scores"].append(scores[token])
@@ -80,8 +81,19 @@ class EntityReader:
                 "score": round(float(np.mean(entity["scores"])), 6),
                 "text": text[entity["start"] : entity["end"]],
             }
-            for entity in entities
+            for entity in found
         ]
+
+
+def gold_entities(tokens: Sequence[str], tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Entities of BIO tags, read leniently: type, first character and the one after the last, in joined tokens.
+
+    Example:
+        >>> gold_entities(["Mira", "Holt", "sings"], ["B-PER", "I-PER", "O"])
+        [('PER', 0, 9)]
+    """
+    spans = word_spans(tokens)
+    return [(kind, spans[start][0], spans[end - 1][1]) for kind, start, end in entities(tags, lenient=True)]
 
 
 def entity_tags(entities: Sequence[dict], spans: Sequence[tuple[int, int]]) -> list[str]:

@@ -14,7 +14,7 @@ from modeling_cotpd.data.files import FORMATS, read_json
 from modeling_cotpd.errors import DataError
 
 SPLIT_ALIASES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-"""What published files and people's own files call the three splits."""
+"""Names of the three splits in published files and in users' files."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".lzma", ".zst", ".lz4", ".7z", ".rar")
 DATA_SUFFIXES = frozenset({".jsonl", ".json", ".ndjson", ".txt", ".conll", ".iob", ".bio", ".tsv", ".csv", ".parquet"})
 _NAMES = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
@@ -174,8 +174,8 @@ def saved_splits(folder: Path) -> dict[str, list[Path]]:
         fix = "Name them train, validation (valid, val, dev) and test."
         raise DataError(f"The splits are {str(names)[:60]}.", place=str(described), fix=fix)
     splits = [canonical_split(name) for name in names]
-    if len(set(splits)) < len(splits):
-        raise DataError(f"Two splits are both {splits[0]}.", place=str(folder), fix="Keep one of them.")
+    if twice := [split for split in splits if splits.count(split) > 1]:
+        raise DataError(f"Two splits are both {twice[0]}.", place=str(folder), fix="Keep one of them.")
     return {split: _saved_files(folder / name, folder) for split, name in zip(splits, names, strict=True)}
 
 

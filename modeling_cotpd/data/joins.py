@@ -20,8 +20,8 @@ KNOWLEDGE_KEYS = {column.removeprefix("cot_"): column for column in COT_COLUMNS}
 
 @dataclass
 class Coverage:
-    """How much of a split a column from a key of a file reached: of its `rows`, those whose id, or image id, the file
-    has (`matched`), and those whose text is not empty then (`filled`)."""
+    """How many of a split's `rows` got a column from a key of a file: rows whose id, or image id, the file has
+    (`matched`), and rows whose text is not empty afterwards (`filled`)."""
 
     split: str
     column: str

@@ -25,7 +25,7 @@ BROKEN = (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError)
 
 
 @contextmanager
-def _told(path: str | os.PathLike) -> Iterator[None]:
+def _readable_errors(path: str | os.PathLike) -> Iterator[None]:
     """Turn what pyarrow raises on a broken file into one sentence."""
     try:
         yield
@@ -37,14 +37,14 @@ def _told(path: str | os.PathLike) -> Iterator[None]:
 
 def open_parquet(path: str | os.PathLike) -> pyarrow.parquet.ParquetFile:
     """Open a Parquet file; a `DataError` where it is not one."""
-    with _told(path):
+    with _readable_errors(path):
         return pyarrow.parquet.ParquetFile(path)
 
 
 def read_schema(path: str | os.PathLike) -> pyarrow.Schema:
     """The schema of a `.parquet` or `.arrow` file; a `DataError` where it is neither."""
     if Path(path).suffix == ".arrow":
-        with _told(path), open(path, "rb") as file, pyarrow.ipc.open_stream(file) as stream:
+        with _readable_errors(path), open(path, "rb") as file, pyarrow.ipc.open_stream(file) as stream:
             return stream.schema
     with open_parquet(path) as file:
         return file.schema_arrow
@@ -63,7 +63,7 @@ def parquet_rows(path: str | os.PathLike, columns: Sequence[str] | None = None) 
     batches = _arrow_batches(path) if Path(path).suffix == ".arrow" else read_batches(path, columns)
     for batch in batches:
         names = [name for name in batch.schema.names if columns is None or name in columns]
-        with _told(path):
+        with _readable_errors(path):
             rows = batch.select(names).to_pylist()
         yield from rows
 
@@ -72,8 +72,8 @@ def read_batches(path: str | os.PathLike, columns: Sequence[str] | None = None) 
     """Batches of at most a thousand rows of a Parquet file; see `parquet_rows`.
 
     A text that is stored once and used by every row takes no space in the file, and neither does a compressed one. So
-    row groups are measured before their texts are unpacked: by what the file says of itself, then with every text read
-    as a number into the list of different texts. Larger row groups are read a few rows at a time instead.
+    row groups are measured before their texts are unpacked: by the file's metadata, then with every text read as a
+    number into the list of different texts. Larger row groups are read a few rows at a time instead.
     """
     limit = max(MAX_UNPACKED_BYTES, MAX_RATIO * (Path(path).stat().st_size if Path(path).is_file() else 0))
     total = 0
@@ -88,7 +88,7 @@ def read_batches(path: str | os.PathLike, columns: Sequence[str] | None = None) 
                 fix="Write it again with its texts as they are, or split it.",
             )
 
-    with open_parquet(path) as file, _told(path):
+    with open_parquet(path) as file, _readable_errors(path):
         wanted = [name for name in file.schema_arrow.names if columns is None or name in columns]
         groups = [_leaves(file, group, wanted) for group in range(file.metadata.num_row_groups)]
         for leaf in (leaf for group in groups for leaf in group):
@@ -129,7 +129,7 @@ def _unpacked_bytes(array: pyarrow.Array) -> int:
 
 def _arrow_batches(path: str | os.PathLike) -> Iterator[pyarrow.RecordBatch]:
     """Batches of an Arrow stream as `save_to_disk` writes it; its buffers lie in the file as they are."""
-    with _told(path), pyarrow.memory_map(str(path)) as source:
+    with _readable_errors(path), pyarrow.memory_map(str(path)) as source:
         schema = None
         for message in pyarrow.ipc.MessageReader.open_stream(source):
             if message.type == "schema":

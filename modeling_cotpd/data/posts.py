@@ -13,13 +13,12 @@ from modeling_cotpd.data.files import FORMATS, count_lines, existing, place, rea
 from modeling_cotpd.data.folders import canonical_split, fetch_hub_folder, inside, saved_splits
 from modeling_cotpd.data.parquet import open_parquet
 from modeling_cotpd.data.prepared import METADATA_FILE, read_info
-from modeling_cotpd.data.records import read_rows
+from modeling_cotpd.data.records import optional_columns, read_rows
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR
 from modeling_cotpd.data.values import (
     bounds_of,
     check_token_span,
     flat_row,
-    gloss_list,
     id_of,
     text_of,
     token_list,
@@ -191,15 +190,22 @@ def _post_of(row: dict, name: str, spot: str, task: str, text_column: str) -> Po
         words = token_list(tokens, spot)
         text = " ".join(words)
     text = text_of(text, text_column, spot)
-    given: dict[str, Any] = {column: text_of(row.get(column), column, spot) for column in KNOWLEDGE_COLUMNS}
-    given["glosses"] = gloss_list(row.get("glosses"), spot)
-    given["image"] = id_of(row.get("image"), spot, "image") or ""
-    columns = {column: value for column, value in given.items() if value}
+    columns = {column: value for column, value in optional_columns(row, spot).items() if value}
     post = Post(id_of(row.get("id"), spot) or name, text, spot, columns=columns)
     if task == "mner":
         return post
     head, tail = (_characters(row.get(side), side, text, words, spot) for side in PAIR)
     return replace(post, head=head, tail=tail)
+
+
+def post_of_record(row: dict) -> Post:
+    """A row of a prepared split as a post, with its knowledge; for MRE with the characters of its pair."""
+    from modeling_cotpd.data.words import word_spans
+
+    spans = word_spans(row["tokens"])
+    pair = {side: (spans[row[side]["start"]][0], spans[row[side]["end"] - 1][1]) for side in PAIR if side in row}
+    columns = {name: row[name] for name in (*KNOWLEDGE_COLUMNS, "glosses") if row.get(name)}
+    return Post(row["id"], " ".join(row["tokens"]), f"row {row['id']!r}", **pair, columns=columns)
 
 
 def _characters(span: object, side: str, text: str, words: list[str] | None, spot: str) -> tuple[int, int]:

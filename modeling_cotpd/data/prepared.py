@@ -177,7 +177,7 @@ def _read_split(path: Path, info: DatasetInfo) -> Dataset:
     except DataError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix="Prepare it again.") from None
+        raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix=AGAIN) from None
     wanted = features_for(info.task, info.label_names)
     glosses = wanted.pop("glosses")
     if not fits or any(name not in features for name in wanted):

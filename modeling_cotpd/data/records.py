@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Features
 
@@ -138,12 +139,15 @@ def records_of(
             known |= new
             logger.warning("%s: columns that the record does not have are left out: %s", spot, ", ".join(sorted(new)))
         row["id"] = id_of(raw.get("id"), spot) or f"{split}-{index}"
-        row["image"] = id_of(raw.get("image"), spot, "image")
-        row |= {name: text_of(raw.get(name), name, spot) for name in KNOWLEDGE_COLUMNS}
-        row["glosses"] = gloss_list(raw.get("glosses"), spot)
-        yield {**row, "place": spot}
+        yield {**row, **optional_columns(raw, spot), "place": spot}
     if index < 0:
         raise DataError("There are no rows.", place=source, fix="Leave the split out or fill it.")
+
+
+def optional_columns(raw: dict, spot: str) -> dict[str, Any]:
+    """Image, caption, knowledge and glosses of a row, as the record has them."""
+    texts = {name: text_of(raw.get(name), name, spot) for name in KNOWLEDGE_COLUMNS}
+    return {"image": id_of(raw.get("image"), spot, "image"), **texts, "glosses": gloss_list(raw.get("glosses"), spot)}
 
 
 def _gold(raw: dict, task: str, names: Sequence[str], scheme: str, spot: str) -> dict:

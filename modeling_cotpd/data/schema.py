@@ -21,8 +21,8 @@ COT_COLUMNS = ("cot_noun", "cot_sentence", "cot_multimodality")
 KNOWLEDGE_COLUMNS = ("caption", *COT_COLUMNS)
 """The columns that the knowledge view may read, in the order in which it reads them."""
 AUGMENTATION_COLUMNS = ("parent", "kind", "teacher")
-"""What an augmented training split has beside the record: whose sample a row is, how it was made, and by whom. All are
-empty for an original post, and training does not read them."""
+"""More columns of an augmented training split: the post that a row was made from, how, and by which language model.
+All are empty for an original post, and training does not read them."""
 LABEL_COLUMNS = {"mner": "ner_tags", "mre": "relation"}
 """Per task the column of gold labels."""
 PAIR = ("head", "tail")
@@ -42,14 +42,11 @@ def features_for(task: str, label_names: Sequence[str]) -> Features:
     if task not in LABEL_COLUMNS:
         raise DataError(f"Unknown task {task!r}.", fix=f"Use one of {', '.join(LABEL_COLUMNS)}.")
     label = ClassLabel(names=list(label_names))
-    gold = {"ner_tags": List(label)} if task == "mner" else {side: _span() for side in PAIR} | {"relation": label}
+    span = {"start": Value("int32"), "end": Value("int32")}
+    gold = {"ner_tags": List(label)} if task == "mner" else {**dict.fromkeys(PAIR, span), "relation": label}
     texts = {name: Value("string") for name in ("image", *KNOWLEDGE_COLUMNS)}
     glosses = List({"mention": Value("string"), "gloss": Value("string")})
     return Features({"id": Value("string"), "tokens": List(Value("string")), **gold, **texts, "glosses": glosses})
-
-
-def _span() -> dict[str, Value]:
-    return {"start": Value("int32"), "end": Value("int32")}
 
 
 def task_of(features: Features) -> str:
@@ -143,11 +140,10 @@ def make_split(rows: Iterable[dict], task: str, label_names: Sequence[str], sour
             message = f"The id {row['id']!r} was used before, at {seen[row['id']]}."
             raise DataError(message, place=place, fix="Ids are unique within a split.")
         seen[row["id"]] = place
-        labels = row[column]
+        gold = row[column]
         try:
-            gold = (
-                [ids[tag] for tag in labels] if isinstance(labels, list) else None if labels is None else ids[labels]
-            )
+            if gold is not None:
+                gold = [ids[tag] for tag in gold] if task == "mner" else ids[gold]
         except KeyError as error:
             fix = f"The labels are {', '.join(label_names)}."
             raise DataError(f"Unknown label {error.args[0]!r}.", place=place, fix=fix) from None

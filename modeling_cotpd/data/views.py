@@ -25,6 +25,13 @@ MAX_GLOSS_TOKENS = 32
 """The most subword tokens of one gloss in a text. The published ones have about four."""
 
 
+def check_columns(names: Sequence[str]) -> None:
+    """Raise a `SettingError` for a name that is no knowledge column."""
+    if unknown := [name for name in names if name not in KNOWLEDGE_COLUMNS]:
+        fix = f"Choose from {', '.join(KNOWLEDGE_COLUMNS)}, or 'none' (in Python an empty tuple)."
+        raise SettingError(f"knowledge_columns names the unknown column {unknown[0]!r}.", fix=fix)
+
+
 @dataclass(frozen=True)
 class ViewSettings:
     """What the views contain.
@@ -50,12 +57,7 @@ class ViewSettings:
     placement: str = "appended"
 
     def __post_init__(self):
-        unknown = [name for name in self.knowledge_columns if name not in KNOWLEDGE_COLUMNS]
-        if unknown:
-            raise SettingError(
-                f"knowledge_columns names the unknown column {unknown[0]!r}.",
-                fix=f"Choose from {', '.join(KNOWLEDGE_COLUMNS)}.",
-            )
+        check_columns(self.knowledge_columns)
         if self.max_length < 8:
             raise SettingError(f"max_length must be at least 8, got {self.max_length}.")
         if self.placement not in PLACEMENTS:
@@ -338,7 +340,7 @@ def build_features(
         remove_columns=split.column_names,
         num_proc=num_proc,
         new_fingerprint=Hasher.hash(state),
-        desc="Word pieces",
+        desc="Subword tokens",
     )
     if settings.knowledge_columns:
         cut = [sum(column) for column in zip(*features["cut_tokens"], strict=True)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from modeling_cotpd.data.glosses import find_glosses, parse_noun_list
 from modeling_cotpd.demo.markup import bar, chip, marked, plain, shade, with_glosses
-from modeling_cotpd.inference.attention import PromptAttention
+from modeling_cotpd.inference.predictor import WordAttention
 from modeling_cotpd.inference.similar import SimilarPost
 from modeling_cotpd.inference.view_predictor import ViewPrediction
 
@@ -150,7 +150,7 @@ def _relation(text: str, relation: dict) -> str:
     return f"<bdi>{head}</bdi> {name} <bdi>{tail}</bdi>"
 
 
-def _attention(attention: PromptAttention, text: str) -> str:
+def _attention(attention: WordAttention, text: str) -> str:
     words = [plain(text[start:end]) for start, end in attention.spans]
     mean = attention.mean
     most = max(mean)

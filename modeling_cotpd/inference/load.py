@@ -9,7 +9,6 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
-from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings
@@ -21,11 +20,9 @@ from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
 from modeling_cotpd.inference.predictor import EntityPredictor, Predictor, RelationPredictor
 from modeling_cotpd.training.pretrained import load_tokenizer
 from modeling_cotpd.training.results import RUN_FILE
+from modeling_cotpd.training.tasks import TASK_OF_MODEL, TASKS
 
-TASKS = {"CoTPDForTokenClassification": "mner", "CoTPDForRelationExtraction": "mre"}
-MODEL_CLASSES = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
 def task_of_model(name_or_path: str, **hub) -> str:
@@ -38,8 +35,8 @@ def task_of_model(name_or_path: str, **hub) -> str:
         raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
     config = AutoConfig.from_pretrained(resolve_encoder(name_or_path), trust_remote_code=False, **hub)
     for architecture in config.architectures or ():
-        if architecture in TASKS:
-            return TASKS[architecture]
+        if architecture in TASK_OF_MODEL:
+            return TASK_OF_MODEL[architecture]
     raise SettingError(
         f"This is a {config.model_type} model, not a trained CoTPD model.",
         place=name_or_path,
@@ -69,20 +66,14 @@ def load_model(name_or_path: str, task: str, dtype: str = "auto", **hub) -> PreT
     """The PyTorch model in evaluation mode, on the CPU.
 
     Raises:
-        SettingError: The type of numbers is unknown, or the weights are incomplete.
+        SettingError: The type of numbers is unknown, or the weights cannot be read.
+        OSError: The weights are not whole; see `CoTPDPreTrainedModel.from_pretrained`.
     """
     if dtype not in DTYPES:
         raise SettingError(f"There is no dtype {dtype!r}.", place="--dtype", fix=f"Use {', '.join(DTYPES)}.")
-    folder = Path(name_or_path)
-    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-        with path.open("rb") as file:
-            if file.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise SettingError(
-                    "The file is a Git LFS pointer, not the weights.", place=str(path), fix="Run: git lfs pull"
-                )
-    kind: Any = MODEL_CLASSES[task]
+    model_class: Any = TASKS[task].model_class
     try:
-        return kind.from_pretrained(name_or_path, dtype=dtype, **hub).eval()
+        return model_class.from_pretrained(name_or_path, dtype=dtype, **hub).eval()
     except SafetensorError as error:
         raise SettingError(
             f"The weights cannot be read: {error}.", place=name_or_path, fix="Fetch or save the model again."
@@ -118,7 +109,8 @@ def load_predictor(
         The predictor, and `"mner"` or `"mre"`.
 
     Raises:
-        SettingError: There is no such model or device, or the model is of another kind or incomplete.
+        SettingError: There is no such model or device, or the model is of another kind.
+        OSError: The weights are not whole.
     """
     is_export = (Path(name_or_path) / ONNX_FILE).is_file()
     if onnx and not is_export:

@@ -2,29 +2,34 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from datasets import concatenate_datasets
 
-from modeling_cotpd.data.posts import Post
-from modeling_cotpd.data.schema import COT_COLUMNS
-from modeling_cotpd.errors import KnowledgeError, SettingError
-from modeling_cotpd.files import write_json
-from modeling_cotpd.inference.predictor import Predictor
-from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts
+from modeling_cotpd.data.posts import Post, PostFile
+from modeling_cotpd.data.prepared import read_prepared, write_prepared
+from modeling_cotpd.data.schema import COT_COLUMNS, make_split, task_of
+from modeling_cotpd.data.values import cut
+from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.inference.predictor import Predictor, Progress
+from modeling_cotpd.inference.run import all_posts, chunks, part_path, probable, read_part, write_part
+from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts
 from modeling_cotpd.knowledge.post import Post as AskedPost
 from modeling_cotpd.knowledge.runner import Asking
 
-THRESHOLD_FILE = "on_demand.json"
-MEASURE = "expected number of wrong labels"
+KNOWN = "has_knowledge"
 
 Explain = Callable[[Sequence[Post]], Iterable[tuple[dict, str]]]
 """Takes posts; yields for each its knowledge columns, and why they are missing (empty when they are not)."""
 
 
 class KnowledgeOnDemand:
-    """Reads posts as text alone, and those that are worth it again with knowledge.
+    """Reads posts as text alone, and the most uncertain ones again with knowledge.
 
     A post that has knowledge columns or glosses of its own is read with them. Of the others, the ones with the largest
     uncertainty are explained by a language model first. Where it gives no answer, the text-only prediction stays.
@@ -82,8 +87,8 @@ class KnowledgeOnDemand:
 
         Returns:
             `list[dict]`: Rows as of `Predictor` with `uncertainty`, `view` (`"prompt"` or `"knowledge"`, which one
-            answered), `asked`, and `knowledge` (the columns that were read) or `unexplained` (why the language
-                model has no answer).
+            answered), `asked`, and `knowledge` (the columns that were read) or `unexplained` (why the language model
+            has no answer).
         """
         rows = self.student(posts, uncertainty=True)
         return self.read_again(posts, rows, self.choose(posts, rows))
@@ -106,17 +111,14 @@ class KnowledgeOnDemand:
     def read_again(self, posts: Sequence[Post], rows: Sequence[dict], chosen: np.ndarray) -> list[dict]:
         """Read the chosen posts, and those that have knowledge, in the knowledge view."""
         results = [{**row, "view": "prompt", "asked": bool(ask)} for row, ask in zip(rows, chosen, strict=True)]
-        places, read = [], []
-        for place, post in enumerate(posts):
-            if has_knowledge(post):
-                places.append(place)
-                read.append(post)
+        places = [place for place, post in enumerate(posts) if has_knowledge(post)]
+        read = [posts[place] for place in places]
         asked = [place for place in range(len(posts)) if chosen[place]]
         for place, (columns, problem) in zip(asked, self.explain([posts[place] for place in asked]), strict=True):
             if columns:
                 post = posts[place]
                 places.append(place)
-                read.append(Post(post.id, post.text, post.place, post.head, post.tail, {**post.columns, **columns}))
+                read.append(replace(post, columns={**post.columns, **columns}))
             else:
                 results[place]["unexplained"] = problem
         for place, post, row in zip(places, read, self.reader(read, "knowledge"), strict=True):
@@ -133,7 +135,11 @@ class KnowledgeOnDemand:
 
 def has_knowledge(post: Post) -> bool:
     """Return whether a post has explanations of its own."""
-    return any(post.columns.get(name) for name in ("glosses", *COT_COLUMNS))
+    return _has_explanation(post.columns)
+
+
+def _has_explanation(columns: Mapping[str, Any]) -> bool:
+    return any(columns.get(name) for name in ("glosses", *COT_COLUMNS))
 
 
 def explain_with(plan: ElicitationPlan, store: str | os.PathLike, asking: Asking | None = None) -> Explain:
@@ -178,64 +184,127 @@ def on_demand_plan(reader: Predictor, settings, prompts: dict) -> ElicitationPla
     return ElicitationPlan(settings, prompts, grains, nouns=nouns)
 
 
-def f1_curve(prompt: np.ndarray, knowledge: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """F1 after asking about the first 0, 1, 2, ... posts.
+class DryRun(Exception):
+    """Ends a run before anything is sent."""
+
+
+class SecondPass:
+    """Ranks the posts of a whole run by uncertainty, and reads the most uncertain ones again.
 
     Args:
-        prompt, knowledge (`np.ndarray` of shape `(posts, 3)`): Per post the correct, predicted and gold entities of
-            each view.
-        order (`np.ndarray` of shape `(posts,)`): The posts in the order in which they are asked about.
-
-    Example:
-        >>> one, two = np.array([[0, 1, 1], [1, 1, 1]]), np.array([[1, 1, 1], [1, 1, 1]])
-        >>> f1_curve(one, two, np.array([0, 1])).tolist()
-        [0.5, 1.0, 1.0]
+        demand (`KnowledgeOnDemand`): Chooses and reads.
+        plan (`ElicitationPlan`), store (`Path`), asking (`Asking`): Whom, what and how to ask.
+        files (`Sequence[PostFile]`), task (`str`), output (`Path`), text_column (`str`), min_score
+            (`float`): Those of the first pass.
+        dry_run (`bool`): Estimate the cost and stop.
     """
-    gain = np.cumsum((knowledge - prompt)[order], axis=0)
-    counts = prompt.sum(0) + np.vstack([np.zeros((1, 3), dtype=gain.dtype), gain])
-    return 2 * counts[:, 0] / np.maximum(1, counts[:, 1] + counts[:, 2])
+
+    def __init__(
+        self,
+        demand: KnowledgeOnDemand,
+        plan: ElicitationPlan,
+        store: Path,
+        asking: Asking,
+        files: Sequence[PostFile],
+        task: str,
+        output: Path,
+        text_column: str,
+        min_score: float,
+        dry_run: bool,
+    ):
+        self.demand, self.plan, self.store, self.asking = demand, plan, store, asking
+        self.files, self.task, self.output, self.text_column = files, task, output, text_column
+        self.min_score, self.dry_run = min_score, dry_run
+        self.counts: Counter = Counter()
+        self.lines: list[str] = []
+
+    def first(self, posts: Sequence[Post], on_progress: Progress | None = None) -> list[dict]:
+        """What the first pass writes: text-only predictions with their uncertainty."""
+        rows = self.demand.student(posts, uncertainty=True, on_progress=on_progress)
+        return [{**row, KNOWN: has_knowledge(post)} for post, row in zip(posts, rows, strict=True)]
+
+    def __call__(self, sizes: list[int]) -> None:
+        """Rewrite the chunks.
+
+        Raises:
+            DryRun: After the estimate.
+            KeyboardInterrupt: The run was interrupted while asking; finished chunks are kept.
+        """
+        uncertainty = np.array([u for number in range(len(sizes)) for u in self._uncertainty(number)])
+        chosen = self.demand.choose_among(uncertainty)
+        if self.dry_run:
+            asked = (post for post, ask in zip(self._posts(), chosen, strict=True) if ask)
+            self.lines = [f"posts to ask about: {int(chosen.sum()):,} of {len(chosen):,}"]
+            self.lines += estimate_posts(as_asked(asked), self.plan, self.store, self.asking.again).lines(
+                self.asking.price
+            )
+            raise DryRun
+        begin = 0
+        for number, posts in enumerate(chunks(self._posts())):
+            path = part_path(self.output, number)
+            rows = read_part(path)
+            if rows and "view" not in rows[0]:
+                plain = [{name: value for name, value in row.items() if name != KNOWN} for row in rows]
+                rows = self.demand.read_again(posts, plain, chosen[begin : begin + len(posts)])
+                rows = [probable(row, self.min_score) for row in rows]
+                if self.asking.progress.stopped:
+                    raise KeyboardInterrupt
+                write_part(path, rows)
+            begin += len(posts)
+            self.counts.update("unexplained" if "unexplained" in row else row["view"] for row in rows)
+
+    def report(self) -> list[str]:
+        """What was asked and read, in words."""
+        if self.lines:
+            return self.lines
+        lines = [f"read with knowledge: {self.counts['knowledge']:,}; text alone: {self.counts['prompt']:,}"]
+        if self.counts["unexplained"]:
+            lines.append(f"without an explanation, so text alone: {self.counts['unexplained']:,} (see unexplained)")
+        return lines
+
+    def _posts(self) -> Iterator[Post]:
+        return all_posts(self.files, self.task, self.text_column)
+
+    def _uncertainty(self, number: int) -> list[float]:
+        """Of one chunk; negative for posts that need no answer."""
+        rows = read_part(part_path(self.output, number))
+        known = [row.get(KNOWN) or (row.get("view") == "knowledge" and not row["asked"]) for row in rows]
+        return [-1.0 if skip else row["uncertainty"] for skip, row in zip(known, rows, strict=True)]
 
 
-def choose_threshold(
-    uncertainty: np.ndarray, prompt: np.ndarray, knowledge: np.ndarray, gain: float = 0.9
-) -> tuple[float, float]:
-    """The largest threshold that keeps a share of the gain of asking about every post, and the share it asks about.
+def add_explained(predictions: str | os.PathLike, dataset_dir: str | os.PathLike, out: str | os.PathLike) -> int:
+    """Add the explained posts of a prediction file to a training split, without labels.
 
     Args:
-        uncertainty (`np.ndarray` of shape `(posts,)`): Of validation posts.
-        prompt, knowledge (`np.ndarray` of shape `(posts, 3)`): As for `f1_curve`.
-        gain (`float`, *optional*, defaults to 0.9): The share of the gain in F1.
-    """
-    order = np.argsort(-uncertainty, kind="stable")
-    curve = f1_curve(prompt, knowledge, order)
-    enough = np.flatnonzero(curve >= curve[0] + gain * (curve[-1] - curve[0]))
-    count = int(enough[0])
-    if count == 0:
-        return float(uncertainty.max()), 0.0
-    ranked = uncertainty[order]
-    below = ranked[count] if count < len(ranked) else ranked[-1] - 1.0
-    return float((ranked[count - 1] + below) / 2), count / len(uncertainty)
+        predictions (`str` or `os.PathLike`): What `cotpd predict` with knowledge on demand wrote, for entities.
+        dataset_dir (`str` or `os.PathLike`): A prepared folder.
+        out (`str` or `os.PathLike`): A new prepared folder. Its training split has the labelled posts first.
 
-
-def write_threshold(model: str | os.PathLike, threshold: float, share: float, **further) -> Path:
-    """Store a threshold with a model, for `cotpd predict --threshold stored`."""
-    path = Path(model) / THRESHOLD_FILE
-    write_json(path, {"measure": MEASURE, "threshold": threshold, "share": share, **further})
-    return path
-
-
-def stored_threshold(model: str | os.PathLike) -> float:
-    """Read the threshold that is stored with a model.
+    Returns:
+        How many posts were added. A post whose text is in the folder already, in any split, is left out.
 
     Raises:
-        SettingError: There is none.
+        DataError: The folder is for relations or has no training split, or the file has no explained posts.
     """
-    path = Path(model) / THRESHOLD_FILE
-    try:
-        return float(json.loads(path.read_text("utf-8"))["threshold"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingError(
-            "No threshold is stored with this model.",
-            place=str(path),
-            fix="Choose one on validation data with: cotpd threshold MODEL --dataset-dir DATA",
-        ) from error
+    splits, info = read_prepared(dataset_dir)
+    if "train" not in splits or task_of(splits["train"].features) != "mner":
+        raise DataError(
+            "There is no training split for entities.", place=str(dataset_dir), fix="Name a prepared folder."
+        )
+    known = {" ".join(tokens) for split in splits.values() for tokens in split["tokens"]}
+    rows: list[dict] = []
+    with open(predictions, "rb") as lines:
+        for row in map(json.loads, lines):
+            tokens = [row["text"][start:end] for start, end in cut(row["text"])]
+            if tokens and " ".join(tokens) not in known and _has_explanation(row.get("knowledge", {})):
+                known.add(" ".join(tokens))
+                rows.append({"id": f"asked-{len(rows)}", "tokens": tokens, "ner_tags": None, **row["knowledge"]})
+    if not rows:
+        raise DataError(
+            "The file has no explained posts that are new.", place=str(predictions), fix="Predict with --ask-teacher."
+        )
+    added = make_split(rows, "mner", info.label_names, str(predictions)).cast(splits["train"].features)
+    joined = {**splits, "train": concatenate_datasets([splits["train"], added])}
+    note = f"{len(rows)} unlabelled posts explained on demand"
+    write_prepared(joined, replace(info, knowledge="; ".join(filter(None, (info.knowledge, note)))), out)
+    return len(rows)

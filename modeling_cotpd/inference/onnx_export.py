@@ -1,15 +1,13 @@
 """Export of the text-only student to ONNX: prompt generator inside the graph, dynamic batch and length."""
 
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import require_empty, whole_folder
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.modeling_cotpd import CoTPDForRelationExtraction, CoTPDPreTrainedModel
 
@@ -25,7 +23,7 @@ class ExportReport:
         difference (`float`): Largest absolute difference of a logit between PyTorch and the 32-bit graph.
         int8_difference (`float`, *optional*): The same for the quantized graph.
         int8_agreement (`float`, *optional*): Share of positions (MNER) or texts (MRE) whose best label the quantized
-            graph keeps, on random pieces; real text agrees far more.
+            graph keeps, on random subword tokens; real text agrees far more.
     """
 
     difference: float
@@ -49,21 +47,19 @@ def export_onnx(
         int8 (`bool`, *optional*, defaults to `False`): Quantize the weights of the matrix products to 8 bits, and
             activations as they come (dynamic quantization). It needs a processor with VNNI instructions; others add
             such products with saturation, and F1 falls. The comparison is that of the graph before.
-        tolerance (`float`, *optional*, defaults to 1e-4): The largest difference of a logit that is taken.
+        tolerance (`float`, *optional*, defaults to 1e-4): The largest difference of a logit that is accepted.
 
     Returns:
-        How close it came.
+        The differences between model and graph.
 
     Raises:
         SettingError: The model has a CRF head, the folder is not empty, packages are missing, or the graph differs
             from the model by more than the tolerance.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError("The output folder is not empty.", place=str(out), fix="Name a new folder.")
+    require_empty(out)
     if model.config.use_crf:
         raise SettingError(
-            "A CRF head loops over the text's pieces, which the exporter writes out for one length only.",
+            "A CRF head loops over the text's subword tokens, which the exporter writes out for one length only.",
             fix="Train with use_crf=false, or use the PyTorch model.",
         )
     try:
@@ -83,9 +79,7 @@ def export_onnx(
         exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic=True))
     except ImportError as error:
         raise SettingError(str(error), fix="pip install 'modeling_cotpd[onnx]'") from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with whole_folder(out) as staging:
         exported.save_pretrained(staging)
         report = ExportReport(compare(model, OnnxStudent.from_folder(staging), limit)[0])
         if not report.difference <= tolerance:
@@ -104,13 +98,6 @@ def export_onnx(
             difference, agreement = compare(model, OnnxStudent.from_folder(staging), limit)
             report = ExportReport(report.difference, difference, agreement)
         tokenizer.save_pretrained(staging)
-        staging.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        staging.rename(out)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return report
 
 

@@ -1,7 +1,10 @@
 """Predictions for lists of posts: entities, or the relation of two entities, from the text alone or with knowledge."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,13 +12,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_cotpd.data.entities import EntityReader
-from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import Knowledge, ViewBuilder, ViewSettings
 from modeling_cotpd.data.words import begins_word
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.attention import PromptAttention, attention_over_words
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, Window, run_batches, text_windows
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.markers_cotpd import insert_markers, pieces_of_span
@@ -24,6 +25,25 @@ from modeling_cotpd.pipeline_cotpd import TooFarApart, window
 VIEWS = ("prompt", "knowledge")
 
 Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class WordAttention:
+    """How the N queries of a prompt share their attention over the words of a text.
+
+    Args:
+        spans (`list[tuple[int, int]]`): Characters of every word, white space apart.
+        shares (`list[list[float]]`): N rows, one per query, of one number per word. What is missing from 1 went to
+            special tokens and entity markers.
+    """
+
+    spans: list[tuple[int, int]]
+    shares: list[list[float]]
+
+    @property
+    def mean(self) -> list[float]:
+        """The mean over the queries, one number per word."""
+        return [sum(column) / len(self.shares) for column in zip(*self.shares, strict=True)]
 
 
 class Predictor:
@@ -108,14 +128,7 @@ class Predictor:
             raise SettingError(f"There is no view {view!r}.", fix=f"Use {' or '.join(VIEWS)}.")
         if isinstance(self.model, OnnxStudent):
             raise SettingError("An exported model has the prompt view alone.", fix="Use the PyTorch model.")
-        records = [
-            {
-                **post.columns,
-                "glosses": post.columns.get("glosses") or parse_noun_list(post.columns.get("cot_noun", "")),
-            }
-            for post in posts
-        ]
-        return self.builder.knowledge([post.text for post in posts], offsets, records)
+        return self.builder.knowledge([post.text for post in posts], offsets, [post.columns for post in posts])
 
     def _features(self, sequence: list[int], places: Sequence[int], knowledge: Knowledge | None) -> dict[str, Any]:
         """Features of a sequence whose own subword tokens stand at `places`."""
@@ -137,7 +150,7 @@ class Predictor:
             if on_progress is not None and done % self.settings.batch_size == 0:
                 on_progress(done / len(features))
 
-    def attention(self, post: Post) -> PromptAttention | None:
+    def attention(self, post: Post) -> WordAttention | None:
         """Where the prompt's queries look in a post; of a post longer than the model reads, in the first window.
 
         Args:
@@ -196,16 +209,10 @@ class EntityPredictor(Predictor):
 
     task = "mner"
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        settings: BatchSettings | None = None,
-        max_length: int | None = None,
-        knowledge: ViewSettings | None = None,
-    ):
-        super().__init__(model, tokenizer, settings, max_length, knowledge)
-        self.reader = EntityReader(self.label_names)
+    @cached_property
+    def reader(self) -> EntityReader:
+        """Reads entities from labels."""
+        return EntityReader(self.label_names)
 
     def __call__(
         self,
@@ -281,14 +288,8 @@ class RelationPredictor(Predictor):
         features: list[dict[str, Any]] = []
         owners: list[int] = []
         for row, post in enumerate(posts):
-            result: dict[str, Any] = {
-                "id": post.id,
-                "text": post.text,
-                "head": post.head,
-                "tail": post.tail,
-                "relation": None,
-            }
-            results.append(result | {"score": None})
+            spans = {"head": post.head, "tail": post.tail}
+            results.append({"id": post.id, "text": post.text, **spans, "relation": None, "score": None})
             head, tail = (pieces_of_span(offsets[row], *span) for span in self._pair(post))
             try:
                 begin, sequence, markers = self._marked(tokens[row], head, tail, view)
@@ -300,13 +301,10 @@ class RelationPredictor(Predictor):
             owners.append(row)
             features.append(self._features(sequence, places, inside or None) | {"marker_positions": markers})
         for index, label, score in self._run(features, on_progress):
-            results[owners[index]] |= {
-                "relation": self.label_names[int(label)],
-                "score": round(float(score), 6),
-            }
+            results[owners[index]] |= {"relation": self.label_names[int(label)], "score": round(float(score), 6)}
         if uncertainty:
-            for row_result in results:
-                row_result["uncertainty"] = round(1 - (row_result["score"] or 0.0), 6)
+            for result in results:
+                result["uncertainty"] = round(1 - (result["score"] or 0.0), 6)
         return results
 
     def _marked(
@@ -344,3 +342,31 @@ class RelationPredictor(Predictor):
         if post.head is None or post.tail is None:
             raise SettingError("A relation needs two entities.", place=post.place, fix="Read the posts for mre.")
         return post.head, post.tail
+
+
+def attention_over_words(text: str, attention: np.ndarray, offsets: Sequence[tuple[int, int]]) -> WordAttention | None:
+    """Add attention over subword tokens up to words.
+
+    Args:
+        text (`str`): The post.
+        attention (`np.ndarray` of shape `(N, n)`): Attention over the text's subword tokens, without special tokens.
+        offsets (`Sequence[tuple[int, int]]`): Characters of each of the n tokens.
+
+    Returns:
+        `None` for a text that is white space only.
+
+    Example:
+        >>> import numpy as np
+        >>> attention_over_words("Maya sings", np.array([[0.5, 0.25, 0.125]]), [(0, 4), (5, 9), (9, 10)]).shares
+        [[0.5, 0.375]]
+    """
+    spans = [match.span() for match in re.finditer(r"\S+", text)]
+    if not spans:
+        return None
+    ends = [end for _, end in spans]
+    # Some tokenizers count the space before a word to its first token: the word is the first that ends behind it
+    words = [min(bisect_right(ends, start), len(ends) - 1) for start, _ in offsets]
+    shares = np.zeros((len(attention), len(spans)))
+    for place, word in enumerate(words):
+        shares[:, word] += attention[:, place]
+    return WordAttention(spans, shares.round(6).tolist())

@@ -1,4 +1,4 @@
-"""Why a model may have answered so: the training posts most similar to a post, with their labels and explanations."""
+"""The training posts most similar to a post, with their labels and explanations."""
 
 import os
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from modeling_cotpd.data.entities import gold_entities
+from modeling_cotpd.data.posts import post_of_record
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of
-from modeling_cotpd.data.views import word_spans
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.knowledge.embedding import Embedder, default_text_model, search
 from modeling_cotpd.knowledge.retrieval import normalized, passage_index, train_passages
 from modeling_cotpd.markers_cotpd import readable
-from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class SimilarPosts:
         """Read a prepared folder.
 
         Raises:
-            DataError: It is none.
+            DataError: It is not a prepared folder, or has no training posts.
         """
         splits, _ = read_prepared(folder)
         if not len(splits.get("train", ())):
@@ -86,7 +86,7 @@ class SimilarPosts:
 
         Args:
             text (`str`): The post; the same text among the training posts is found, too.
-            count (`int`, *optional*, defaults to 3): How many; ours.
+            count (`int`, *optional*, defaults to 3): How many.
 
         Raises:
             SettingError: `count` is below 1.
@@ -107,23 +107,15 @@ class SimilarPosts:
         return normalized(self.texts[number]), *row["head"].values(), *row["tail"].values()
 
     def _post(self, number: int, score: float) -> SimilarPost:
-        row, spans = self.train[number], word_spans(self.train[number]["tokens"])
-        text = self.texts[number]
-        relation = None
-        if "relation" in row:
-            marked = [(side, row[side]["start"], row[side]["end"] - 1) for side in ("head", "tail")]
+        row = self.train[number]
+        post, relation = post_of_record(row), None
+        if post.head and post.tail:
+            marked = [("head", *post.head), ("tail", *post.tail)]
             relation = None if row["relation"] is None else self.names[row["relation"]]
         else:
-            tags = [self.names[tag] for tag in row["ner_tags"] or ()]
-            marked = sorted(entities_of(tags), key=lambda span: span[1:])
+            marked = gold_entities(row["tokens"], [self.names[tag] for tag in row["ner_tags"] or ()])
         entities = [
-            {
-                "start": spans[first][0],
-                "end": spans[last][1],
-                "type": kind,
-                "text": text[spans[first][0] : spans[last][1]],
-            }
-            for kind, first, last in marked
+            {"start": start, "end": end, "type": kind, "text": post.text[start:end]} for kind, start, end in marked
         ]
         knowledge = {name: row[name] for name in KNOWLEDGE_COLUMNS if row[name]}
-        return SimilarPost(row["id"], text, round(min(float(score), 1.0), 4), entities, relation, knowledge)
+        return SimilarPost(post.id, post.text, round(min(float(score), 1.0), 4), entities, relation, knowledge)

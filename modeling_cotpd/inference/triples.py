@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,6 +45,8 @@ class TripleExtractor:
     [{'head': 0, 'tail': 1, 'relation': '/per/loc/place_of_residence', 'score': 0.97}]
     ```
     """
+
+    task = "triples"
 
     def __init__(
         self,
@@ -150,11 +153,9 @@ class TripleExtractor:
         """Ask for the relations of pairs, given as row, head and tail, and put them into the results."""
         asked = []
         for row, head, tail in pairs:
-            spans = [
-                (entity["start"], entity["end"]) for entity in map(results[row]["entities"].__getitem__, (head, tail))
-            ]
-            post = posts[row]
-            asked.append(Post(post.id, post.text, post.place, spans[0], spans[1], post.columns))
+            ends = [results[row]["entities"][number] for number in (head, tail)]
+            spans = [(entity["start"], entity["end"]) for entity in ends]
+            asked.append(replace(posts[row], head=spans[0], tail=spans[1]))
         for (row, head, tail), answer in zip(pairs, self.relation_predictor(asked, view), strict=True):
             result = results[row]
             if "problem" in answer:

@@ -10,11 +10,9 @@ import torch
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.attention import PromptAttention
-from modeling_cotpd.inference.changes import entity_changes, relation_changes
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource, knowledge_columns_of
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.predictor import Predictor, RelationPredictor
+from modeling_cotpd.inference.predictor import Predictor, WordAttention
 from modeling_cotpd.inference.triples import TripleExtractor
 
 if TYPE_CHECKING:
@@ -36,10 +34,10 @@ class ViewPrediction:
             `text`); with a model for relations also `relations` between them (`head`, `tail`, `relation`, `score`);
             or, for one given pair, `head`, `tail`, `relation` and `score`.
         knowledge (`dict[str, str]`): What the knowledge view read, by column; empty when it was not read.
-        changes (`dict[str, list[dict]]`): With both views, the differences of `entities` and `relations`, see
-            `modeling_cotpd.inference.changes`.
+        changes (`dict[str, list[dict]]`): With both views, the differences of `entities` and `relations`, from
+            `entity_changes` and `relation_changes`.
         problems (`list[str]`): Why a part of the knowledge is missing.
-        attention (`PromptAttention`, *optional*): Where the prompt's queries look, when asked for.
+        attention (`WordAttention`, *optional*): Where the prompt's queries look, when asked for.
         similar (`list[SimilarPost]`): The most similar training posts, when asked for.
     """
 
@@ -49,7 +47,7 @@ class ViewPrediction:
     knowledge: dict[str, str] = field(default_factory=dict)
     changes: dict[str, list[dict]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    attention: PromptAttention | None = None
+    attention: WordAttention | None = None
     similar: "list[SimilarPost]" = field(default_factory=list)
 
     @property
@@ -63,7 +61,7 @@ class ViewPrediction:
 
 
 class ViewPredictor:
-    """Predicts with or without knowledge, whatever is at hand.
+    """Predicts on single posts, with or without knowledge.
 
     Args:
         predictor (`Predictor` or `TripleExtractor`): The model, or the two models of triples.
@@ -146,9 +144,7 @@ class ViewPredictor:
     @property
     def task(self) -> str:
         """`"mner"`, `"mre"` (one pair) or `"triples"`."""
-        if isinstance(self.predictor, TripleExtractor):
-            return "triples"
-        return "mre" if isinstance(self.predictor, RelationPredictor) else "mner"
+        return self.predictor.task
 
     def without_teacher(self) -> "ViewPredictor":
         """The same predictor, which asks no teacher."""
@@ -263,3 +259,89 @@ def _changes(views: dict[str, dict]) -> dict[str, list[dict]]:
     if "relation" in before or "relations" in before:
         changes["relations"] = relation_changes(before, after)
     return changes
+
+
+def entity_changes(prompt: Sequence[dict], knowledge: Sequence[dict]) -> list[dict]:
+    """Entities in which two views differ, in the order of the text.
+
+    Args:
+        prompt, knowledge (`Sequence[dict]`): Entities of the two views, each with `start`, `end` and `type`.
+
+    Returns:
+        `list[dict]`: `kind` (`added`, `removed`, `type` or `span`), and the entities `prompt` and `knowledge`, of
+        which one is `None` where nothing of the other view overlaps.
+
+    Example:
+        >>> before = {"start": 0, "end": 4, "type": "ORG"}
+        >>> [change["kind"] for change in entity_changes([before], [{**before, "type": "PER"}])]
+        ['type']
+    """
+    same = {_key(entity) for entity in prompt} & {_key(entity) for entity in knowledge}
+    before = [entity for entity in prompt if _key(entity) not in same]
+    after = [entity for entity in knowledge if _key(entity) not in same]
+    changes = []
+    for entity in before:
+        other = max(after, key=lambda candidate: _overlap(entity, candidate), default=None)
+        if other is None or not _overlap(entity, other):
+            changes.append({"kind": "removed", "prompt": entity, "knowledge": None})
+            continue
+        after.remove(other)
+        kind = "type" if _span(entity) == _span(other) else "span"
+        changes.append({"kind": kind, "prompt": entity, "knowledge": other})
+    changes += [{"kind": "added", "prompt": None, "knowledge": entity} for entity in after]
+    return sorted(changes, key=lambda change: (change["knowledge"] or change["prompt"])["start"])
+
+
+def relation_changes(prompt: dict, knowledge: dict) -> list[dict]:
+    """Relations in which two views of one post differ.
+
+    Args:
+        prompt, knowledge (`dict`): Either of one pair, with `relation`; or of triples, with `entities` and
+            `relations`, whose `head` and `tail` are numbers of entities.
+
+    Returns:
+        `list[dict]`: `kind` (`added`, `removed` or `relation`), and `prompt` and `knowledge`: each `None`, or a
+        `dict` with `relation` and `score`, for triples also with `head` and `tail` as spans [start, end].
+    """
+    if "relations" not in prompt:
+        if prompt["relation"] == knowledge["relation"]:
+            return []
+        sides = [{name: view[name] for name in ("relation", "score")} for view in (prompt, knowledge)]
+        return [{"kind": "relation", "prompt": sides[0], "knowledge": sides[1]}]
+    # An entity whose span is another is still the same end of its relations
+    moved = {
+        _span(change["prompt"]): _span(change["knowledge"])
+        for change in entity_changes(prompt["entities"], knowledge["entities"])
+        if change["kind"] == "span"
+    }
+    before, after = _by_pair(prompt, moved), _by_pair(knowledge, {})
+    changes = []
+    for pair in sorted({*before, *after}):
+        old, new = before.get(pair), after.get(pair)
+        if old is None or new is None:
+            changes.append({"kind": "added" if old is None else "removed", "prompt": old, "knowledge": new})
+        elif old["relation"] != new["relation"]:
+            changes.append({"kind": "relation", "prompt": old, "knowledge": new})
+    return changes
+
+
+def _key(entity: dict) -> tuple[int, int, str]:
+    return *_span(entity), entity["type"]
+
+
+def _overlap(one: dict, other: dict) -> int:
+    """How many characters two entities share."""
+    return max(0, min(one["end"], other["end"]) - max(one["start"], other["start"]))
+
+
+def _span(entity: dict) -> tuple[int, int]:
+    return entity["start"], entity["end"]
+
+
+def _by_pair(view: dict, moved: dict[tuple[int, int], tuple[int, int]]) -> dict[tuple, dict]:
+    """The relations of a post by the spans of their two entities, in the other view's words where they moved."""
+    pairs = {}
+    for relation in view["relations"]:
+        head, tail = (_span(view["entities"][relation[side]]) for side in ("head", "tail"))
+        pairs[moved.get(head, head), moved.get(tail, tail)] = {**relation, "head": head, "tail": tail}
+    return pairs

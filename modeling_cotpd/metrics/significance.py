@@ -16,11 +16,9 @@ class BootstrapResult:
     """What `paired_bootstrap` found. F1 scores and differences are fractions in [0, 1].
 
     Args:
-        f1_a (`float`): Micro F1 of the first system.
-        f1_b (`float`): Micro F1 of the second system.
+        f1_a, f1_b (`float`): Micro F1 of the first and of the second system.
         difference (`float`): `f1_a - f1_b`.
-        low (`float`): Lower end of the interval of the difference.
-        high (`float`): Upper end of it.
+        low, high (`float`): The interval of the difference.
         p_value (`float`): Two-sided, never zero.
         units (`int`): Posts (groups, or rows where no groups were given) that were resampled.
         resamples (`int`): How often.
@@ -54,9 +52,8 @@ def paired_bootstrap(
     not of the spread over training seeds.
 
     Args:
-        counts_a (`np.ndarray` of shape (rows, 3)): Correct, predicted and gold items of every row for the first
-            system, from `entity_row_counts` or `relation_row_counts`.
-        counts_b (`np.ndarray` of shape (rows, 3)): The same rows for the second system.
+        counts_a, counts_b (`np.ndarray` of shape (rows, 3)): Correct, predicted and gold items of every row for the
+            two systems, from `entity_row_counts` or `relation_row_counts`.
         groups (`Sequence[Hashable]`, *optional*): The post of every row. Rows of one post are drawn together; needed
             where a post has several rows, such as the pairs of MRE, which are not independent of one another.
         resamples (`int`, defaults to 10000): The p-value's own error is then below 0.005.

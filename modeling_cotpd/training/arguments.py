@@ -13,6 +13,7 @@ from transformers import HfArgumentParser
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import read_info
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.data.views import check_columns
 from modeling_cotpd.errors import SettingError, did_you_mean
 from modeling_cotpd.files import read_yaml
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
@@ -93,7 +94,7 @@ class DataArguments:
             "mention in the text, other columns behind the text."
         },
     )
-    max_length: int = field(default=512, metadata={"help": "The most pieces of a knowledge view."})
+    max_length: int = field(default=512, metadata={"help": "The most subword tokens of a knowledge view."})
     max_train_samples: int | None = field(
         default=None, metadata={"help": "Train on a random sample of this many rows, drawn with sample_seed."}
     )
@@ -109,12 +110,7 @@ class DataArguments:
     def __post_init__(self):
         if self.knowledge_columns == ["none"]:
             self.knowledge_columns = []
-        unknown = [name for name in self.knowledge_columns if name not in KNOWLEDGE_COLUMNS]
-        if unknown:
-            raise SettingError(
-                f"knowledge_columns names the unknown column {unknown[0]!r}.",
-                fix=f"Choose from {', '.join(KNOWLEDGE_COLUMNS)}, or 'none'.",
-            )
+        check_columns(self.knowledge_columns)
         for name in ("max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}.")

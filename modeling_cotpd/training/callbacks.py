@@ -1,4 +1,4 @@
-"""What happens beside the steps: complete checkpoints, rotated by step, and one line per epoch."""
+"""Callbacks of the trainer: complete checkpoints, rotated by step, and one line per epoch."""
 
 import os
 import shutil

@@ -69,28 +69,15 @@ class CoTPDCollator:
                     batch["distillation_mask"][index, place] = 0
 
     def _padded(self, features: list[dict], prefix: str) -> dict[str, torch.Tensor]:
+        """`input_ids` and `attention_mask` `(B, n)` of one view."""
         rows = [row[f"{prefix}input_ids"] for row in features]
-        padded = pad_tokens(rows, self.pad_token_id, self.pad_to_multiple_of)
-        return {f"{prefix}{name}": tensor for name, tensor in padded.items()}
-
-
-def pad_tokens(
-    rows: Sequence[Sequence[int]], pad_token_id: int, multiple: int | None = None
-) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask` `(B, n)` of rows, padded on the right to the longest one.
-
-    Args:
-        rows (`Sequence[Sequence[int]]`): Subword tokens with special tokens.
-        pad_token_id (`int`): The tokenizer's.
-        multiple (`int`, *optional*): The length is rounded up to it.
-    """
-    length = max(map(len, rows))
-    length += -length % (multiple or 1)
-    mask = np.arange(length) < np.fromiter(map(len, rows), dtype=np.int64)[:, None]
-    return {
-        "input_ids": pad_rows(rows, pad_token_id, length),
-        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-    }
+        length = max(map(len, rows))
+        length += -length % (self.pad_to_multiple_of or 1)
+        mask = np.arange(length) < np.fromiter(map(len, rows), dtype=np.int64)[:, None]
+        return {
+            f"{prefix}input_ids": pad_rows(rows, self.pad_token_id, length),
+            f"{prefix}attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        }
 
 
 def pad_rows(rows: Sequence[Sequence[int]], value: int, length: int) -> torch.Tensor:

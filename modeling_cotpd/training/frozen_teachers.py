@@ -1,7 +1,7 @@
-"""Frozen teachers: what finished models say of the training rows, computed once and stored.
+"""Frozen teachers: the distributions of finished models over the labels of training rows, computed once and stored.
 
-In the two-view loss the knowledge view teaches while it learns. A finished model is a target that does not move,
-several of them make a better one, and the student then reads the text alone in training, too.
+In the two-view loss the knowledge view is trained together with its student. A finished model is a constant target,
+and the mean of several is a better one. The student then reads the text alone in training too.
 """
 
 import hashlib

@@ -3,9 +3,7 @@
 import json
 import os
 import re
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,10 @@ from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import model_card
-from modeling_cotpd.training.results import RESULTS_FILE, without_secrets
-from modeling_cotpd.training.tasks import TASKS
+from modeling_cotpd.training.results import RESULTS_FILE
+from modeling_cotpd.training.tasks import TASK_OF_MODEL
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors")
@@ -26,12 +25,11 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model",
 )  # fmt: skip
-TASK_OF_MODEL = {task.model_class.__name__: task.name for task in TASKS.values()}
 PUBLISHED_RESULTS = (
     "task", "encoder", "label_names", "reading", "dataset", "knowledge_columns", "knowledge_placement", "train_rows",
     "seed", "splits", "training", "log", "example", "settings", "versions", "python",
 )  # fmt: skip
-"""What of `results.json` is published; the rest tells of the machine, such as the command as it was typed."""
+"""What of `results.json` is published; the rest describes the machine, such as the command as it was typed."""
 ONNX_FOLDER = "onnx"
 """What `cotpd export MODEL --out MODEL/onnx` wrote, for `cotpd predict MODEL/onnx --onnx`."""
 LOCAL_SETTINGS = ("model_name_or_path", "dataset_dir", "unlabelled_dataset_dir", "cache_dir")
@@ -66,12 +64,11 @@ class Publication:
 
 
 def collect(folder: str | os.PathLike, name: str) -> Publication:
-    """Choose what is published: model, its code, tokenizer, card, and results without what tells of this machine.
+    """Choose what is published: model, its code, tokenizer, card, and results without what describes this machine.
 
     An ONNX export in the folder `onnx` goes too. Optimizer states, checkpoints, `training_args.bin`, `run.json`,
-    adapters, logs, and predictions (which hold the
-    posts of the data set) stay here. The card is written anew for the repository's name, unless the one in the folder
-    was edited by hand, which then goes as it is.
+    adapters, logs, and predictions (which hold the posts of the data set) stay here. The card is written anew for the
+    repository's name, unless the one in the folder was edited by hand, which then goes as it is.
 
     Args:
         folder (`str` or `os.PathLike`): A run's output folder, or one that `save_pretrained` wrote.
@@ -166,7 +163,7 @@ def _results(folder: Path, task: str) -> dict:
 
 
 def published_results(results: dict) -> dict:
-    """Results without places on this machine: no command, no machine, no paths, no addresses of a network at home."""
+    """Results without places on this machine: no command, no machine, no paths, no private addresses."""
     kept = {name: results[name] for name in PUBLISHED_RESULTS if name in results}
     if "settings" in kept:
         kept["settings"] = {key: value for key, value in kept["settings"].items() if key not in LOCAL_SETTINGS}
@@ -234,7 +231,7 @@ def push(
     Args:
         publication (`Publication`): From `collect`.
         repo (`str`): `NAMESPACE/NAME` or `NAME`; made if it does not exist.
-        message (`str`, *optional*): The commit's.
+        message (`str`, *optional*): The commit's message.
         private (`bool`, *optional*, defaults to `False`): Make a private repository; a public one that exists is
             refused.
         revision (`str`, *optional*): A branch, made if it does not exist; `main` by default.
@@ -281,25 +278,10 @@ def push(
         ) from error
 
 
-def publish(
-    folder: str | os.PathLike, repo: str, blocking: bool = True, **options: Any
-) -> CommitInfo | Future[CommitInfo]:
-    """Publish a run's output folder, in the background unless `blocking`.
-
-    Args:
-        folder (`str` or `os.PathLike`): See `collect`.
-        repo (`str`): See `push`.
-        blocking (`bool`, *optional*, defaults to `True`): Wait for the upload; else a `Future` comes back.
-        options: Other arguments of `push`.
-    """
-    upload = partial(push, collect(folder, repo), repo, **options)
-    return upload() if blocking else HfApi().run_as_future(upload)
-
-
 def _declined(error: HfHubHTTPError, repo: str) -> SettingError:
     """The Hub's refusal in one sentence, with what to do."""
     status = error.response.status_code
-    told = (error.server_message or "").strip().rstrip(".")
+    reason = (error.server_message or "").strip().rstrip(".")
     message, fix = {
         401: ("The Hub does not accept the access token", "Log in again with: hf auth login"),
         403: (
@@ -311,4 +293,4 @@ def _declined(error: HfHubHTTPError, repo: str) -> SettingError:
         412: ("The repository was changed at the same time", "Run the same command again."),
         429: ("The Hub asks for fewer requests", "Wait some minutes, then run the same command again."),
     }.get(status, (f"The Hub answers {status}", "Run the same command again later."))
-    return SettingError(f"{message} ({status}{f': {told}' if told else ''}).", place=repo, fix=fix)
+    return SettingError(f"{message} ({status}{f': {reason}' if reason else ''}).", place=repo, fix=fix)

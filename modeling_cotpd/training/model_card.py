@@ -33,10 +33,10 @@ def encoder_label(name_or_path: str) -> str:
     return path.name if path.is_dir() or path.is_absolute() else name_or_path
 
 
-def write_model_card(folder: Path, results: dict, name: str | None = None) -> None:
-    """Write `README.md` into a run's folder, under the folder's name or another one; see `model_card`."""
+def write_model_card(folder: Path, results: dict, name: str) -> None:
+    """Write `README.md` into a folder; see `model_card`."""
     with atomic_write(folder / "README.md") as file:
-        file.write(model_card(results, name or folder.name))
+        file.write(model_card(results, name))
 
 
 def model_card(results: dict, name: str) -> str:
@@ -168,10 +168,10 @@ def _elicitations(dataset: dict) -> tuple[str, str]:
 
 def _splits(dataset: dict) -> str:
     rows = [
-        f"| {name} | {split.get('rows', NOT_RECORDED)} | `{split.get('gold_hash', NOT_RECORDED)}` |"
+        [name, str(split.get("rows", NOT_RECORDED)), f"`{split.get('gold_hash', NOT_RECORDED)}`"]
         for name, split in dataset.get("splits", {}).items()
     ]
-    return "\n".join(["| split | rows | gold hash |", "|---|---|---|", *rows]) if rows else f"Hashes: {NOT_RECORDED}."
+    return _table(["split", "rows", "gold hash"], rows) if rows else f"Hashes: {NOT_RECORDED}."
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
@@ -220,12 +220,8 @@ def _scores(scores: dict) -> str:
     """Scores of every view, and its F1 per entity type or relation."""
     if not scores:
         return f"The scores are {NOT_RECORDED}."
-    keys = [
-        "precision",
-        "recall",
-        "f1",
-        *(["strict_f1"] if any("strict_f1" in each for each in scores.values()) else []),
-    ]
+    keys = ["precision", "recall", "f1"]
+    keys += ["strict_f1"] if any("strict_f1" in each for each in scores.values()) else []
     head = ["view", *(key.replace("_", " ").replace("f1", "F1") for key in keys)]
     tables = [_table(head, [[view, *(f"{values[key]:.4f}" for key in keys)] for view, values in scores.items()])]
     parts = {view: {**values.get("per_type", {}), **values.get("per_relation", {})} for view, values in scores.items()}

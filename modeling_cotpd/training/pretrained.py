@@ -33,7 +33,7 @@ def load_tokenizer(
 
     Args:
         name_or_path (`str`): An encoder on the Hub, a folder, or `embedded-minilm`.
-        max_length (`int`, *optional*): The most pieces of a text; pipelines truncate to it.
+        max_length (`int`, *optional*): The most subword tokens of a text; pipelines truncate to it.
         trust_remote_code (`bool`, *optional*, defaults to `False`): Run tokenizer code that comes with it.
         kwargs: Passed to `AutoTokenizer.from_pretrained` (`revision`, `token`, ...).
 
@@ -66,8 +66,8 @@ def load_tokenizer(
 def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """Keep a Unigram model (XLM-R, DeBERTa-v3) from reading `</s>` in a text as the special token.
 
-    Such a model lists its special tokens as pieces with the best score, 0, and finds them in any text, even with
-    `split_special_tokens`. Here they get a score that no text prefers. The tokenizer is changed and saved so.
+    Such a model gives its special tokens the best score, 0, and finds them in any text, even with
+    `split_special_tokens`. Here they get a score that no text prefers. The change is saved with the tokenizer.
     """
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if model["type"] == "Unigram":

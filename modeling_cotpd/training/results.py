@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from datasets import Dataset
 from peft import PeftModel
 
-from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import STAGING, atomic_write, exclusive, json_line, staged_folder, write_json
@@ -47,13 +46,10 @@ MODEL_SETTINGS = (
 _SECRET_FLAG = re.compile(r"token|key|secret|password", re.IGNORECASE)
 
 
-def recorded_settings(args: CoTPDTrainingArguments, config: CoTPDConfig) -> dict[str, Any]:
-    """The settings of training, prompt and head that change a run's outcome."""
-    return {
-        **{name: getattr(config, name) for name in MODEL_SETTINGS},
-        **{name: getattr(args, name) for name in TRAINING_SETTINGS},
-        "lr_scheduler_type": str(args.lr_scheduler_type),
-    }
+def training_settings(args: CoTPDTrainingArguments) -> dict[str, Any]:
+    """The training arguments that change a run's outcome."""
+    settings = {name: getattr(args, name) for name in TRAINING_SETTINGS}
+    return settings | {"lr_scheduler_type": str(args.lr_scheduler_type)}
 
 
 def run_results(trainer: "CoTPDTrainer") -> dict:
@@ -71,7 +67,7 @@ def run_results(trainer: "CoTPDTrainer") -> dict:
         "splits": {name: each.scores for name, each in trainer.evaluations.items() if each.scores},
         "training": trainer.train_metrics,
         "log": _log_rows(trainer.state.log_history),
-        "settings": recorded_settings(args, config),
+        "settings": {name: getattr(config, name) for name in MODEL_SETTINGS} | training_settings(args),
         **environment(),
         **trainer.facts,
     }
@@ -139,7 +135,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         folder (`str` or `Path`): The output folder.
         settings (`dict`): What defines the run; written to `run.json`.
         resume (`bool`): Continue the run that is there; its settings must be the same.
-        overwrite (`bool`): Remove the checkpoints and results of the run that is there.
+        overwrite (`bool`): Remove the checkpoints, results and predictions of the run that is there.
 
     Raises:
         SettingError: The folder holds another run.
@@ -151,7 +147,8 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         if overwrite:
             for path in folder.glob("checkpoint-*"):
                 shutil.rmtree(path)
-            (folder / RESULTS_FILE).unlink(missing_ok=True)
+            for path in (folder / RESULTS_FILE, *folder.glob("predictions.*.jsonl")):
+                path.unlink(missing_ok=True)
         elif not resume:
             raise SettingError(
                 "The output folder holds another run.",
@@ -168,7 +165,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
                     place=str(folder),
                     fix="Resume with the same settings, or name a new folder.",
                 )
-    elif folder.is_dir() and not overwrite and any(not _is_ours(path.name) for path in folder.iterdir()):
+    elif folder.is_dir() and not overwrite and any(not _may_be_left(path.name) for path in folder.iterdir()):
         raise SettingError("The output folder is not empty.", place=str(folder), fix="Name a new folder.")
     write_json(known, settings)
 
@@ -190,9 +187,9 @@ def read_settings(path: Path) -> dict:
     return settings
 
 
-def _is_ours(name: str) -> bool:
+def _may_be_left(name: str) -> bool:
     """Whether a file is what a killed run may leave before it has claimed its folder."""
-    return name in (LOCK_FILE, STAGING) or name == f"{RUN_FILE}.tmp" or name.startswith(f".{RUN_FILE}-")
+    return name in (LOCK_FILE, STAGING) or name.startswith(f".{RUN_FILE}-")
 
 
 def environment() -> dict[str, Any]:

@@ -22,18 +22,18 @@ from modeling_cotpd.encoder_cotpd import check_weights
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
+from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.frozen_teachers import TargetSettings, add_targets
 from modeling_cotpd.training.model_card import encoder_label, write_model_card
 from modeling_cotpd.training.pretrained import add_lora, hub_arguments, record_views
 from modeling_cotpd.training.results import (
     RESULTS_FILE,
-    TRAINING_SETTINGS,
     claim_output_dir,
     output_folder,
     run_results,
     summary,
-    without_secrets,
+    training_settings,
     write_predictions,
 )
 from modeling_cotpd.training.splits import filled_columns
@@ -113,8 +113,7 @@ def learns_from_labels(model_args: ModelArguments, data_args: DataArguments, arg
 def run_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> dict:
     """What defines a run: the settings that change its outcome, not where or how verbosely it runs."""
     data = {name: value for name, value in vars(data_args).items() if name != "overwrite_output_dir"}
-    training = {name: getattr(args, name) for name in TRAINING_SETTINGS}
-    return {**vars(model_args), **data, **training, "lr_scheduler_type": str(args.lr_scheduler_type)}
+    return {**vars(model_args), **data, **training_settings(args)}
 
 
 def claim(settings: dict, info: DatasetInfo, data_args: DataArguments, args: CoTPDTrainingArguments) -> None:
@@ -131,7 +130,7 @@ def view_settings(
 ) -> ViewSettings:
     """The views of a run, within what the encoder can read.
 
-    Columns that no row fills are left out. With frozen teachers, knowledge is theirs to read.
+    Columns that no row fills are left out. With frozen teachers, only they read knowledge.
 
     Raises:
         SettingError: See `ViewSettings`.

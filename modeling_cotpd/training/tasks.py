@@ -97,6 +97,7 @@ extractor({{"text": "Maya Stone moved to Harlow", "head": (0, 10), "tail": (20, 
         intended="Naming the relation between two entities that are marked in a short English post.",
     ),
 }
+TASK_OF_MODEL = {task.model_class.__name__: task.name for task in TASKS.values()}
 
 
 @dataclass

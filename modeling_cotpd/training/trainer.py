@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
-from huggingface_hub import CommitInfo
+from huggingface_hub import CommitInfo, HfApi
 from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,7 +23,7 @@ from modeling_cotpd.errors import SettingError, did_you_mean
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines, ProgressBar
 from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.hub import publish
+from modeling_cotpd.training.hub import collect, push
 from modeling_cotpd.training.losses import distillation_kl
 from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views
 from modeling_cotpd.training.results import save_finished
@@ -381,19 +382,25 @@ class CoTPDTrainer(Trainer):
         revision: str | None = None,
         private: bool | None = None,
     ) -> CommitInfo | Future[CommitInfo] | None:
-        """Save, and publish what lies in `args.output_dir` in one commit: see `hub.publish`."""
+        """Save, and publish what lies in `args.output_dir` in one commit: see `hub.collect` and `hub.push`.
+
+        Returns:
+            The commit, or a `Future` of it unless `blocking`; `None` in all processes but the main one.
+        """
         self.save_model()
         if not self.is_world_process_zero():
             return None
-        return publish(
-            self.args.output_dir,
-            self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name,
-            blocking,
+        repo = self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+        upload = partial(
+            push,
+            collect(self.args.output_dir, repo),
+            repo,
             message=commit_message,
             private=bool(self.args.hub_private_repo if private is None else private),
             revision=revision or self.args.hub_revision,
             token=token or self._hub_token,
         )
+        return upload() if blocking else HfApi().run_as_future(upload)
 
 
 __all__ = ["CoTPDTrainer"]

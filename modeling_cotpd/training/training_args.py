@@ -40,7 +40,7 @@ class CoTPDTrainingArguments(TrainingArguments):
             Weight of the gold negative log-likelihood of the prompt view; the paper has none. Without knowledge inputs
             that likelihood is the whole loss, whatever this says.
         prompt_view_masking (`float`, *optional*, defaults to 0.0):
-            Share of the text's pieces, drawn anew in every step, that the prompt view sees as the mask token in
+            Share of the text's tokens, drawn anew in every step, that the prompt view sees as the mask token in
             training, while targets and knowledge view stay as they are (a noisy student, arXiv 1911.04252).
         new_parameters_learning_rate (`float`, *optional*):
             Learning rate of prompt and head. Defaults to `learning_rate`.
@@ -59,7 +59,7 @@ class CoTPDTrainingArguments(TrainingArguments):
     detach_knowledge_view: bool = field(default=False, metadata={"help": "No KL gradient into the knowledge view."})
     prompt_nll_weight: float = field(default=0.0, metadata={"help": "Weight of gold NLL on the prompt view."})
     prompt_view_masking: float = field(
-        default=0.0, metadata={"help": "Share of the text's pieces that the prompt view sees masked in training."}
+        default=0.0, metadata={"help": "Share of the text's tokens that the prompt view sees masked in training."}
     )
     new_parameters_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of prompt and head; default: learning_rate."}

@@ -73,9 +73,9 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
         assert call(*common).exit_code == 0
         whole = rows(output)
         output.unlink()
-        from modeling_cotpd.inference import second_pass
+        from modeling_cotpd.inference import on_demand
 
-        write = second_pass.write_part
+        write = on_demand.write_part
 
         def interrupt(path: Path, part: list[dict]) -> None:
             if path.name == "00000001.jsonl":
@@ -83,7 +83,7 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
             write(path, part)
 
         with monkeypatch.context() as patch:
-            patch.setattr(second_pass, "write_part", interrupt)
+            patch.setattr(on_demand, "write_part", interrupt)
             assert call(*common).exit_code == 130
         assert not output.exists()
         assert call(*common).exit_code == 0

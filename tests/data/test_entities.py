@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import LABELS, TOKENIZER_KINDS
 
-from modeling_cotpd.data.entities import EntityReader, entity_tags
+from modeling_cotpd.data.entities import EntityReader, entity_tags, gold_entities
 from modeling_cotpd.data.words import split_at_words, token_labels, word_spans, words_of_tokens
 
 READER = EntityReader(LABELS)
@@ -156,3 +156,8 @@ def test_tags_of_words():
     assert entity_tags(two, borders) == ["B-PER", "B-PER", "O"]
     same = [{"start": 2, "end": 3, "type": "PER"}, {"start": 3, "end": 4, "type": "LOC"}]
     assert entity_tags(same, borders) == ["O", "B-PER", "O"]
+
+
+def test_gold_entities_in_characters():
+    tokens, tags = ["Mira", "Holt", "at", "Tarn"], ["I-PER", "I-PER", "O", "B-LOC"]
+    assert gold_entities(tokens, tags) == [("PER", 0, 9), ("LOC", 13, 17)]

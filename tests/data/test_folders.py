@@ -113,6 +113,12 @@ def test_descriptions_of_saved_folders_that_are_odd(saved, file, value):
         find_split_files(saved)
 
 
+def test_two_names_of_one_split_in_a_saved_folder(saved):
+    (saved / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "valid", "dev"]}))
+    with pytest.raises(DataError, match="Two splits are both validation"):
+        find_split_files(saved)
+
+
 def test_places_that_are_no_folder(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         find_split_files(tmp_path / "absent")

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from datasets import Dataset, DatasetDict
 
-from modeling_cotpd.data.posts import Post, count_posts, find_post_files, read_posts
+from modeling_cotpd.data.posts import Post, count_posts, find_post_files, post_of_record, read_posts
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
@@ -212,3 +212,12 @@ def test_memory_stays_flat(tmp_path: Path, form: str):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < size / 2
+
+
+def test_a_record_as_a_post():
+    row = {"id": "7", "tokens": ["Mira", "Holt", "at", "Tarn"], "image": "1", "cot_noun": "Mira (singer)"}
+    row |= {"head": {"start": 0, "end": 2}, "tail": {"start": 3, "end": 4}, "relation": None}
+    split = make_split([row], "mre", ["None"], "test")
+    post = post_of_record(split[0])
+    assert (post.id, post.text, post.head, post.tail) == ("7", "Mira Holt at Tarn", (0, 9), (13, 17))
+    assert post.columns == {"cot_noun": "Mira (singer)", "glosses": split[0]["glosses"]}

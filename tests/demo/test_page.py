@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modeling_cotpd.demo.markup import bar, chip, colour_of, marked, plain
 from modeling_cotpd.demo.page import BEST, MOST_WORDS, render, types_of
-from modeling_cotpd.inference.attention import PromptAttention
+from modeling_cotpd.inference.predictor import WordAttention
 from modeling_cotpd.inference.similar import SimilarPost
 from modeling_cotpd.inference.view_predictor import ViewPrediction
 
@@ -87,7 +87,7 @@ def prediction(text: str, kind: str, name: str) -> ViewPrediction:
         "relations": [{"kind": "relation", "prompt": spans, "knowledge": spans}],
     }
     similar = [SimilarPost(name, text, 0.3, entities, name, {"cot_noun": text})]
-    attention = PromptAttention([(0, len(text))], [[0.25], [0.75]])
+    attention = WordAttention([(0, len(text))], [[0.25], [0.75]])
     views = {"prompt": view, "knowledge": view}
     return ViewPrediction(text, "knowledge", views, {"caption": text}, changes, [text], attention, similar)
 
@@ -143,14 +143,14 @@ def test_the_relation_of_one_pair():
 
 
 def test_the_heat_map_has_a_row_for_every_query_and_the_rest():
-    attention = PromptAttention([(0, 4), (5, 10)], [[0.5, 0.25], [0.0, 0.125], [0.0, 0.0]])
+    attention = WordAttention([(0, 4), (5, 10)], [[0.5, 0.25], [0.0, 0.125], [0.0, 0.0]])
     html = render(ViewPrediction("Mira sings", "prompt", {"prompt": {"entities": []}}, attention=attention), [])
     assert html.count('<th scope="row">') == 3
     assert [html.count(f'<td class="rest">{rest}</td>') for rest in (25, 88, 100)] == [1, 1, 1]
     assert 'title="0.500"' in html
     words = " ".join("ab" for _ in range(MOST_WORDS + 5))
     spans = [(3 * number, 3 * number + 2) for number in range(MOST_WORDS + 5)]
-    long = PromptAttention(spans, [[0.0] * len(spans)])
+    long = WordAttention(spans, [[0.0] * len(spans)])
     html = render(ViewPrediction(words, "prompt", {"prompt": {"entities": []}}, attention=long), [])
     assert html.count('<th scope="col"><span>') == MOST_WORDS and f"first {MOST_WORDS} words" in html
 

@@ -106,7 +106,7 @@ def test_relations(extractor):
         try:
             answer = extractor(pair)
         except ValueError as error:
-            assert "pieces apart" in str(error)
+            assert "subword tokens apart" in str(error)
             return
         assert answer["label"] in LABELS and 0 < answer["score"] <= 1
 
@@ -127,7 +127,7 @@ def test_relations_of_extremes(extractor, text, head, tail):
     try:
         assert extractor({"text": text, "head": head, "tail": tail})["label"] in LABELS
     except ValueError as error:  # a word of 100,000 letters may be a single unknown piece or very many
-        assert "pieces apart" in str(error) and text.startswith("aaa")
+        assert "subword tokens apart" in str(error) and text.startswith("aaa")
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u200b "])

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from modeling_cotpd.data.posts import PostFile, read_posts
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.conll_export import conll_post
-from modeling_cotpd.inference.exports import export
-from modeling_cotpd.inference.rdf_export import RdfWriter, literal
+from modeling_cotpd.inference.exports import RdfWriter, conll_post, export, literal
 from modeling_cotpd.inference.run import json_line
 
 # The grammar of N-Triples (W3C Recommendation of 25 February 2014)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from inference_models import made
 from stub_server import StubServer
@@ -13,15 +12,7 @@ from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassificati
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.on_demand import (
-    KnowledgeOnDemand,
-    choose_threshold,
-    explain_with,
-    f1_curve,
-    on_demand_plan,
-    stored_threshold,
-    write_threshold,
-)
+from modeling_cotpd.inference.on_demand import KnowledgeOnDemand, explain_with, on_demand_plan
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.prompt import load_prompts
@@ -106,21 +97,6 @@ def test_settings_are_checked(predictor):
     ):
         with pytest.raises(SettingError, match=message):
             KnowledgeOnDemand(predictor, reader, Asked(), **settings)
-
-
-def test_f1_and_threshold_by_hand(tmp_path: Path):
-    prompt = np.array([[0, 1, 1], [1, 1, 1], [0, 0, 2], [1, 1, 1]])
-    knowledge = np.array([[1, 1, 1], [1, 1, 1], [2, 2, 2], [1, 1, 1]])
-    uncertainty = np.array([2.0, 0.5, 1.0, 0.1])
-    curve = f1_curve(prompt, knowledge, np.argsort(-uncertainty))
-    assert curve.tolist() == pytest.approx([2 * 2 / 8, 2 * 3 / 8, 1, 1, 1])
-    assert choose_threshold(uncertainty, prompt, knowledge, 1.0) == (0.75, 0.5)
-    assert choose_threshold(uncertainty, prompt, knowledge, 0.5) == (1.5, 0.25)
-    assert choose_threshold(uncertainty, knowledge, knowledge) == (2.0, 0.0)
-    write_threshold(tmp_path, 0.75, 0.5)
-    assert stored_threshold(tmp_path) == 0.75 and json.loads((tmp_path / "on_demand.json").read_text())["share"] == 0.5
-    with pytest.raises(SettingError, match="cotpd threshold"):
-        stored_threshold(tmp_path / "nowhere")
 
 
 def test_a_real_endpoint_explains_and_its_failure_is_reported(predictor, tmp_path: Path):

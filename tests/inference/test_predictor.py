@@ -1,5 +1,6 @@
 """Predictions on any text: whole words, the same as from the pipelines."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.words import begins_word
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings, text_windows
-from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
+from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor, attention_over_words
 from modeling_cotpd.pipeline_cotpd import RelationExtractionPipeline
 
 WORDS = ["Mira", "Holt", "Tarn", "Bridge", "RT", "@", "#otters", "don't", "İstanbul", "ﬁne", "naïve", "𝔐ira", "[SEP]"]
@@ -184,7 +185,7 @@ def test_entities_too_far_apart_are_a_problem_of_their_row_alone():
     posts = [Post("1", far, "here", (0, 4), (len(far) - 4, len(far))), Post("2", "Mira Tarn", "here", (0, 4), (5, 9))]
     predictor = RelationPredictor(model, tokenizer)
     first, second = predictor(posts)
-    assert first["relation"] is None and "pieces apart" in first["problem"]
+    assert first["relation"] is None and "subword tokens apart" in first["problem"]
     assert second["relation"] is not None and "problem" not in second
     assert predictor.attention(posts[0]) is None and predictor.attention(posts[1]) is not None
 
@@ -197,3 +198,48 @@ def test_settings_are_checked():
         EntityPredictor(model, tokenizer, max_length=9)
     tokenizer.model_max_length = int(1e30)
     assert EntityPredictor(model, tokenizer).max_length == 512
+
+
+def test_attention_adds_up_to_words():
+    weights = np.array([[0.1, 0.2, 0.3, 0.1], [0.0, 0.0, 0.5, 0.5]])
+    # the second token begins with the space before its word, as byte-level tokenizers count it
+    result = attention_over_words("Mira left\n\tTarn", weights, [(0, 4), (4, 6), (6, 9), (11, 15)])
+    assert result.spans == [(0, 4), (5, 9), (11, 15)]
+    assert result.shares == [[0.1, 0.5, 0.1], [0.0, 0.5, 0.5]]
+    assert result.mean == [0.05, 0.5, pytest.approx(0.3)]
+
+
+def test_a_text_without_words_has_none():
+    assert attention_over_words(" \n", np.ones((2, 1)), [(0, 1)]) is None
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
+def test_shares_are_those_of_the_model(kind: str):
+    model, tokenizer = made(CoTPDForTokenClassification, kind)
+    text = "Mira  Holt 👩‍🎤 sings at\nQuarry Lane \ud83d"
+    predictor = EntityPredictor(model, tokenizer)
+    result = predictor.attention(Post("1", text, "here"))
+    assert [text[start:end] for start, end in result.spans] == text.split()
+    encoded = tokenizer(text.replace("\ud83d", "\ufffd"), return_tensors="pt")
+    with torch.no_grad():
+        expected = model(**encoded, output_prompt_attentions=True).prompt_attentions[0]
+    own = expected[:, len(predictor.prefix) : expected.shape[1] - len(predictor.suffix)].sum(1)
+    np.testing.assert_allclose(np.sum(result.shares, 1), own, atol=1e-4)
+    assert len(result.shares) == 3
+
+
+def test_markers_get_no_word_and_a_long_post_is_seen_where_it_is_read():
+    model, tokenizer = made(CoTPDForRelationExtraction, "wordpiece", positions=40)
+    text = "no idea " * 30 + "Mira left Tarn" + " ! ! !" * 30
+    post = Post("1", text, "here", (240, 244), (250, 254))
+    predictor = RelationPredictor(model, tokenizer)
+    result = predictor.attention(post)
+    mean = dict(zip(result.spans, result.mean, strict=True))
+    assert mean[(240, 244)] > 0 and mean[(250, 254)] > 0
+    assert mean[(0, 2)] == 0 and mean[result.spans[-1]] == 0
+    assert all(sum(row) < 1 for row in result.shares)
+
+
+def test_a_prompt_that_looks_nowhere():
+    model, tokenizer = made(CoTPDForTokenClassification, "wordpiece", prompt_type="prefix")
+    assert EntityPredictor(model, tokenizer).attention(Post("1", "Mira", "here")) is None

@@ -18,7 +18,7 @@ def card(folder, **changes) -> ModelCard:
     results = {"task": "mner", "seed": 1, "dataset": DATASET, "knowledge_columns": ["caption"]}
     results |= {"encoder": "some/encoder", "settings": {"prompt_type": "conditional", "prompt_length": 8}}
     results |= {"splits": {"test": {"prompt": SCORES, "knowledge": {**SCORES, "f1": 0.5}}}, **changes}
-    write_model_card(folder, results)
+    write_model_card(folder, results, folder.name)
     return ModelCard.load(folder / "README.md")
 
 
@@ -82,7 +82,7 @@ def test_what_is_not_known_is_said(tmp_path):
     assert "| teacher | not recorded |" in text and "| teacher's prompts | not recorded |" in text
     text = card(tmp_path).text
     assert "| captions | none |" in text and "| teacher | none |" in text
-    write_model_card(tmp_path, {"task": "mre"})
+    write_model_card(tmp_path, {"task": "mre"}, tmp_path.name)
     text = ModelCard.load(tmp_path / "README.md").text
     for row in ("encoder", "prompt", "captions", "explanations", "seed", "rows"):
         assert f"| {row} | not recorded |" in text

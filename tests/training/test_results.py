@@ -74,10 +74,10 @@ class TestClaim:
             claim_output_dir(tmp_path, settings, resume=True, overwrite=False)
         assert claimed(tmp_path) == SETTINGS and (tmp_path / "checkpoint-5").is_dir()
 
-    def test_overwriting_removes_checkpoints_and_results_and_nothing_else(self, tmp_path):
+    def test_overwriting_removes_checkpoints_results_and_predictions_and_nothing_else(self, tmp_path):
         claim_output_dir(tmp_path, SETTINGS, resume=False, overwrite=False)
         (tmp_path / "checkpoint-5").mkdir()
-        for name in ("results.json", "notes.txt"):
+        for name in ("results.json", "predictions.test.jsonl", "notes.txt"):
             (tmp_path / name).write_text("x", "utf-8")
         claim_output_dir(tmp_path, {**SETTINGS, "seed": 9}, resume=False, overwrite=True)
         assert claimed(tmp_path)["seed"] == 9
@@ -232,7 +232,7 @@ def test_predictions_mre(tmp_path):
     assert json.loads(path.read_text("utf-8")) == {**shown, "gold": "lives_in", "prompt": "None"}
 
 
-def test_what_a_full_disk_left_does_not_count_as_another_run(tmp_path):
-    (tmp_path / "run.json.tmp").write_text("")
+def test_what_a_killed_run_left_does_not_count_as_another_run(tmp_path):
+    (tmp_path / ".run.json-a1b2.tmp").write_text("")
     claim_output_dir(tmp_path, {"seed": 1}, resume=False, overwrite=False)
     assert json.loads((tmp_path / "run.json").read_text("utf-8")) == {"seed": 1}

@@ -1,4 +1,8 @@
-"""Entity precision, recall and F1 under both readings of BIO tags; loadable with `evaluate.load`."""
+"""Entity precision, recall and F1 under both readings of BIO tags; loadable with `evaluate.load`.
+
+Micro-averaged precision, recall and F1 of entities: an entity counts when its type, its start and its end are right.
+The headline is the lenient reading (conlleval, and seqeval's default); the strict reading (IOB2) stands beside it.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +15,6 @@ from seqeval.scheme import IOB2, Tokens
 
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.metrics.counts import check_is_string, check_row_numbers, precision_recall_f1
-
-_DESCRIPTION = """
-Micro-averaged precision, recall and F1 of entities: an entity counts when its type, its start and its end are right.
-The headline is the lenient reading (conlleval, and seqeval's default); the strict reading (IOB2) stands beside it.
-"""
 
 _CITATION = """
 @inproceedings{tjong-kim-sang-de-meulder-2003,
@@ -165,7 +164,7 @@ class EntityScore(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         tags = datasets.List(datasets.Value("string"))
         return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+            description=str(__doc__),
             citation=_CITATION,
             inputs_description=entity_scores.__doc__,
             features=datasets.Features({"predictions": tags, "references": tags}),

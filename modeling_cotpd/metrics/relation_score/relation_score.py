@@ -1,4 +1,8 @@
-"""Relation precision, recall and F1 without the "no relation" label; loadable with `evaluate.load`."""
+"""Relation precision, recall and F1 without the "no relation" label; loadable with `evaluate.load`.
+
+Micro-averaged precision, recall and F1 over the pairs that have a relation, which is the standard of MNRE: the label
+for "no relation" is neither a prediction nor a gold item. Accuracy over all pairs and macro F1 stand beside it.
+"""
 
 import warnings
 from collections import Counter
@@ -9,11 +13,6 @@ import evaluate
 import numpy as np
 
 from modeling_cotpd.metrics.counts import check_is_string, check_row_numbers, precision_recall_f1
-
-_DESCRIPTION = """
-Micro-averaged precision, recall and F1 over the pairs that have a relation, which is the standard of MNRE: the label
-for "no relation" is neither a prediction nor a gold item. Accuracy over all pairs and macro F1 stand beside it.
-"""
 
 _CITATION = """
 @inproceedings{zheng-etal-2021-mnre,
@@ -107,7 +106,7 @@ class RelationScore(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         label = datasets.Value("string")
         return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+            description=str(__doc__),
             citation=_CITATION,
             inputs_description=relation_scores.__doc__,
             features=datasets.Features({"predictions": label, "references": label}),
