@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ class AskingOptions(TeacherOptions):
         from modeling_cotpd.knowledge.runner import Asking
 
         price = find_price(model, self.price_in, self.price_out)
-        return Asking(self.concurrency, self.repeated(), not offline, price, bar=True)
+        return Asking(self.concurrency, self.repeated(), not offline, price, bar=sys.stderr.isatty())
 
     def print_estimate(self, jobs: "Iterable[Job]", settings: "EndpointSettings", asking: "Asking") -> None:
         """Print what jobs would send and cost."""

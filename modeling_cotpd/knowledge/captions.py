@@ -339,7 +339,10 @@ def _caption_locally(
         return
     chunks = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
     model = captioner()
-    with ThreadPoolExecutor(1) as reader, tqdm(total=len(requests), unit=" pictures", disable=not bar) as progress:
+    with (
+        ThreadPoolExecutor(1) as reader,
+        tqdm(total=len(requests), unit=" pictures", disable=None if bar else True) as progress,
+    ):
         coming = reader.submit(_opened, chunks[0])
         for chunk, after in zip(chunks, [*chunks[1:], []], strict=True):
             images = coming.result()
