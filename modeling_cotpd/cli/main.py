@@ -9,13 +9,11 @@ import typer
 from tqdm import tqdm
 
 from modeling_cotpd.cli import augment, data, knowledge, models, predict, sources
+from modeling_cotpd.cli.options import STOPPED, WRONG_INPUT
 from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.text_safety import printable
 from modeling_cotpd.version import __version__
 
-WRONG_INPUT = 2
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 DATA, KNOWLEDGE, TRAINING, USE = "Data", "Knowledge", "Training", "Trained models"
 
 app = typer.Typer(
@@ -68,7 +66,7 @@ def cotpd(
 class _Warnings(logging.Handler):
     """Prints every warning once, above a progress bar, with control characters of a file or endpoint escaped."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._printed: set[str] = set()
 
@@ -131,8 +129,8 @@ def _usage(error: typer.TyperException) -> str:
     """What was wrong with the options, and where to read about them; empty when the help was just printed."""
     message = error.format_message().removesuffix(".")
     context = getattr(error, "ctx", None)
-    path = getattr(context, "command_path", "cotpd")
-    if "extra argument" in message and any(each.name == "input" for each in context.command.params):
+    path, options = ("cotpd", ()) if context is None else (context.command_path, context.command.params)
+    if "extra argument" in message and any(each.name == "input" for each in options):
         message += ". Name the posts with --input"
     end = "" if message.endswith("?") else "."
     return message and f"{message}{end} See: {path} --help"

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import email.utils
 import json
 import logging
@@ -353,10 +354,8 @@ def _decoded(response) -> str:
     """The body of a response as text: UTF-8 as JSON is, else what it declares or begins with."""
     content = response.content
     for encoding in (json.detect_encoding(content), response.charset_encoding or "utf-8"):
-        try:
+        with contextlib.suppress(UnicodeError, LookupError):
             return content.decode(encoding)
-        except (UnicodeError, LookupError):
-            continue
     return content.decode("utf-8", "replace")
 
 
@@ -380,7 +379,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
                 seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
             except (ValueError, TypeError, OverflowError):
                 continue
-        if seconds > 0:  # false for what is no number
+        if seconds > 0:  # false for what is not a number
             return seconds
     return None
 

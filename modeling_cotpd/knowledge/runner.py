@@ -382,13 +382,14 @@ class _Run:
 @contextlib.contextmanager
 def _progress_bar(asking: Asking, total: int | None, unit: str) -> Iterator[Callable[[], None]]:
     """A bar over jobs with rate, time left, tokens, cost and failures; yields the function that updates it."""
+    if not asking.bar:
+        yield lambda: None
+        return
     progress, first = asking.progress, asking.progress.jobs
-    with tqdm(
-        total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, mininterval=0.5, disable=not asking.bar
-    ) as bar:
+    with tqdm(total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, mininterval=0.5) as bar:
 
         def show() -> None:
-            elapsed = max(bar.format_dict["elapsed"], 1e-9) if asking.bar else 1.0
+            elapsed = max(bar.format_dict["elapsed"], 1e-9)
             shown = {
                 "asked": f"{progress.asked.total():,}",
                 "req/s": f"{progress.asked.total() / elapsed:.1f}",
@@ -401,7 +402,7 @@ def _progress_bar(asking: Asking, total: int | None, unit: str) -> Iterator[Call
             bar.set_postfix(shown, refresh=False)
             bar.update(progress.jobs - first - bar.n)
 
-        yield show if asking.bar else lambda: None
+        yield show
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> Callable[[], None]:
