@@ -14,8 +14,8 @@ from pathlib import Path
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.inference.load import load_model
 from modeling_cotpd.inference.onnx_export import export_onnx
+from modeling_cotpd.training.arguments import run_recipe
 from modeling_cotpd.training.pretrained import load_tokenizer
-from modeling_cotpd.training.recipes import run_recipe
 
 OTHER = {"twitter2015": "twitter2017", "twitter2017": "twitter2015"}
 SEEDS = (0, 1, 2)

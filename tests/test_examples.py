@@ -65,6 +65,11 @@ def test_every_example_is_one_of_these():
     assert found <= set(ENTITIES), found - set(ENTITIES)
 
 
+@pytest.mark.parametrize("name", ["make_model.py", "make_sample.py"])
+def test_the_imports_of_a_script_exist(name):
+    assert "main" in runpy.run_path(str(ROOT / "examples" / name))
+
+
 def test_no_example_is_nearly_a_post_of_the_corpus():
     posts = [("example", text, text.split()) for text in ENTITIES]
     for path in SAMPLE.glob("*.jsonl"):

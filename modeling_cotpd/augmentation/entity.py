@@ -6,19 +6,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from modeling_cotpd.augmentation.names import candidate_names, fold, occurrences
-from modeling_cotpd.augmentation.plan import (
-    ENTITY,
-    ONE,
-    AugmentPlan,
-    Candidate,
-    Rejected,
-    opening,
-)
+from modeling_cotpd.augmentation.plan import ENTITY, ONE, AugmentPlan, Candidate, Rejected
 from modeling_cotpd.augmentation.renaming import Renaming, with_knowledge
 from modeling_cotpd.augmentation.sample import Mention, Sample, bio_tags, moved, replace_spans
 from modeling_cotpd.augmentation.sources import EntitySource, Name, name_of, written_as
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.knowledge.answer import CUT, Answer
+from modeling_cotpd.knowledge.prompt import opening
 from modeling_cotpd.knowledge.request import Request
 
 MOST_DRAWS = 30
@@ -71,7 +65,7 @@ def replace_entities(
 def check_fact(plan: AugmentPlan, text: str) -> Generator[Request, Answer, None]:
     """Ask whether a post is possible in fact. Raises `Rejected`, or `Unasked` without an answer."""
     prompts = (plan.prompts["post"], plan.prompts["fact_check"])
-    answer = yield plan.request("fact_check", opening(plan, text, prompts[1]), *prompts, example="Yes.")
+    answer = yield plan.request("fact_check", opening(plan.prompts, prompts[1], text), *prompts, example="Yes.")
     # An answer that was cut has said its yes or no before.
     usable, verdict = plan.usable_text(answer) or answer.status == CUT, read_verdict(answer.text)
     if not usable:

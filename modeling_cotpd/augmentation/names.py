@@ -35,11 +35,6 @@ def name_key(text: str) -> str:
     return letters if len(letters) <= SHORT else letters.casefold()
 
 
-def key_of(tokens: Iterable[str]) -> str:
-    """Return the `name_key` of a span of tokens."""
-    return name_key("".join(tokens))
-
-
 def occurrences(tokens: Sequence[str], keys: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
     """Return where names stand among whole tokens, as spans (start, end excluded) without overlap; longer names win.
 

@@ -212,13 +212,3 @@ class AugmentPlan:
     def teacher_name(self) -> str:
         """Model and endpoint; empty when no model is asked."""
         return f"{self.endpoint.model} at {self.endpoint.endpoint}" if self.needs_teacher else ""
-
-
-def opening(plan: AugmentPlan, text: str, prompt: Prompt) -> list[dict]:
-    """Return the messages that show a post's text and ask about it."""
-    question = prompt.fill(text=text, caption="")
-    if "text" not in prompt.fields:
-        question = f"{plan.prompts['post'].fill(text=text, caption='')}\n\n{question}"
-    system = plan.prompts.get("system")
-    messages = [{"role": "system", "content": system.fill(text=text, caption="")}] if system is not None else []
-    return [*messages, {"role": "user", "content": question}]

@@ -5,13 +5,14 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
-from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, IMAGE, AugmentPlan, Candidate, opening
+from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, IMAGE, AugmentPlan, Candidate
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.schema import COT_COLUMNS
 from modeling_cotpd.knowledge.answer import SKIPPED, Answer
 from modeling_cotpd.knowledge.explanation import explain
 from modeling_cotpd.knowledge.post import Post
+from modeling_cotpd.knowledge.prompt import opening
 from modeling_cotpd.knowledge.request import Request
 
 _WORD = re.compile(r"\w+")
@@ -208,7 +209,7 @@ def with_knowledge(
     if plan.imagines or renamings:
         row["image"] = None
     if plan.imagines:
-        messages = opening(plan, detokenize(row["tokens"]), plan.prompts["image"])
+        messages = opening(plan.prompts, plan.prompts["image"], detokenize(row["tokens"]))
         answer = yield plan.request(IMAGE, messages, plan.prompts["post"], plan.prompts["image"])
         row["caption"] = " ".join(plan.usable_text(answer).split())
         if not row["caption"]:

@@ -1,5 +1,6 @@
 """The whole augmentation of a prepared folder."""
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -59,9 +60,7 @@ class TrainingPosts:
         if TRAIN not in self.splits:
             raise DataError("There is no training split.", place=str(folder))
         if AUGMENTATION_COLUMNS[0] in self.splits[TRAIN].features:
-            raise DataError(
-                "The training split was augmented before.", place=str(folder), fix="Augment the original folder."
-            )
+            raise DataError("The training split was augmented before.", place=str(folder), fix="Augment the original.")
         if max_train_samples is not None and max_train_samples < len(self.splits[TRAIN]):
             self.splits[TRAIN] = sample_rows(self.splits[TRAIN], max_train_samples, sample_seed)
         train, names = self.splits[TRAIN], self.info.label_names
@@ -138,17 +137,16 @@ def estimates(
     posts: TrainingPosts, plan: AugmentPlan, store: str | os.PathLike, again: Iterable[str] = ()
 ) -> Estimate:
     """Return what a run would ask at most: as if every sample whose answers are not stored yet were accepted."""
-    source, lists = posts.names, Estimate()
+    source, jobs = posts.names, list[Job]()
     if plan.lists_entities:
         jobs = list(list_jobs(posts.entity_types, plan, posts.known))
-        lists = estimate(jobs, store, plan.endpoint, again)
         names = {kind: [f"Name {number}" for number in range(plan.times + 9)] for kind in posts.entity_types}
-        if not lists.requests:
+        if not estimate(jobs, store, plan.endpoint, again).requests:
             with ResponseStore(store) as opened:
                 stored = dict(replay_all(jobs, lambda request: opened.get(request.key)))
             names = {kind: written.names for kind, written in stored.items()}
         source = teacher_names(names, posts.tokenization)
-    return lists + estimate(posts.jobs(plan, source), store, plan.endpoint, again)
+    return estimate(itertools.chain(jobs, posts.jobs(plan, source)), store, plan.endpoint, again)
 
 
 def augment(
@@ -187,9 +185,9 @@ def augment(
     accepted = [candidate for candidate in candidates if candidate.status == ACCEPTED]
     result.outcomes.update((each.kind, each.status, each.reason) for each in candidates)
     result.notes.update((each.kind, note) for each in accepted for note in each.notes)
-    rejected = (vars(candidate) for candidate in candidates if candidate.status != ACCEPTED)
-    hidden = ("row", "notes")
-    write_json_lines(result.rejects, ({k: v for k, v in row.items() if k not in hidden} for row in rejected))
+    names = ("parent", "kind", "time", "status", "reason", "detail", "text")
+    rejected = (each for each in candidates if each.status != ACCEPTED)
+    write_json_lines(result.rejects, ({name: getattr(each, name) for name in names} for each in rejected))
     if partial_folder or not result.unasked:
         _write(posts, accepted, plan, result, out, only_new)
         result.written.append(out)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from modeling_cotpd.augmentation.names import key_of
+from modeling_cotpd.augmentation.names import name_key
 from modeling_cotpd.data.bio import entities, orphans
 
 Item = TypeVar("Item")
@@ -52,8 +52,8 @@ class Sample:
         return not self.is_relation and bool(orphans(self.row["ner_tags"] or ()))
 
     def key(self, mention: Mention) -> str:
-        """The name that a mention gives, as `name.name_key` has it."""
-        return key_of(self.tokens[mention.start : mention.end])
+        """The name that a mention gives, as its `name_key`."""
+        return name_key("".join(self.tokens[mention.start : mention.end]))
 
 
 def read_sample(row: dict, task: str) -> Sample:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from modeling_cotpd.augmentation.names import SIGNS, fold, key_of
+from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.sample import Mention, Sample
 from modeling_cotpd.augmentation.tokenization import Tokenization, tokenize
@@ -26,7 +26,7 @@ class Name:
     @property
     def key(self) -> str:
         """`name_key` of the name."""
-        return key_of(self.tokens)
+        return name_key("".join(self.tokens))
 
 
 def name_of(tokens: Sequence[str], mention: Mention) -> Name:

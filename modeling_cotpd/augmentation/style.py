@@ -6,19 +6,12 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 
 from modeling_cotpd.augmentation.names import SHORT, candidate_names, fold, occurrences
-from modeling_cotpd.augmentation.plan import (
-    NO_ANSWER,
-    STYLE,
-    UNASKED,
-    AugmentPlan,
-    Candidate,
-    Rejected,
-    opening,
-)
+from modeling_cotpd.augmentation.plan import NO_ANSWER, STYLE, UNASKED, AugmentPlan, Candidate, Rejected
 from modeling_cotpd.augmentation.renaming import with_knowledge
 from modeling_cotpd.augmentation.sample import Mention, Sample, with_mentions
 from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.knowledge.answer import FINAL, Answer
+from modeling_cotpd.knowledge.prompt import opening
 from modeling_cotpd.knowledge.request import Request
 
 Span = tuple[int, int]
@@ -175,7 +168,7 @@ def restyle(
     """
     text = detokenize(sample.tokens)
     prompts = [plan.prompts["post"], plan.prompts["style"]]
-    messages = opening(plan, text, plan.prompts["style"])
+    messages = opening(plan.prompts, plan.prompts["style"], text)
     seen, candidates = {fold(text)}, list[Candidate]()
     for time in range(1, plan.times + 1):
         if time == 2:

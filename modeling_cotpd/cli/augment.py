@@ -12,19 +12,17 @@ from modeling_cotpd.cli.options import argument, echo_all, echo_json, option
 if TYPE_CHECKING:
     from modeling_cotpd.augmentation.run import Augmented
 
-Model = Annotated[
-    str, option("The teacher's name at the endpoint; not needed when no model is asked.", panel=options.TEACHER)
-]
+Model = Annotated[str, option("The teacher's name at the endpoint, if one is asked.", panel=options.TEACHER)]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlanOptions:
     """The options that are settings of an `AugmentPlan`."""
 
     times: Annotated[int, option("Samples wanted of each kind per post.", min=0)] = 1
     seed: Annotated[int, option("Of the random draws.")] = 0
     fact_check: Annotated[
-        bool, option("Keep only entity samples possible in fact.", "--fact-check/--no-fact-check")
+        bool, option("Keep only entity samples that are possible.", "--fact-check/--no-fact-check")
     ] = True
     entity_source: Annotated[
         str, option("in-domain: names of the training split; teacher: a list that the teacher writes.")
@@ -41,7 +39,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Parents:
+class ParentOptions:
     """The options that say which training posts are augmented."""
 
     split: Annotated[str, option("Only the training split is ever augmented.")] = "train"
@@ -56,13 +54,11 @@ class Parents:
 def augment(
     source: Annotated[Path, argument("Prepared folder.")],
     out: Annotated[Path, option("New prepared folder.")],
-    wanted: Wanted,
-    parents: Parents,
+    wanted: PlanOptions,
+    parents: ParentOptions,
     teacher: options.AskingOptions,
     model: Model = "",
-    kinds: Annotated[
-        str, option("Which of style, entity and image; image goes with one of the two.")
-    ] = "style,entity,image",
+    kinds: Annotated[str, option("style, entity, image; image goes with one of the others.")] = "style,entity,image",
     only_new: Annotated[bool, option("Leave the original training posts out.", "--only-new")] = False,
     offline: options.Offline = False,
     partial: options.Partial = False,

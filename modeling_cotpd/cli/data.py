@@ -14,7 +14,7 @@ NAMES = "twitter2015, twitter2017, snap, wikidiverse, mnre, sample-mner, sample-
 
 
 @dataclass(frozen=True)
-class Reading:
+class SourceOptions:
     """The options that are fields of `PrepareOptions`."""
 
     task: Annotated[str | None, option("custom: mner or mre.")] = None
@@ -36,9 +36,9 @@ class Reading:
 def prepare(
     name: Annotated[str, argument(NAMES)],
     out: Annotated[Path, option("The new folder.")],
-    reading: Reading,
+    reading: SourceOptions,
     source: Annotated[
-        str | None, option("Folder with the published files; custom: also a datasets path or Hub name.")
+        str | None, option("Folder of published files; custom: also a datasets path or Hub name.")
     ] = None,
     knowledge_from_captions: Annotated[
         list[str] | None, option("COLUMN=CAPTIONER: a long caption fills a knowledge column; repeatable.")
@@ -93,7 +93,7 @@ def check(
         str | None, option("Folder or name of a tokenizer: count subword tokens and what truncation would lose.")
     ] = None,
     max_length: Annotated[int, option("Longest view in subword tokens.")] = 512,
-    as_json: Annotated[bool, option("Print JSON instead of tables.", "--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Report rows, gold hashes, faults of the labels, duplicates and leaks, coverage and length of every column.
 
@@ -116,19 +116,12 @@ def render(report: dict) -> Iterable[str]:
     yield f"{report['name']} ({report['task']}), {len(report['label_names'])} labels"
     yield f"captions: {report['captioner'] or 'none'}; knowledge: {report['knowledge'] or 'none'}"
     yield ""
-    yield from table(
-        ["split", "rows", "unlabelled", "gold hash", "copy"],
-        [
-            [
-                name,
-                facts["rows"],
-                facts["unlabelled"],
-                facts["gold_hash"][:16] + ("" if facts["hash_fits"] else " DIFFERS from dataset.json"),
-                facts["copy"] or "not a published copy known here",
-            ]
-            for name, facts in splits.items()
-        ],
-    )
+    rows = []
+    for name, facts in splits.items():
+        gold = facts["gold_hash"][:16] + ("" if facts["hash_fits"] else " DIFFERS from dataset.json")
+        copy = facts["copy"] or "not a published copy known here"
+        rows.append([name, facts["rows"], facts["unlabelled"], gold, copy])
+    yield from table(["split", "rows", "unlabelled", "gold hash", "copy"], rows)
     yield ""
     yield from (_tags if report["task"] == "mner" else _relations)(report)
     yield ""
@@ -166,13 +159,11 @@ def _relations(report: dict) -> Iterable[str]:
 
 def _findings(report: dict) -> Iterable[str]:
     yield "Duplicates and leaks (posts that say the same)"
-    yield from table(
-        ["splits", "kind", "pairs", "for example"],
-        [
-            [" - ".join(found["splits"]), found["kind"], found["pairs"], " = ".join(found["examples"][0])]
-            for found in report["duplicates"]
-        ],
-    )
+    rows = [
+        [" - ".join(found["splits"]), found["kind"], found["pairs"], " = ".join(found["examples"][0])]
+        for found in report["duplicates"]
+    ]
+    yield from table(["splits", "kind", "pairs", "for example"], rows)
     is_mner = report["task"] == "mner"
     for name, facts in report["splits"].items():
         clash, found = facts["contradictions"], facts["glosses"]

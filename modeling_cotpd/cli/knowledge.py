@@ -27,14 +27,12 @@ app = typer.Typer(
 
 
 @dataclass(frozen=True)
-class Wanted:
+class QuestionOptions:
     """What `elicit` and `batch-write` ask about which posts."""
 
     split: Annotated[list[str] | None, option("Only this split or shard; may be repeated.", "--split")] = None
     grains: Annotated[str, option("Which grains, in the order in which they are asked.")] = GRAINS
-    mode: Annotated[str, option("dialogue: one conversation per post; independent: every grain on its own.")] = (
-        "dialogue"
-    )
+    mode: Annotated[str, option("dialogue: one conversation per post; independent: each grain alone.")] = "dialogue"
     nouns: Annotated[str, option("text: the paper's question; list: a JSON list of mentions and glosses.")] = "text"
     images: Annotated[Path | None, option("Show the pictures in this folder instead of the captions.")] = None
     limit: options.Limit = None
@@ -42,11 +40,9 @@ class Wanted:
     def plan(self, teacher: options.TeacherOptions, model: str) -> "ElicitationPlan":
         """Return the plan that the command line describes."""
         from modeling_cotpd.knowledge.explanation import ElicitationPlan
-        from modeling_cotpd.knowledge.images import image_folder, require_pillow
+        from modeling_cotpd.knowledge.images import image_folder
         from modeling_cotpd.knowledge.prompt import load_prompts
 
-        if self.images is not None:
-            require_pillow()
         folder = image_folder(self.images) if self.images is not None else None
         prompts, settings = load_prompts(teacher.prompts), teacher.settings(model)
         return ElicitationPlan(settings, prompts, options.words(self.grains), self.mode, folder, self.nouns)
@@ -67,7 +63,7 @@ def elicit(
     source: Annotated[Path, argument("Prepared folder, .jsonl or .parquet file, or folder of shards.")],
     out: Annotated[Path, option("New prepared folder, or folder for knowledge.NAME.jsonl.")],
     model: options.Model,
-    wanted: Wanted,
+    wanted: QuestionOptions,
     teacher: options.AskingOptions,
     offline: options.Offline = False,
     json_lines: Annotated[bool, option("JSON Lines also for a prepared folder.", "--json-lines")] = False,
@@ -79,7 +75,8 @@ def elicit(
 
     Every answer is stored when it arrives. Run the same command again after an interruption: only what is missing is
     asked. Posts without a usable answer are listed with the reason in OUT.problems.jsonl. Exit codes: 0 all answered,
-    2 wrong input, 3 some requests have no answer (run again), 4 some answers are empty, refused, cut or unparsable.
+    2 wrong input or no connection, 3 requests without an answer (run again), 4 answers that are empty, refused, cut or
+    unparsable.
 
     Example:
 
@@ -114,12 +111,8 @@ def elicit(
         echo_all(f"{grain}: {_listed(counts)}" for grain, counts in result.by_grain().items())
         options.echo_written(written)
     if result.unasked or result.unusable:
-        echo_all(
-            [
-                f"{result.unasked:,} without an answer, {result.unusable:,} empty, refused, cut or unparsable: "
-                f"see {result.problems}"
-            ]
-        )
+        counts = f"{result.unasked:,} without an answer, {result.unusable:,} empty, refused, cut or unparsable"
+        echo(f"{counts}: see {result.problems}", err=True)
         raise typer.Exit(options.UNASKED if result.unasked else options.UNUSABLE)
 
 
@@ -166,9 +159,7 @@ def label(
         int | None, option("Use the labels of this many training posts only, as a training run draws them.")
     ] = None,
     sample_seed: Annotated[int, option("Seed of that sample.")] = 0,
-    threshold: Annotated[
-        float | None, option("Lowest score of an entity.", show_default="by cross-validation")
-    ] = None,
+    threshold: Annotated[float | None, option("Least score of an entity.", show_default="by cross-validation")] = None,
     evaluate: Annotated[bool, option("Score on all gold labels; writes OUT/results.json.", "--evaluate")] = False,
     as_json: Annotated[bool, option("Print what OUT/results.json holds.", "--json")] = False,
 ) -> None:
@@ -207,14 +198,10 @@ def label(
     echo(f"Written to {out}")
 
 
-def _existing(path: Path, what: str = "file", fix: str | None = None) -> Path:
+def _existing(path: Path, what: str = "response store", fix: str | None = "Name it with --store.") -> Path:
     if not path.is_file():
         raise KnowledgeError(f"There is no such {what}.", place=str(path), fix=fix)
     return path
-
-
-def _store(path: Path) -> Path:
-    return _existing(path, "response store", "Name it with --store.")
 
 
 @app.command()
@@ -228,7 +215,7 @@ def status(store: options.Store = options.STORE) -> None:
     from modeling_cotpd.knowledge.store import ResponseStore
 
     names = ("endpoint", "model", "purpose", "status", "answers", "prompt_tokens", "completion_tokens")
-    with ResponseStore(_store(store)) as opened:
+    with ResponseStore(_existing(store)) as opened:
         echo_json([dict(zip(names, row, strict=True)) for row in opened.counts()])
 
 
@@ -248,7 +235,7 @@ def export_(
     from modeling_cotpd.knowledge.store import ResponseStore, export_answers
 
     wanted = {name: value for name, value in (("status", status), ("model", model)) if value}
-    with ResponseStore(_store(store)) as opened:
+    with ResponseStore(_existing(store)) as opened:
         echo(f"{export_answers(opened, out, **wanted):,} rows in {out}")
 
 
@@ -265,7 +252,7 @@ def import_(
     """
     from modeling_cotpd.knowledge.store import ResponseStore, import_answers
 
-    _existing(path)
+    _existing(path, "file", None)
     with ResponseStore(store) as opened:
         taken, read = import_answers(opened, path)
     echo(f"{taken:,} of {read:,} rows were new")
@@ -277,7 +264,7 @@ def batch_write(
     source: Annotated[Path, argument("Posts, as `cotpd elicit` takes them.")],
     out: Annotated[Path, option("Folder for the request files.")],
     model: options.Model,
-    wanted: Wanted,
+    wanted: QuestionOptions,
     teacher: options.TeacherOptions,
     most_requests: Annotated[int, option("Most requests in one file.", min=1)] = 50_000,
     most_megabytes: Annotated[float, option("Largest file, in megabytes.", min=0.001)] = 200,
@@ -324,8 +311,8 @@ def batch_read(
 
     secrets = EndpointSettings("batch", api_key_variable=key_variable).secrets()
     for path in paths:
-        _existing(path)
-    with ResponseStore(_store(store)) as opened:
+        _existing(path, "file", None)
+    with ResponseStore(_existing(store)) as opened:
         counts, problems = read_batch(paths, opened, secrets)
     echo_all(problems)
     echo(f"answers: {_listed(counts)}")
@@ -378,13 +365,11 @@ def read_budgets(text: str) -> dict[str, int]:
     """Return grain to number of subword tokens, from `128` or `noun=64,sentence=128`.
 
     Raises:
-        SettingError: A part is no number.
+        SettingError: A part is not a number.
     """
     try:
         if "=" not in text:
             return dict.fromkeys(GRAINS.split(","), int(text))
         return {name.strip(): int(value) for name, value in (part.split("=") for part in options.words(text))}
     except ValueError:
-        raise SettingError(
-            f"{text!r} is no budget.", place="--budget", fix="Write 128 or noun=64,sentence=128"
-        ) from None
+        raise SettingError(f"{text!r} is not a budget.", place="--budget", fix="Write noun=64,sentence=128") from None

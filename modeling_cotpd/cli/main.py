@@ -6,15 +6,14 @@ import sys
 from collections.abc import Callable
 
 import typer
+from tqdm import tqdm
 
 from modeling_cotpd.cli import augment, data, knowledge, models, predict, sources
+from modeling_cotpd.cli.options import STOPPED, WRONG_INPUT
 from modeling_cotpd.errors import CoTPDError
 from modeling_cotpd.text_safety import printable
 from modeling_cotpd.version import __version__
 
-WRONG_INPUT = 2
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 DATA, KNOWLEDGE, TRAINING, USE = "Data", "Knowledge", "Training", "Trained models"
 
 app = typer.Typer(
@@ -64,11 +63,17 @@ def cotpd(
     """
 
 
-class _PrintableFormatter(logging.Formatter):
-    """Escapes control characters, which a file or an endpoint may have put into a warning."""
+class _Warnings(logging.Handler):
+    """Prints every warning once, above a progress bar, with control characters of a file or endpoint escaped."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._printed: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (line := printable(self.format(record))) not in self._printed:
+            self._printed.add(line)
+            tqdm.write(line, file=sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,8 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         `int`: The exit code; see `exit_code`.
     """
-    if logging.lastResort is not None:  # prints the warnings of a process that configures no logging
-        logging.lastResort.setFormatter(_PrintableFormatter())
+    logging.lastResort = _Warnings()  # for a process that configures no logging
     if not sys.stderr.isatty():  # these libraries read it when they are imported
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -124,7 +128,10 @@ def exit_code(run: Callable[[], object], program: str) -> int:
 def _usage(error: typer.TyperException) -> str:
     """What was wrong with the options, and where to read about them; empty when the help was just printed."""
     message = error.format_message().removesuffix(".")
-    path = getattr(getattr(error, "ctx", None), "command_path", "cotpd")
+    context = getattr(error, "ctx", None)
+    path, options = ("cotpd", ()) if context is None else (context.command_path, context.command.params)
+    if "extra argument" in message and any(each.name == "input" for each in options):
+        message += ". Name the posts with --input"
     end = "" if message.endswith("?") else "."
     return message and f"{message}{end} See: {path} --help"
 

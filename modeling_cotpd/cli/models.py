@@ -8,7 +8,6 @@ import typer
 
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import argument, echo, option
-from modeling_cotpd.errors import SettingError
 
 if TYPE_CHECKING:
     from modeling_cotpd.inference.view_predictor import ViewPrediction
@@ -17,8 +16,7 @@ Model = Annotated[str, argument("A run's output folder, or a Hub repository.")]
 
 
 def train(
-    context: typer.Context,
-    recipe: Annotated[str, argument("A YAML file, or the name of a recipe.", metavar="RECIPE")],
+    context: typer.Context, recipe: Annotated[str, argument("A YAML file, or the name of a recipe.", metavar="RECIPE")]
 ) -> None:
     """Train and evaluate a model on one process, as run_mner.py and run_mre.py do.
 
@@ -65,6 +63,8 @@ def explain(
         cotpd explain outputs/mnre_minilm --text "Maya Stone moved to Harlow" --head "Maya Stone" \
 --tail Harlow --json
     """
+    from modeling_cotpd.inference.view_predictor import first_span
+
     predictor = teacher.predictor(model)
     grains = {"noun": noun, "sentence": sentence, "multimodality": multimodality}
     given = {name: known for name, known in grains.items() if known.strip()}
@@ -74,8 +74,8 @@ def explain(
         image,
         caption,
         given,
-        head=_span(head, text, "--head"),
-        tail=_span(tail, text, "--tail"),
+        head=first_span(head, text, "head") if head else None,
+        tail=first_span(tail, text, "tail") if tail else None,
         view="both" if view == "auto" and known else view,
         attention=True,
         similar=0 if teacher.dataset_dir is None else similar,
@@ -84,15 +84,6 @@ def explain(
         options.echo_json(prediction.as_dict())
     else:
         echo("\n".join(_lines(prediction)))
-
-
-def _span(mention: str, text: str, option: str) -> tuple[int, int] | None:
-    if not mention:
-        return None
-    start = text.find(mention)
-    if start < 0:
-        raise SettingError(f"{mention!r} does not occur in the post.", place=option, fix="Copy it from the post.")
-    return start, start + len(mention)
 
 
 def _lines(prediction: "ViewPrediction") -> list[str]:
@@ -110,10 +101,8 @@ def _lines(prediction: "ViewPrediction") -> list[str]:
         lines.append(f"The prompt looks most at: {words}")
     for post in prediction.similar:
         gold = ", ".join(f"{entity['text']} ({entity['type']})" for entity in post.entities)
-        lines += [
-            f"Similar ({post.similarity:.2f}) {post.id}: {post.text}",
-            f"  gold: {gold} {post.relation or ''}".rstrip(),
-        ]
+        lines.append(f"Similar ({post.similarity:.2f}) {post.id}: {post.text}")
+        lines.append(f"  gold: {gold} {post.relation or ''}".rstrip())
         lines += [f"  {name}: {known}" for name, known in post.knowledge.items()]
     return lines
 

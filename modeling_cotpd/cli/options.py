@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from modeling_cotpd.knowledge.request import Job
     from modeling_cotpd.knowledge.runner import Asking
 
-UNASKED, UNUSABLE = 3, 4
-"""Exit codes: some requests have no answer (run again), or some answers cannot be used."""
+WRONG_INPUT, UNASKED, UNUSABLE, STOPPED = 2, 3, 4, 130
+"""Exit codes; 3: some requests have no answer (run again), 4: some answers or rows cannot be used, 130: Ctrl-C."""
 AGAIN = ("empty", "refused", "cut", "waiting")
 """Statuses of stored answers that `--again` may name."""
 OPENAI_URL = "https://api.openai.com/v1"
@@ -66,13 +67,8 @@ class TeacherOptions:
     base_url: Annotated[
         str, option("The OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL", panel=TEACHER)
     ] = OPENAI_URL
-    endpoint: Annotated[
-        str,
-        option("Name to store answers under instead of the base URL, for one whose address changes.", panel=TEACHER),
-    ] = ""
-    prompts: Annotated[
-        Path | None, option("Folder whose NAME.txt files replace the packaged prompts.", panel=TEACHER)
-    ] = None
+    endpoint: Annotated[str, option("Name to store answers under, for a base URL that changes.", panel=TEACHER)] = ""
+    prompts: Annotated[Path | None, option("Folder of NAME.txt files with other prompts.", panel=TEACHER)] = None
     max_tokens: Annotated[int, option("Longest answer, in tokens.", panel=TEACHER)] = 512
     sampling: Annotated[
         str,
@@ -95,9 +91,9 @@ class TeacherOptions:
         try:
             more = json.loads(self.sampling or "{}")
         except json.JSONDecodeError as error:
-            raise SettingError(f"This is no JSON: {error}.", place="--sampling", fix=fix) from None
+            raise SettingError(f"This is not JSON: {error}.", place="--sampling", fix=fix) from None
         if not isinstance(more, dict):
-            raise SettingError("This is no JSON object.", place="--sampling", fix=fix)
+            raise SettingError("This is not a JSON object.", place="--sampling", fix=fix)
         sampling = {"max_tokens": self.max_tokens, **more}
         return EndpointSettings(model, self.base_url, self.endpoint, sampling, **self.patience())
 
@@ -127,12 +123,8 @@ class AskingOptions(TeacherOptions):
     concurrency: Annotated[int, option("Requests under way at once.", panel=ASKING)] = 16
     timeout: Annotated[float, option("Seconds until an attempt counts as stalled.", panel=ASKING)] = 120.0
     retries: Annotated[int, option("Further attempts after a failed one.", panel=ASKING)] = 6
-    dry_run: Annotated[
-        bool, option("Count requests and estimate the cost; send nothing.", "--dry-run", panel=COST)
-    ] = False
-    price_in: Annotated[
-        float | None, option("Dollars per million input tokens; default: prices.json.", panel=COST)
-    ] = None
+    dry_run: Annotated[bool, option("Estimate requests and cost; send nothing.", "--dry-run", panel=COST)] = False
+    price_in: Annotated[float | None, option("Dollars per million input tokens; else prices.json.", panel=COST)] = None
     price_out: Annotated[float | None, option("Dollars per million output tokens.", panel=COST)] = None
 
     def patience(self) -> dict[str, Any]:
@@ -144,7 +136,7 @@ class AskingOptions(TeacherOptions):
         from modeling_cotpd.knowledge.runner import Asking
 
         price = find_price(model, self.price_in, self.price_out)
-        return Asking(self.concurrency, self.repeated(), not offline, price, bar=True)
+        return Asking(self.concurrency, self.repeated(), not offline, price, bar=sys.stderr.isatty())
 
     def print_estimate(self, jobs: "Iterable[Job]", settings: "EndpointSettings", asking: "Asking") -> None:
         """Print what jobs would send and cost."""
@@ -160,18 +152,11 @@ class ViewOptions:
     relations: Annotated[str | None, option("A model for relations: find entities and relations.")] = None
     check_types: CheckTypes = True
     dataset_dir: Annotated[Path | None, option("The prepared folder trained on, for similar training posts.")] = None
-    captioner: Annotated[
-        str, option("A captioning model: folder, Hub name, or the endpoint's name.", panel=KNOWLEDGE)
-    ] = ""
-    captioner_url: Annotated[
-        str, option("The captioner's OpenAI-compatible endpoint, up to /v1.", panel=KNOWLEDGE)
-    ] = ""
-    teacher: Annotated[
-        str, option("The teacher's name at the endpoint; by default none is asked.", panel=KNOWLEDGE)
-    ] = ""
+    captioner: Annotated[str, option("A captioning model: folder, Hub or endpoint name.", panel=KNOWLEDGE)] = ""
+    captioner_url: Annotated[str, option("The captioner's OpenAI-compatible URL, up to /v1.", panel=KNOWLEDGE)] = ""
+    teacher: Annotated[str, option("The teacher's name at the endpoint; default: none.", panel=KNOWLEDGE)] = ""
     teacher_url: Annotated[
-        str,
-        option("The teacher's OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL", panel=KNOWLEDGE),
+        str, option("The teacher's OpenAI-compatible endpoint, up to /v1.", envvar="OPENAI_BASE_URL", panel=KNOWLEDGE)
     ] = OPENAI_URL
     key_variable: KeyVariable = "OPENAI_API_KEY"
     store: Store = STORE
@@ -192,15 +177,10 @@ class ViewOptions:
 
         auto = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         device = usable_device(auto if self.device == "auto" else self.device)
-        more: dict[str, Any] = {} if self.relations is None else {"check_types": self.check_types}
-        return ViewPredictor.from_folder(
-            model,
-            relations=self.relations,
-            dataset_dir=self.dataset_dir,
-            source=self.source(device),
-            device=device,
-            **more,
-        )
+        more: dict[str, Any] = {"dataset_dir": self.dataset_dir, "source": self.source(device), "device": device}
+        if self.relations is not None:
+            more |= {"relations": self.relations, "check_types": self.check_types}
+        return ViewPredictor.from_folder(model, **more)
 
     def source(self, device: Any) -> "KnowledgeSource":
         """The captioner and the teacher that the options name."""
@@ -216,10 +196,7 @@ class ViewOptions:
             from modeling_cotpd.knowledge.captions import caption_image
 
             settings = EndpointSettings(
-                self.captioner,
-                self.captioner_url,
-                sampling={"max_tokens": 100},
-                api_key_variable=self.key_variable,
+                self.captioner, self.captioner_url, sampling={"max_tokens": 100}, api_key_variable=self.key_variable
             )
             prompt = load_prompts()["caption"]
             caption = functools.partial(caption_image, settings=settings, prompt=prompt, store=self.store)

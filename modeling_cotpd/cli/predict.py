@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from modeling_cotpd.knowledge.explanation import ElicitationPlan
     from modeling_cotpd.knowledge.runner import Asking
 
-PROBLEMS, INTERRUPTED = 4, 130
 ON_DEMAND = "Knowledge on demand"
 
 
 @dataclass(frozen=True)
-class Reading:
+class PostOptions:
     """What `predict` and `triples` read, how, and what they write beside the predictions."""
 
     also: Annotated[list[Path] | None, option("Write .conll or .nt (RDF) too; may be repeated.")] = None
@@ -72,7 +71,7 @@ class Reading:
 @options.with_options
 def predict(
     model: Annotated[str, argument("A run's output folder, a Hub repository, or an exported folder.")],
-    reading: Reading,
+    reading: PostOptions,
     teacher: options.AskingOptions,
     input: Annotated[str, option("Posts: a file, a folder of files, or - for the standard input.")] = "",
     text: Annotated[list[str] | None, option("A post; may be repeated.")] = None,
@@ -84,9 +83,7 @@ def predict(
     ask_teacher: Annotated[
         float | None, option("Ask about this share of the posts, the most uncertain.", panel=ON_DEMAND)
     ] = None,
-    threshold: Annotated[
-        str, option("Ask above this uncertainty; stored: that of cotpd threshold.", panel=ON_DEMAND)
-    ] = "",
+    threshold: Annotated[str, option("Ask above this uncertainty; stored: by cotpd threshold.", panel=ON_DEMAND)] = "",
     teacher_model: Annotated[str, option("The model to ask, at --base-url.", "--teacher", panel=ON_DEMAND)] = "",
     knowledge_model: Annotated[str, option("The model that reads knowledge, if not MODEL.", panel=ON_DEMAND)] = "",
 ) -> None:
@@ -202,7 +199,7 @@ def predict(
     reading.export(output, err=as_json)
     if result.problems:
         echo(f"{result.problems:,} rows have a problem instead of a prediction.", err=True)
-        raise typer.Exit(PROBLEMS)
+        raise typer.Exit(options.UNUSABLE)
 
 
 def interruptible(output: Path, run: Callable[[], Any]) -> Any:
@@ -215,7 +212,7 @@ def interruptible(output: Path, run: Callable[[], Any]) -> Any:
         done = done_chunks(output)
         kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
         echo(f"Interrupted: {kept}. Give the same command to continue.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(options.STOPPED) from None
 
 
 def _given(input: str, text: list[str] | None, format: str) -> tuple[Any, list]:
@@ -258,10 +255,10 @@ def _on_demand(
     if threshold:
         try:
             limit = stored_threshold(model) if threshold == "stored" else float(threshold)
-        except ValueError as error:
-            if isinstance(error, SettingError):
-                raise
-            raise SettingError(f"{threshold!r} is no number.", place="--threshold", fix="Or write: stored") from None
+        except SettingError:
+            raise
+        except ValueError:
+            raise SettingError(f"{threshold!r} is not a number.", place="--threshold", fix="Or: stored") from None
     asking = teacher.asking(name)
     plan = on_demand_plan(reader, teacher.settings(name), load_prompts(teacher.prompts))
     explain = explain_with(plan, teacher.store, asking)
@@ -274,7 +271,7 @@ def triples(
     relations: Annotated[str, argument("A model for relation extraction.")],
     input: Annotated[Path, option("Posts: .jsonl, .txt, .conll or .parquet, or a folder of them.")],
     output: Annotated[Path, option("Where the predictions go, a .jsonl file.")],
-    reading: Reading,
+    reading: PostOptions,
     base: Annotated[str, option("What the IRIs of an .nt file begin with.")] = "urn:cotpd:",
     min_score: Annotated[float, option("Leave out relations that are less probable.")] = 0.0,
     check_types: options.CheckTypes = True,
@@ -283,9 +280,9 @@ def triples(
     """Find the entities of every post, and the relation of each ordered pair of them.
 
     One JSON line per post, in the order of the input: id, text, entities (start, end, type, score, text; spans count
-    characters) and relations (head and tail, which number the entities, relation and score). Memory stays flat. A run
-    that was broken off continues when the same command is given again. Under torchrun or accelerate launch, every
-    process takes its share of the posts.
+    characters) and relations (head and tail, which number the entities, relation and score). Memory stays flat. An
+    interrupted run continues when the same command is given again. Under torchrun or accelerate launch, every process
+    takes its share.
 
     Example:
 

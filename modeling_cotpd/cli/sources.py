@@ -57,10 +57,9 @@ def caption(
     """
     from modeling_cotpd.files import exclusive
     from modeling_cotpd.knowledge.captions import caption_jobs, files_for_folder, files_for_prepared, write_captions
-    from modeling_cotpd.knowledge.images import image_folder, require_pillow
+    from modeling_cotpd.knowledge.images import image_folder
     from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
 
-    require_pillow()
     folder = image_folder(images)
     name = name or model.rstrip("/\\").replace("\\", "/").split("/")[-1]
     files = files_for_prepared(data, out, name) if data else files_for_folder(folder, out, name, ids)
@@ -152,7 +151,7 @@ def retrieve(
     field: Annotated[str, option("The corpus's field with the passage.")] = "text",
     images: Annotated[Path | None, option("Folder of the pictures: compare pictures, not texts.")] = None,
     column: Annotated[str, option("Knowledge column to fill.")] = "cot_sentence",
-    returns: Annotated[str, option("What a training post hands over: text, caption or a knowledge column.")] = "",
+    returns: Annotated[str, option("What a training post returns: text, caption or a knowledge column.")] = "",
     k: Annotated[int, option("Passages for each post.", "--k")] = 3,
     max_words: Annotated[int, option("Longer passages are cut.")] = 60,
     model: Annotated[str, option("Embedding model; default: the packaged MiniLM, or CLIP B/32.")] = "",
@@ -165,8 +164,8 @@ def retrieve(
 ) -> None:
     """Fill a knowledge column with the texts most similar to each post.
 
-    No post gets its own text or an exact duplicate; validation and test posts are never found; labels are never handed
-    over. The vectors of a corpus are kept and used again.
+    No post gets its own text or an exact duplicate. Validation and test posts are never found, and labels are never
+    returned. The vectors of a corpus are kept and used again.
 
     Example:
 
@@ -186,7 +185,7 @@ def retrieve(
     if corpus is not None and images is not None:
         raise SettingError("A corpus holds no pictures to compare.", fix="Give --corpus or --images.")
     if corpus is not None and returns:
-        raise SettingError("A corpus hands over its passages.", place="--returns", fix="Leave --returns out.")
+        raise SettingError("A corpus returns its passages.", place="--returns", fix="Leave --returns out.")
     if out is not None:
         require_empty(out)
     splits, info = read_prepared(data)
@@ -195,9 +194,8 @@ def retrieve(
     problems: dict = {}
     shared: dict[str, Any] = {"k": k, "max_words": max_words, "cache": cache}
     if images is not None:
-        from modeling_cotpd.knowledge.images import image_folder, require_pillow
+        from modeling_cotpd.knowledge.images import image_folder
 
-        require_pillow()
         model, returns = model or retrieval.DEFAULT_IMAGE_MODEL, returns or "caption"
         embedder = Embedder(model, revision=revision, batch_size=batch_size)
         folder = image_folder(images)

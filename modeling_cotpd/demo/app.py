@@ -12,7 +12,7 @@ from modeling_cotpd.demo.page import COLUMN_NAMES, notice, render, types_of
 from modeling_cotpd.demo.style import STYLE
 from modeling_cotpd.errors import CoTPDError, SettingError
 from modeling_cotpd.inference.triples import TripleExtractor
-from modeling_cotpd.inference.view_predictor import ViewPredictor
+from modeling_cotpd.inference.view_predictor import ViewPredictor, first_span
 
 if TYPE_CHECKING:
     import gradio
@@ -63,21 +63,14 @@ class DemoReader:
         self.kinds = types_of(entities.label_names)
 
     def __call__(
-        self,
-        text: str,
-        image: str | None = None,
-        ask: bool = False,
-        head: str = "",
-        tail: str = "",
-        **columns: str,
+        self, text: str, image: str | None = None, ask: bool = False, head: str = "", tail: str = "", **columns: str
     ) -> str:
         """The answer to one post; what is wrong with the input stands in it as a notice.
 
         Args:
-            text (`str`): The post.
             image (`str`, *optional*): The file of its picture.
             ask (`bool`, *optional*, defaults to `False`): Ask the teacher for explanations.
-            head, tail (`str`): The two entities, for a model for relations alone.
+            head, tail (`str`): The two entities as they stand in the post, for a model for relations alone.
             columns (`str`): Caption and explanations by column; an empty one is none.
         """
         try:
@@ -99,7 +92,7 @@ class DemoReader:
         caption = given.pop("caption", None)
         spans: dict[str, Any] = {}
         if self.predictor.task == "mre":
-            spans = {"head": span_of(head, text, "head"), "tail": span_of(tail, text, "tail")}
+            spans = {"head": first_span(head, text, "head"), "tail": first_span(tail, text, "tail")}
         known = bool(given or caption or image or ask)
         source = self.predictor.source
         predictor = self.predictor if ask or source.plan is None else self.predictor.without_teacher()
@@ -114,22 +107,6 @@ class DemoReader:
             **spans,
         )
         return render(prediction, self.kinds)
-
-
-def span_of(mention: str, text: str, name: str) -> tuple[int, int]:
-    """Where a mention stands in a post, the first time.
-
-    Raises:
-        SettingError: It is empty, or does not occur.
-    """
-    mention = mention.strip()
-    start = text.find(mention)
-    if not mention or start < 0:
-        raise SettingError(
-            f"The {name} {mention!r} does not occur in the post." if mention else f"The {name} is empty.",
-            fix="Write the entity as it stands in the post.",
-        )
-    return start, start + len(mention)
 
 
 def import_gradio() -> Any:
@@ -156,7 +133,7 @@ def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
 
     Args:
         predictor (`ViewPredictor`): The model or models, with captioner, teacher and training posts where wanted.
-        title (`str`): What the page calls the model.
+        title (`str`): The model's name on the page.
 
     Raises:
         SettingError: Gradio is not installed.
@@ -284,9 +261,7 @@ def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = Non
             css=STYLE,
         )
     except OSError as error:
-        raise SettingError(
-            str(error).strip().splitlines()[0], place="--port", fix="Name a free one, or leave it out."
-        ) from None
+        raise SettingError(str(error).strip().splitlines()[0], place="--port", fix="Name another one.") from None
     if wait:
         print(f"The demo is at {url} (Ctrl-C ends it)", flush=True)
         app.block_thread()

@@ -24,12 +24,7 @@ def plain(text: str) -> str:
 
 
 def colour_of(kind: str, kinds: Iterable[str]) -> str:
-    """The name of a type's colour, the same on the whole page.
-
-    Args:
-        kind (`str`): The type.
-        kinds (`Iterable[str]`): All types that the model knows.
-    """
+    """The name of a type's colour, the same on the whole page; `kinds` are all types that the model knows."""
     if kind in COLOURS:
         return COLOURS[kind]
     others = sorted(name for name in {*kinds, kind} if name not in COLOURS)
@@ -37,20 +32,19 @@ def colour_of(kind: str, kinds: Iterable[str]) -> str:
 
 
 def marked(text: str, entities: Sequence[dict], kinds: Iterable[str]) -> str:
-    """A post with its entities marked.
+    """A post with its entities marked; of two that overlap the first."""
+    ordered = sorted(entities, key=lambda entity: (entity["start"], -entity["end"]))
+    spans = ((entity["start"], entity["end"], entity["type"]) for entity in ordered)
+    return _post(text, ((start, end, chip(text[start:end], kind, kinds)) for start, end, kind in spans))
 
-    Args:
-        text (`str`): The post.
-        entities (`Sequence[dict]`): With `start`, `end` and `type`. Of two that overlap the first is marked.
-        kinds (`Iterable[str]`): All types that the model knows.
-    """
+
+def _post(text: str, spans: Iterable[tuple[int, int, str]]) -> str:
+    """A post with spans of its characters replaced by HTML; one that begins within an earlier one is left out."""
     parts, done = [], 0
-    for entity in sorted(entities, key=lambda entity: (entity["start"], -entity["end"])):
-        if entity["start"] < done:
-            continue
-        parts.append(plain(text[done : entity["start"]]))
-        parts.append(chip(text[entity["start"] : entity["end"]], entity["type"], kinds))
-        done = entity["end"]
+    for start, end, html in spans:
+        if start >= done:
+            parts += [plain(text[done:start]), html]
+            done = end
     return f'<p class="post" dir="auto">{"".join(parts)}{plain(text[done:])}</p>'
 
 
@@ -64,18 +58,9 @@ def chip(mention: str, kind: str, kinds: Iterable[str]) -> str:
 
 
 def with_glosses(text: str, glosses: Sequence[tuple[int, int, str]]) -> str:
-    """A post with each gloss behind its mention.
-
-    Args:
-        text (`str`): The post.
-        glosses (`Sequence[tuple[int, int, str]]`): First character, the one after the last, and the gloss, from
-            `find_glosses`.
-    """
-    parts, done = [], 0
-    for start, end, gloss in glosses:
-        parts += [plain(text[done:start]), f'<u>{plain(text[start:end])}</u> <i class="gloss">{plain(gloss)}</i>']
-        done = end
-    return f'<p class="post" dir="auto">{"".join(parts)}{plain(text[done:])}</p>'
+    """A post with each gloss behind its mention, from `find_glosses`."""
+    html = '<u>{}</u> <i class="gloss">{}</i>'
+    return _post(text, ((a, b, html.format(plain(text[a:b]), plain(gloss))) for a, b, gloss in glosses))
 
 
 def bar(share: float) -> str:

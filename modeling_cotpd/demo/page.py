@@ -1,5 +1,6 @@
 """What the demo shows of a prediction, as HTML."""
 
+import itertools
 from collections.abc import Sequence
 
 from modeling_cotpd.data.glosses import find_glosses, parse_noun_list
@@ -29,12 +30,7 @@ MOST_WORDS = 80
 
 
 def render(prediction: ViewPrediction, kinds: Sequence[str]) -> str:
-    """The whole answer.
-
-    Args:
-        prediction (`ViewPrediction`): What was predicted.
-        kinds (`Sequence[str]`): All entity types that the model knows.
-    """
+    """The whole answer; `kinds` are all entity types that the model knows."""
     views = "".join(_view(prediction, name, kinds) for name in prediction.views)
     parts = [f'<div class="views">{views}</div>']
     if prediction.problems:
@@ -80,66 +76,57 @@ def _view(prediction: ViewPrediction, name: str, kinds: Sequence[str]) -> str:
         body = marked(prediction.text, pair, ("head", "tail")) + _relation_of_pair(view)
         return _card(VIEW_NAMES[name], body, f"view {name}")
     body = marked(prediction.text, view["entities"], kinds) if prediction.text.strip() else ""
-    rows = "".join(
-        f"<tr><td>{chip(entity['text'], entity['type'], kinds)}</td><td>{bar(entity['score'])}</td></tr>"
-        for entity in view["entities"]
-    )
-    body += f'<table class="scores">{rows}</table>' if rows else '<p class="none">No entities found.</p>'
+    rows = [(chip(entity["text"], entity["type"], kinds), entity["score"]) for entity in view["entities"]]
+    body += _scores(rows) if rows else '<p class="none">No entities found.</p>'
     if "relations" in view:
         body += "<h4>Relations</h4>" + _triples(view, kinds)
     return _card(VIEW_NAMES[name], body, f"view {name}")
 
 
+def _scores(rows: Sequence[tuple[str, float]]) -> str:
+    """A table of HTML with its scores."""
+    cells = "".join(f"<tr><td>{html}</td><td>{bar(score)}</td></tr>" for html, score in rows)
+    return f'<table class="scores">{cells}</table>'
+
+
 def _relation_of_pair(view: dict) -> str:
     if view["relation"] is None:
         return f'<p class="none">{plain(view["problem"])}</p>'
-    return (
-        f'<table class="scores"><tr><td><span class="relation">{plain(view["relation"])}</span></td>'
-        f"<td>{bar(view['score'])}</td></tr></table>"
-    )
+    return _scores([(f'<span class="relation">{plain(view["relation"])}</span>', view["score"])])
 
 
 def _triples(view: dict, kinds: Sequence[str]) -> str:
     rows = []
     for relation in sorted(view["relations"], key=lambda relation: -relation["score"]):
         head, tail = (view["entities"][relation[side]] for side in ("head", "tail"))
-        rows.append(
-            f"<tr><td>{chip(head['text'], head['type'], kinds)} "
-            f'<span class="relation">{plain(relation["relation"])}</span> '
-            f"{chip(tail['text'], tail['type'], kinds)}</td><td>{bar(relation['score'])}</td></tr>"
-        )
+        ends = (chip(each["text"], each["type"], kinds) for each in (head, tail))
+        name = f' <span class="relation">{plain(relation["relation"])}</span> '
+        rows.append((name.join(ends), relation["score"]))
     unread = view.get("unread_pairs", 0)
     note = f'<p class="none">{unread} pairs lie too far apart to be read.</p>' if unread else ""
     if not rows:
         return '<p class="none">None between these.</p>' + note
-    html = f'<table class="scores">{"".join(rows[:BEST])}</table>'
+    html = _scores(rows[:BEST])
     if rows[BEST:]:
-        more = f'<table class="scores">{"".join(rows[BEST:])}</table>'
-        html += f"<details><summary>{len(rows) - BEST} less probable ones</summary>{more}</details>"
+        html += f"<details><summary>{len(rows) - BEST} less probable ones</summary>{_scores(rows[BEST:])}</details>"
     return html + note
 
 
 def _changes(prediction: ViewPrediction, kinds: Sequence[str]) -> str:
+    def side(found: dict) -> str:
+        if "relation" in found:
+            return _relation(prediction.text, found)
+        return chip(found["text"], found["type"], kinds)
+
     rows = ""
-    for change in prediction.changes.get("entities", ()):
-        sides = [
-            entity and chip(entity["text"], entity["type"], kinds)
-            for entity in (change["prompt"], change["knowledge"])
-        ]
-        rows += _change(change["kind"], sides)
-    for change in prediction.changes.get("relations", ()):
-        sides = [
-            relation and _relation(prediction.text, relation) for relation in (change["prompt"], change["knowledge"])
-        ]
-        rows += _change(change["kind"], sides)
-    if not rows:
-        return _card("What the knowledge changes", '<p class="none">Nothing: both views agree.</p>', "changes")
-    return _card("What the knowledge changes", f'<table class="changes">{rows}</table>', "changes")
-
-
-def _change(kind: str, sides: list[str | None]) -> str:
-    shown = '<span class="arrow">→</span>'.join(side for side in sides if side)
-    return f'<tr><td><span class="kind {kind}">{KIND_NAMES[kind]}</span></td><td>{shown}</td></tr>'
+    for change in itertools.chain(*(prediction.changes.get(what, ()) for what in ("entities", "relations"))):
+        sides = '<span class="arrow">→</span>'.join(
+            side(found) for found in (change["prompt"], change["knowledge"]) if found
+        )
+        kind = change["kind"]
+        rows += f'<tr><td><span class="kind {kind}">{KIND_NAMES[kind]}</span></td><td>{sides}</td></tr>'
+    body = f'<table class="changes">{rows}</table>' if rows else '<p class="none">Nothing: both views agree.</p>'
+    return _card("What the knowledge changes", body, "changes")
 
 
 def _relation(text: str, relation: dict) -> str:
@@ -184,20 +171,20 @@ def _attention(attention: WordAttention, text: str) -> str:
 def _knowledge(knowledge: dict[str, str], text: str) -> str:
     found = find_glosses(text, parse_noun_list(knowledge.get("cot_noun", "")))
     at_mentions = with_glosses(text, found) if found else ""
-    rows = "".join(
-        f'<dt>{COLUMN_NAMES[name]}</dt><dd dir="auto">{plain(text)}</dd>' for name, text in knowledge.items()
-    )
-    return _card("Knowledge that was read", f"{at_mentions}<dl>{rows}</dl>", "knowledge-card")
+    return _card("Knowledge that was read", at_mentions + _columns(knowledge), "knowledge-card")
+
+
+def _columns(knowledge: dict[str, str]) -> str:
+    rows = (f'<dt>{COLUMN_NAMES[name]}</dt><dd dir="auto">{plain(text)}</dd>' for name, text in knowledge.items())
+    return f"<dl>{''.join(rows)}</dl>"
 
 
 def _similar(posts: Sequence[SimilarPost], kinds: Sequence[str]) -> str:
     items = ""
     for post in posts:
         relation = f'<p>Relation: <span class="relation">{plain(post.relation)}</span></p>' if post.relation else ""
-        known = "".join(
-            f'<dt>{COLUMN_NAMES[name]}</dt><dd dir="auto">{plain(text)}</dd>' for name, text in post.knowledge.items()
-        )
-        details = f"<details><summary>Explanation</summary><dl>{known}</dl></details>" if known else ""
+        known = _columns(post.knowledge) if post.knowledge else ""
+        details = f"<details><summary>Explanation</summary>{known}</details>" if known else ""
         items += (
             f'<li><div class="head"><code>{plain(post.id)}</code>{bar(post.similarity)}</div>'
             f"{marked(post.text, post.entities, kinds)}{relation}{details}</li>"

@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.data.words import continuing_tokens
-from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
 from modeling_cotpd.inference.predictor import EntityPredictor, Predictor, RelationPredictor
-from modeling_cotpd.training.pretrained import load_tokenizer
+from modeling_cotpd.training.pretrained import load_config, load_tokenizer
 from modeling_cotpd.training.results import RUN_FILE
 from modeling_cotpd.training.tasks import TASK_OF_MODEL, TASKS
 
@@ -29,11 +28,11 @@ def task_of_model(name_or_path: str, **hub) -> str:
     """`"mner"` or `"mre"`, as the model's configuration says.
 
     Raises:
-        SettingError: There is no such folder, or it is not a trained CoTPD model.
+        SettingError: There is no such folder or repository, or it is not a trained CoTPD model.
     """
     if Path(name_or_path).is_dir() and not (Path(name_or_path) / "config.json").is_file():
         raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
-    config = AutoConfig.from_pretrained(resolve_encoder(name_or_path), trust_remote_code=False, **hub)
+    config = load_config(name_or_path, **hub)
     for architecture in config.architectures or ():
         if architecture in TASK_OF_MODEL:
             return TASK_OF_MODEL[architecture]

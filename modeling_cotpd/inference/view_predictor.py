@@ -60,6 +60,22 @@ class ViewPrediction:
         return asdict(self)
 
 
+def first_span(mention: str, text: str, side: str) -> tuple[int, int]:
+    """Where a mention stands in a post, the first time.
+
+    Raises:
+        SettingError: It is empty, or does not occur.
+    """
+    mention = mention.strip()
+    start = text.find(mention)
+    if not mention or start < 0:
+        raise SettingError(
+            f"The {side} {mention!r} does not occur in the post." if mention else f"The {side} is empty.",
+            fix="Write the entity as it stands in the post.",
+        )
+    return start, start + len(mention)
+
+
 class ViewPredictor:
     """Predicts on single posts, with or without knowledge.
 

@@ -145,7 +145,7 @@ def _read_line(line: bytes, store: ResponseStore, redact: Redactor) -> str:
         if not isinstance(key, str) or not isinstance(status, int | None):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-        raise _Unusable(f"this is no line of a batch output ({type(problem).__name__}).") from None
+        raise _Unusable(f"this is not a line of a batch output ({type(problem).__name__}).") from None
     key = storable(key)
     request = store.request(key)
     if request is None:
@@ -163,11 +163,9 @@ def _read_line(line: bytes, store: ResponseStore, redact: Redactor) -> str:
     # The answer to what was asked again replaces the stored one; so does a better one, of a file read before it.
     stored, again = store.get(key), store.batch_of(key) is not None
     store.end_batch(key)
-    if not again and _rank(answer) <= _rank(stored) and stored.status not in (WAITING, FAILED, MISSING):
+    rank = {ANSWERED: 2, CUT: 1}
+    better = rank.get(answer.status, 0) > rank.get(stored.status, 0)
+    if not (again or better or stored.status in (WAITING, FAILED, MISSING)):
         return "known"
     store.save(request, answer)
     return answer.status
-
-
-def _rank(answer: Answer) -> int:
-    return {ANSWERED: 2, CUT: 1}.get(answer.status, 0)

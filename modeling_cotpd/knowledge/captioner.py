@@ -4,13 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
-)
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
@@ -113,7 +107,7 @@ class TransformersCaptioner:
         self.model.to(self.device).eval()
         if self.processor is None and prompt:
             raise SettingError(
-                "A vision-encoder-decoder model takes no prompt.", place="--prompt", fix="Leave the prompt out."
+                "A vision-encoder-decoder model takes no prompt.", place="--prompt", fix="Leave it out."
             )
         self.is_chat = self.processor is not None and bool(self.processor.chat_template)
         self.prompt = prompt or (DEFAULT_CHAT_PROMPT if self.is_chat else "")

@@ -4,7 +4,6 @@ A caption is a request with a picture. An endpoint is asked by the runner that a
 answers the same requests in batches. Both store every answer in a response store.
 """
 
-import contextlib
 import hashlib
 import io
 import json
@@ -32,7 +31,6 @@ from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Conversation, Dialogue, Job, Request, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
-from modeling_cotpd.text_safety import public_url
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,18 +78,7 @@ class CaptionFiles:
             stored = read_caption_file(path)
             texts = ((image, stored.get(id, {}).get(self.name)) for id, image in rows)
             done |= {image: text for image, text in texts if isinstance(text, str) and text}
-        return done | self._earlier_parts()
-
-    def _earlier_parts(self) -> dict[str, str]:
-        """Captions of a run that an earlier version of this package began and did not finish."""
-        found: dict[str, str] = {}
-        for path in sorted(self.base.with_name(f"{self.base.name}.{self.name}.parts").glob("part-*.jsonl")):
-            for line in path.read_bytes().split(b"\n")[:-1]:
-                with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-                    row = json.loads(line)
-                    if isinstance(row["text"], str):
-                        found[row["image"]] = row["text"]
-        return found
+        return done
 
     def write(self, captions: dict[str, Caption]) -> Counter:
         """Write captions by image name, keeping what files have; return the number of rows without one by reason."""
@@ -134,13 +121,6 @@ class CaptionFiles:
             value = None
         if not isinstance(value, dict):
             raise KnowledgeError("The file holds no JSON object.", place=str(self.provenance), fix="Move it away.")
-        for entry in value.values():  # earlier versions kept base URLs as they were given
-            settings = entry.get("settings") if isinstance(entry, dict) else None
-            if isinstance(settings, dict) and settings.get("base_url"):
-                try:
-                    settings["base_url"] = public_url(settings["base_url"])
-                except ValueError:
-                    settings["base_url"] = ""
         return value
 
 
@@ -160,9 +140,7 @@ def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> C
         raise SettingError(f"{out.name!r} does not end in .jsonl.", place="--out", fix="Try --out captions.jsonl.")
     images = list_images(folder)
     if not images:
-        raise DataError(
-            "The folder holds no picture files.", place=str(folder), fix="Name the folder of the pictures."
-        )
+        raise DataError("The folder holds no picture files.", place=str(folder), fix="Name another folder.")
     rows = [(image if ids == "name" else os.path.splitext(image)[0], image) for image in images]
     taken: dict[str, str] = {}
     for id, image in rows:
@@ -182,9 +160,7 @@ def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
         outputs[out / f"captions.{split}.jsonl"] = [(id, image) for id, image in pairs if image]
         without += sum(1 for _, image in pairs if not image)
     if not any(outputs.values()):
-        raise DataError(
-            "No row names a picture.", place=str(data), fix="Fill the image column, or use --images alone."
-        )
+        raise DataError("No row names a picture.", place=str(data), fix="Fill the image column, or leave --data out.")
     return CaptionFiles(name, outputs, out / "captions", without)
 
 
@@ -222,13 +198,7 @@ def caption_of(answer: Answer) -> Caption:
 def caption_image(
     image: "Image.Image", settings: EndpointSettings, prompt: Prompt, store: str | os.PathLike
 ) -> Caption:
-    """Ask for the caption of one opened picture; the result is the caption, or why there is none.
-
-    Args:
-        image (`PIL.Image.Image`): An RGB picture.
-        settings (`EndpointSettings`), prompt (`Prompt`): Which vision model is asked, and what, such as
-            `load_prompts()["caption"]`.
-        store (`str` or `os.PathLike`): The response store's file.
+    """Ask for the caption of one opened RGB picture; the result is the caption, or why there is none.
 
     Raises:
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
@@ -283,12 +253,9 @@ def write_captions(
 
     Args:
         files (`CaptionFiles`): Which rows need the caption of which picture in `folder`.
-        settings (`EndpointSettings`), prompt (`Prompt`), asking (`Asking`, *optional*): Which model is asked, and how.
-        store (`str` or `os.PathLike`): The response store's file.
         record (`dict`): `settings` that the captions depend on, and `versions` of libraries, for the provenance.
         captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model in place of the endpoint;
-            called only when something is missing.
-        batch_size (`int`, *optional*): Pictures in one forward pass of a local model.
+            called only when something is missing. It takes `batch_size` pictures at once.
         max_pixels (`int`, *optional*), limit (`int`, *optional*): Largest picture that is opened; most that are
             captioned now.
         rank, processes (`int`, *optional*), barrier (`Callable`, *optional*): This process among all.
@@ -322,11 +289,7 @@ def write_captions(
 
 
 def _caption_locally(
-    captioner: Callable[[], "TransformersCaptioner"],
-    jobs: Iterable[Job],
-    store: ResponseStore,
-    batch_size: int,
-    bar: bool,
+    load: Callable[[], "TransformersCaptioner"], jobs: Iterable[Job], store: ResponseStore, batch_size: int, bar: bool
 ) -> None:
     """Answer the requests of jobs with a local model, batch by batch, and read the next batch meanwhile."""
     missing: dict[str, Request] = {}  # by key, because equal pictures get one caption
@@ -338,8 +301,9 @@ def _caption_locally(
     if not requests:
         return
     chunks = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
-    model = captioner()
-    with ThreadPoolExecutor(1) as reader, tqdm(total=len(requests), unit=" pictures", disable=not bar) as progress:
+    model = load()
+    disabled = None if bar else True  # `None` shows it on a terminal
+    with ThreadPoolExecutor(1) as reader, tqdm(total=len(requests), unit=" pictures", disable=disabled) as progress:
         coming = reader.submit(_opened, chunks[0])
         for chunk, after in zip(chunks, [*chunks[1:], []], strict=True):
             images = coming.result()
@@ -354,10 +318,9 @@ def _caption_locally(
 
 def _opened(requests: Sequence[Request]) -> list["Image.Image | ImageProblem"]:
     images: list[Image.Image | ImageProblem] = []
-    for request in requests:
-        assert request.picture is not None
+    for picture in (request.picture for request in requests if request.picture is not None):
         try:
-            images.append(request.picture.load())
+            images.append(picture.load())
         except ImageProblem as problem:
             images.append(problem)
     return images

@@ -16,8 +16,8 @@ from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.posts import PostFile, find_post_files
 from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json, write_json_lines
-from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, MISSING, SKIPPED, WAITING
-from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain
+from modeling_cotpd.knowledge.answer import CUT, FAILED, MISSING, WAITING
+from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain, usable
 from modeling_cotpd.knowledge.post import Post, check_ids, count_posts, is_prepared, posts_of
 from modeling_cotpd.knowledge.request import Job
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
@@ -51,8 +51,7 @@ class Elicited:
     @property
     def unusable(self) -> int:
         """Answers that are empty, refused, cut or unparsable: running again does not help."""
-        usable = (ANSWERED, SKIPPED, CUT) if self.keep_cut else (ANSWERED, SKIPPED)
-        return self.statuses.total() - self.number(*usable) - self.unasked
+        return self.statuses.total() - self.number(*usable(self.keep_cut)) - self.unasked
 
     def by_grain(self) -> dict[str, dict[str, int]]:
         """Return grain to status to number."""
@@ -191,7 +190,6 @@ def write_columns(
     """Copy a prepared folder with new chain-of-thought columns.
 
     Args:
-        source (`str` or `os.PathLike`), out (`str` or `os.PathLike`): The prepared folder, and the new one.
         columns (`dict[str, dict[str, list]]`): Per split, column name to values; other splits stay as they are.
         origin (`str`), made (`list[dict]`): Where the columns are from and how they were made, for `DatasetInfo`.
         grains (`Iterable[str]`, *optional*): Those that `origin` speaks of; the others keep their earlier origin.

@@ -29,7 +29,7 @@ TRAIN_SAMPLE = 262_144
 
 
 def default_text_model() -> str:
-    """The folder of the MiniLM that comes as a package."""
+    """The folder of the MiniLM that comes as a package. Raises `SettingError` when it is not installed."""
     spec = importlib.util.find_spec(EMBEDDED_MODEL)
     if spec is None or not spec.submodule_search_locations:
         raise SettingError(
@@ -128,15 +128,9 @@ def stored_vectors(
 ) -> np.ndarray:
     """Vectors (count, d), float32, memory-mapped from disk, made first where they are missing.
 
-    They are appended chunk by chunk, under a lock, so that a run which was cut off goes on behind the last whole
-    chunk.
-
-    Args:
-        folder (`Path`): Its name is the key: it changes with what is embedded and the model.
-        embed (`Callable`): Takes the first and behind-last number, returns float32 vectors.
-        count, dimension, chunk (`int`): How many there are, their size, and how many to make between two syncs to
-            disk.
-        unit (`str`): What the progress bar counts.
+    `embed` makes those from a number up to another. They are appended chunk by chunk, under a lock, so that a run
+    which was cut off goes on behind the last whole chunk. The folder's name changes with the model and with what is
+    embedded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "vectors.f32"
@@ -145,8 +139,7 @@ def stored_vectors(
         done = path.stat().st_size // (4 * dimension)
         if done < count:
             print(
-                f"{count:,} {unit}s: {done:,} have a vector, {4 * dimension * count / 2**20:,.0f} MiB in all.",
-                file=sys.stderr,
+                f"{count:,} {unit}s: {done:,} done, {4 * dimension * count / 2**20:,.0f} MiB in all.", file=sys.stderr
             )
             with path.open("r+b") as file, tqdm(total=count, initial=done, unit=unit, disable=None) as bar:
                 file.truncate(4 * dimension * done)
@@ -197,19 +190,12 @@ def build_index(vectors: np.ndarray, kind: str, folder: Path | None = None):
 
 
 def search(
-    index,
-    queries: np.ndarray,
-    k: int,
-    allowed: Callable[[int, int], bool],
-    content: Callable[[int], Hashable],
+    index, queries: np.ndarray, k: int, allowed: Callable[[int, int], bool], content: Callable[[int], Hashable]
 ) -> list[list[tuple[int, float]]]:
-    """The k best allowed passages of each query as (number, cosine), best first; it searches deeper until there are k.
+    """The k best passages of each query (queries, d), as (number, cosine), best first.
 
-    Args:
-        index: A FAISS index.
-        queries (`np.ndarray`): (queries, d), float32.
-        allowed (`Callable`): Takes the numbers of a query and a passage.
-        content (`Callable`): Takes the number of a passage; of passages with equal content only the best is given.
+    It searches deeper until there are k that are `allowed` (by the numbers of query and passage). Of passages with
+    equal `content` only the best is given.
     """
     if k < 1:
         raise SettingError(f"k is {k}.", place="--k", fix="It is at least 1.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import email.utils
 import json
 import logging
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-import httpx
+import httpx2
 import openai
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 OPENAI_URL = "https://api.openai.com/v1"
 FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY_AFTER = 0.5, 30.0, 600.0
 LONGEST_REASON = 300
+NO_CONNECTION = "no connection"
+"""How the reason of a failed answer begins when the endpoint could not be reached."""
 RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """What a refused parameter is called at other models."""
 OPTIONAL = ("temperature", *RENAMED)
@@ -188,14 +191,15 @@ class ChatClient:
                 # A proxy is no way to a server on this machine.
                 http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(host) else None,
             )
-        except (ImportError, ValueError, OSError, httpx.InvalidURL, openai.OpenAIError) as error:
+        except (ImportError, ValueError, OSError, httpx2.InvalidURL, openai.OpenAIError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SettingError(
                 f"The connection cannot be set up: {self.redact(reason)}.",
                 place="the environment's proxy (ALL_PROXY, HTTPS_PROXY, NO_PROXY) or certificates (SSL_CERT_FILE)",
-                fix="Unset the variable or name an http:// proxy; socks5:// needs: pip install 'httpx[socks]'",
+                fix="Unset the variable or name an http:// proxy; socks5:// needs: pip install 'httpx2[socks]'",
             ) from None
         self._not_before = 0.0
+        self._reached = True
         self._renamed: dict[str, str | None] = {}
         _redact_logs(self.redact)
 
@@ -246,17 +250,32 @@ class ChatClient:
                 self._client.post("/chat/completions", body=body, cast_to=openai.HttpxBinaryResponseContent),
                 self.settings.timeout,
             )
+            self._reached = True
             return read_answer(self.redact(_decoded(response.response)))
         except MalformedAnswer as error:
             raise _Unanswered(f"malformed response: {error}") from None
         except (TimeoutError, openai.APITimeoutError):
             raise _Unanswered(f"no response within {self.settings.timeout:g} s") from None
         except openai.APIConnectionError as error:
-            raise _Unanswered(f"connection failed: {error.__cause__ or error}") from None
+            cause = error.__cause__ or error
+            if not isinstance(cause, httpx2.ConnectError):
+                raise _Unanswered(f"connection failed: {cause}") from None
+            self._warn_of_no_connection(cause)
+            raise _Unanswered(f"{NO_CONNECTION}: {cause}") from None
         except openai.APIStatusError as error:
             return self._rejected(error, body)
         except (openai.OpenAIError, ValueError) as error:
             raise _Unanswered(f"malformed response: {type(error).__name__}: {error}") from None
+
+    def _warn_of_no_connection(self, cause: Exception) -> None:
+        """Log the first of the failures to connect, because the retries take a while."""
+        if self._reached:
+            self._reached = False
+            logger.warning(
+                "%s cannot be reached: %s. Start the server, or correct the URL (--base-url). Further attempts: %d.",
+                *map(self.redact, (endpoint_name(self.settings.base_url), str(cause))),
+                self.settings.retries,
+            )
 
     def _rejected(self, error: openai.APIStatusError, sent: dict) -> Answer | None:
         """What an error status means: as `_attempt` returns and raises it."""
@@ -335,10 +354,8 @@ def _decoded(response) -> str:
     """The body of a response as text: UTF-8 as JSON is, else what it declares or begins with."""
     content = response.content
     for encoding in (json.detect_encoding(content), response.charset_encoding or "utf-8"):
-        try:
+        with contextlib.suppress(UnicodeError, LookupError):
             return content.decode(encoding)
-        except (UnicodeError, LookupError):
-            continue
     return content.decode("utf-8", "replace")
 
 
@@ -362,7 +379,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
                 seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
             except (ValueError, TypeError, OverflowError):
                 continue
-        if seconds > 0:  # false for what is no number
+        if seconds > 0:  # false for what is not a number
             return seconds
     return None
 
@@ -396,7 +413,7 @@ class _RedactingFilter(logging.Filter):
 
 def _redact_logs(redact: Redactor) -> None:
     for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("openai", "httpx", "httpcore"):
+        if name.partition(".")[0] in ("openai", "httpx2", "httpcore2"):
             found = logging.getLogger(name)
             for old in [each for each in found.filters if isinstance(each, _RedactingFilter)]:
                 found.removeFilter(old)

@@ -4,7 +4,8 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,16 +74,6 @@ class Estimate:
     most_completion_tokens: float = 0.0
     measured: set[str] = field(default_factory=set)
 
-    def __add__(self, other: "Estimate") -> "Estimate":
-        return Estimate(
-            self.requests + other.requests,
-            self.stored + other.stored,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.most_completion_tokens + other.most_completion_tokens,
-            self.measured | other.measured,
-        )
-
     def lines(self, price: Price | None) -> list[str]:
         """Return the estimate in words."""
         kinds = ", ".join(f"{count:,} {purpose}" for purpose, count in self.requests.items()) or "nothing"
@@ -115,19 +106,11 @@ def estimate(
     A request without a stored answer is taken to be answered with its `Request.example`, or with a text of the
     expected length, so that the later questions of a dialogue are counted. Equal requests are counted once.
     """
-    if not Path(store).exists():
-        return _estimate(jobs, lambda key: Answer(MISSING), {}, again)
-    with ResponseStore(store) as opened:
-        return _estimate(jobs, opened.get, opened.usage(settings.endpoint, settings.model), again)
-
-
-def _estimate(
-    jobs: Iterable[Job], lookup: Callable[[str], Answer], usage: dict[str, tuple[int, float]], again: Iterable[str]
-) -> Estimate:
     result, to_ask, seen = Estimate(), {MISSING, FAILED, *again}, SeenKeys()
 
     def answer_to(request: Request) -> Answer:
-        answer, new = lookup(request.key), seen.add(request.key)
+        answer = opened.get(request.key) if opened is not None else Answer(MISSING)
+        new = seen.add(request.key)
         if answer.status not in to_ask:
             result.stored += new
             return answer
@@ -145,8 +128,10 @@ def _estimate(
             result.most_completion_tokens += limit or output
         return Answer(ANSWERED, request.example or "x" * round(output * CHARACTERS_PER_TOKEN))
 
-    for _ in replay_all(jobs, answer_to):
-        pass
+    with ResponseStore(store) if Path(store).exists() else nullcontext() as opened:
+        usage = opened.usage(settings.endpoint, settings.model) if opened is not None else {}
+        for _ in replay_all(jobs, answer_to):
+            pass
     seen.close()
     return result
 

@@ -23,7 +23,7 @@ from modeling_cotpd.knowledge.estimate import Estimate, estimate
 from modeling_cotpd.knowledge.glosses import list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, find_picture
 from modeling_cotpd.knowledge.post import Post
-from modeling_cotpd.knowledge.prompt import Prompt
+from modeling_cotpd.knowledge.prompt import Prompt, opening
 from modeling_cotpd.knowledge.request import Conversation, Job, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
@@ -118,8 +118,7 @@ class Explanation:
 
     def problems(self, keep_cut: bool = False) -> dict[str, Answer]:
         """Return the answers that cannot be used, by grain; skipped grains are none."""
-        usable = (ANSWERED, SKIPPED, CUT) if keep_cut else (ANSWERED, SKIPPED)
-        return {grain: answer for grain, answer in self.answers.items() if answer.status not in usable}
+        return {grain: answer for grain, answer in self.answers.items() if answer.status not in usable(keep_cut)}
 
 
 def elicit_posts(
@@ -186,22 +185,18 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
     try:
         picture = find_picture(plan.image_folder, post.image) if plan.image_folder is not None and post.image else None
         caption = post.caption if plan.image_folder is None else ""
-        fields = {"text": post.text, "caption": caption}
-        opening = plan.prompts["post"].fill(**fields)
         history: list[dict] = []
-        system = plan.prompts.get("system")
-        start = [{"role": "system", "content": system.fill(**fields)}] if system else []
         for grain in plan.grains:
             prompt = plan.prompt(grain)
             if grain == "multimodality" and not (caption or picture):
                 answers[grain] = Answer(SKIPPED, reason="the post has no caption or picture")
                 continue
-            question = prompt.fill(**fields)
-            # A prompt that shows the post itself, in whatever form, does not get it shown a second time.
-            if not history and "text" not in prompt.fields:
-                question = f"{opening}\n\n{question}"
-            turn = {"role": "user", "content": question if history else with_picture(question, picture)}
-            messages = [*start, *history, turn]
+            if history:
+                question = prompt.fill(text=post.text, caption=caption)
+                messages = [*history, {"role": "user", "content": question}]
+            else:
+                *system, first = opening(plan.prompts, prompt, post.text, caption)
+                messages = [*system, {**first, "content": with_picture(first["content"], picture)}]
             answer = answers[grain] = yield plan.settings.request(grain, plan.tags[grain], messages, picture)
             if grain == "noun" and plan.nouns == LIST:
                 answers[grain] = _parsed(answer, result.glosses)
@@ -213,11 +208,16 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
                 for later in plan.grains[len(answers) :]:
                     answers[later] = Answer(answer.status, reason=reason)
                 break
-            history += [turn, {"role": "assistant", "content": answer.text}]
+            history = [*messages, {"role": "assistant", "content": answer.text}]
     except (ImageProblem, OSError) as error:
         failed = Answer(FAILED, reason=f"the picture cannot be read: {error}")
         return replace(result, answers=dict.fromkeys(plan.grains, failed))
     return result
+
+
+def usable(keep_cut: bool) -> tuple[str, ...]:
+    """The statuses of grains that are no problem."""
+    return (ANSWERED, SKIPPED, CUT) if keep_cut else (ANSWERED, SKIPPED)
 
 
 def _parsed(answer: Answer, glosses: list[dict[str, str]]) -> Answer:

@@ -53,7 +53,13 @@ def require_pillow() -> None:
 
 
 def image_folder(folder: str | os.PathLike) -> Path:
-    """The real path of an image folder. Raises `DataError` when there is none."""
+    """The real path of a folder whose pictures are to be read.
+
+    Raises:
+        DataError: There is no such folder.
+        SettingError: Pillow is missing.
+    """
+    require_pillow()
     path = Path(folder)
     if not path.is_dir():
         raise DataError("There is no such image folder.", place=str(folder), fix="Name a folder that holds pictures.")

@@ -80,14 +80,8 @@ def label_folder(
         "left_unlabelled": len(rows) - sum(map(_has_candidate, rows)),
         "listed_mentions": dict(reasons.most_common()),
     }
-    results: dict = {
-        "task": info.task,
-        "dataset": asdict(info),
-        "reading": "words",
-        "train_rows": len(labelled),
-        "labels": made,
-        "splits": {},
-    }
+    about = {"task": info.task, "dataset": asdict(info), "reading": "words", "train_rows": len(labelled)}
+    results: dict = {**about, "labels": made, "splits": {}}
     written = DatasetInfo(**{**asdict(info), "provenance": {**info.provenance, "labels": made}})
     with staged_folder(out) as staging:
         write_prepared({**splits, "train": _with_labels(train, known, rows, info.label_names)}, written, staging)
@@ -147,9 +141,8 @@ def _rejects(id: str, row: Sequence[ListedMention]) -> list[dict]:
             if each.features:
                 about |= {"type": each.type, "score": round(each.score, 4)}
             lines.append({**about, "reason": each.reason})
-    if not _has_candidate(row):
-        lines.append({"id": id, "reason": "no listed mention to decide on: the post stays unlabelled"})
-    return lines
+    nothing = {"id": id, "reason": "no listed mention to decide on: the post stays unlabelled"}
+    return lines if _has_candidate(row) else [*lines, nothing]
 
 
 def _evaluate_all(
@@ -158,15 +151,11 @@ def _evaluate_all(
     """Scores of every split but the training split, and of the rest of that; writes predictions."""
     results = {}
     for name, split in {**splits, "train": rest}.items():
-        gold = [index for index, tags in enumerate(split["ner_tags"]) if tags is not None]
-        if not gold:
-            continue
-        scores, predictions = _evaluate(labeller, split.select(gold), label_names)
-        if name == "train":
-            results["unlabelled"] = {VIEW: scores}
-            continue
-        results[name] = {VIEW: scores}
-        write_json_lines(folder / f"predictions.{name}.jsonl", predictions)
+        if gold := [index for index, tags in enumerate(split["ner_tags"]) if tags is not None]:
+            scores, predictions = _evaluate(labeller, split.select(gold), label_names)
+            results["unlabelled" if name == "train" else name] = {VIEW: scores}
+            if name != "train":
+                write_json_lines(folder / f"predictions.{name}.jsonl", predictions)
     return results
 
 

@@ -26,9 +26,11 @@ def embedded_model() -> Path:
 
 @contextmanager
 def local_teacher(
-    model: Path | None = None, port: int = 0, slots: int = 1, context: int = 2048, threads: int = 1, name: str = ""
+    model: Path | None = None, port: int = 0, slots: int = 1, context: int = 2048, threads: int = 1
 ) -> Iterator[str]:
     """Serve a model on the loopback interface as long as the block runs; yields its base URL.
+
+    The model is called as its file, the embedded one `MODEL_NAME`.
 
     Args:
         model (`Path`, *optional*): A GGUF file; the embedded SmolLM2 by default.
@@ -36,9 +38,7 @@ def local_teacher(
         slots (`int`): Requests served at the same time. With one, an answer depends on its request alone. Requests
             computed together, or on top of a kept prefix, are rounded differently, which changes about a third of the
             answers; so prefixes are kept only when there are several slots.
-        context (`int`): Tokens of each slot for question and answer.
-        threads (`int`): Of the processor; more than one slows down when another job runs beside.
-        name (`str`): What the model is called; the file's name, or `MODEL_NAME` for the embedded one.
+        context (`int`), threads (`int`): Tokens of each slot for question and answer; processor threads.
 
     Raises:
         SettingError: The packages are not installed or the server cannot start.
@@ -49,7 +49,7 @@ def local_teacher(
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model or embedded_model())
-    parameters.model_alias = {name or (MODEL_NAME if model is None else model.stem)}
+    parameters.model_alias = {MODEL_NAME if model is None else model.stem}
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = port
     parameters.n_parallel = slots
@@ -61,9 +61,7 @@ def local_teacher(
     try:
         server = xllamacpp.Server(parameters)
     except RuntimeError as error:
-        raise SettingError(
-            f"The server does not start: {error}.", fix="Is the port free, and is this a GGUF file?"
-        ) from None
+        raise SettingError(f"The server does not start: {error}.", fix="Check the port and the GGUF file.") from None
     try:
         yield f"{server.listening_address}/v1"
     finally:

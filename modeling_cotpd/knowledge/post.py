@@ -21,8 +21,7 @@ class Post:
     Args:
         id (`str`): Unique within its file.
         text (`str`): The text; a record's tokens joined by spaces.
-        caption (`str`, *optional*): The picture in words; empty when not known.
-        image (`str`, *optional*): The picture's file name; empty when there is none.
+        caption (`str`, *optional*), image (`str`, *optional*): The picture in words, and its file name.
         knowledge (`dict[str, str]`, *optional*): Grain to explanation, for those that the row already has.
     """
 
@@ -66,9 +65,7 @@ def check_ids(files: Iterable[PostFile], limit: int | None = None) -> None:
             content = repr((post.text, sorted(post.columns.items())))
             if not seen.add(post.id, content) and seen.value(post.id) != content:
                 raise DataError(
-                    f"The id {post.id!r} is used for two posts.",
-                    place=post.place,
-                    fix="Give every post an id of its own.",
+                    f"The id {post.id!r} is used for two posts.", place=post.place, fix="Give every post its own id."
                 )
         seen.close()
 

@@ -65,6 +65,17 @@ class Prompt:
             )
 
 
+def opening(prompts: dict[str, Prompt], prompt: Prompt, text: str, caption: str = "") -> list[dict]:
+    """Return the messages that show a post and ask about it; a prompt with the field `text` shows the post itself."""
+    fields = {"text": text, "caption": caption}
+    question = prompt.fill(**fields)
+    if "text" not in prompt.fields:
+        question = f"{prompts['post'].fill(**fields)}\n\n{question}"
+    system = prompts.get("system")
+    messages = [{"role": "system", "content": system.fill(**fields)}] if system is not None else []
+    return [*messages, {"role": "user", "content": question}]
+
+
 def read_prompt(path: Path) -> Prompt:
     """Read one prompt file: `---`, a line `version: V`, `---`, then the wording.
 

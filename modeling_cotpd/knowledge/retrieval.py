@@ -44,8 +44,8 @@ class Passages:
     """What can be found.
 
     Args:
-        keys (`Sequence[str]`), contents (`Sequence[str]`): The texts that are compared, and those that are handed
-            over; empty contents are never found.
+        keys (`Sequence[str]`), contents (`Sequence[str]`): The texts that are compared, and those that are
+            returned; empty contents are never found.
         ids (`Callable[[int], str]`): The name of a passage: a row id, or a line number of the corpus.
         source (`str`), files (`dict[str, str]`): For provenance: their name, and sha256 by file name.
         key (`str`): Changes when the keys do; vectors are kept under it.
@@ -78,7 +78,7 @@ def normalized(text: str) -> str:
 
 
 def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Passages:
-    """The training split as passages, which hand over their text, caption or a knowledge column, never labels.
+    """The training split as passages, which return their text, caption or a knowledge column, never labels.
 
     Raises:
         DataError: There is no training split, or the column is empty throughout.
@@ -115,7 +115,7 @@ def corpus_passages(path: str | os.PathLike, field: str = "text", cache: Path | 
         ".txt": Dataset.from_text,
     }
     if path.suffix not in readers:
-        raise DataError("This is no known kind of corpus.", place=str(path), fix=f"Use {', '.join(readers)}.")
+        raise DataError("This kind of corpus is unknown.", place=str(path), fix=f"Use {', '.join(readers)}.")
     if not path.is_file():
         raise DataError("There is no such corpus.", place=str(path), fix="Check the path.")
     try:
@@ -278,7 +278,7 @@ def retrieve_by_image(
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
 ) -> tuple[dict[str, Retrieved], dict[str, ImageProblem]]:
-    """Find the training posts with the most similar pictures and hand over their captions or texts.
+    """Find the training posts with the most similar pictures and return their captions or texts.
 
     A row never gets itself, a post with the same text, or a post with the same picture (the same bytes). `returns` is
     `text`, `caption` or a knowledge column of the found posts; the other arguments are those of `retrieve_texts`.

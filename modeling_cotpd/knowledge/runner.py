@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, Answer
-from modeling_cotpd.knowledge.endpoint import ChatClient, EndpointSettings
+from modeling_cotpd.knowledge.endpoint import NO_CONNECTION, ChatClient, EndpointSettings
 from modeling_cotpd.knowledge.estimate import Price
 from modeling_cotpd.knowledge.images import ImageProblem
 from modeling_cotpd.knowledge.request import Dialogue, Job, Request, replay
@@ -28,6 +28,8 @@ POLL_SECONDS = 0.2
 HEARTBEAT_SECONDS = 10.0
 MOST_PER_COMMIT = 256
 MOST_WORKERS = 1000
+MOST_FAILURES, MOST_WITHOUT_CONNECTION = 20, 5
+"""Failures in a row at which a run ends; more with many workers, fewer when there is no connection."""
 WINDOW = 10_000
 """Jobs that may be finished while an earlier one is not. It bounds the memory of a run."""
 
@@ -102,7 +104,7 @@ def run_jobs(
         total (`int`, *optional*), unit (`str`, *optional*): Number and name of the jobs, for the progress bar.
 
     Raises:
-        KnowledgeError: The endpoint declines everything, or the store cannot be written.
+        KnowledgeError: The endpoint declines everything or cannot be reached, or the store cannot be written.
 
     Example:
         >>> for id, answers in run_jobs(elicitation_jobs(posts, plan), plan.settings, store):  # doctest: +SKIP
@@ -368,7 +370,8 @@ class _Run:
         elif not (self._answered and answer.reason.startswith("status 4")):
             # A request that is rejected while others are answered says nothing about the endpoint.
             self._failures_in_a_row += 1
-        if self._failures_in_a_row >= max(20, 2 * self.asking.concurrency):
+        most = max(MOST_FAILURES, 2 * self.asking.concurrency)
+        if self._failures_in_a_row >= (MOST_WITHOUT_CONNECTION if answer.reason.startswith(NO_CONNECTION) else most):
             raise KnowledgeError(
                 f"The last {self._failures_in_a_row} requests all failed, the last one with: {answer.reason}.",
                 place=self.settings.endpoint,
@@ -379,13 +382,14 @@ class _Run:
 @contextlib.contextmanager
 def _progress_bar(asking: Asking, total: int | None, unit: str) -> Iterator[Callable[[], None]]:
     """A bar over jobs with rate, time left, tokens, cost and failures; yields the function that updates it."""
+    if not asking.bar:
+        yield lambda: None
+        return
     progress, first = asking.progress, asking.progress.jobs
-    with tqdm(
-        total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, mininterval=0.5, disable=not asking.bar
-    ) as bar:
+    with tqdm(total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, mininterval=0.5) as bar:
 
         def show() -> None:
-            elapsed = max(bar.format_dict["elapsed"], 1e-9) if asking.bar else 1.0
+            elapsed = max(bar.format_dict["elapsed"], 1e-9)
             shown = {
                 "asked": f"{progress.asked.total():,}",
                 "req/s": f"{progress.asked.total() / elapsed:.1f}",
@@ -398,7 +402,7 @@ def _progress_bar(asking: Asking, total: int | None, unit: str) -> Iterator[Call
             bar.set_postfix(shown, refresh=False)
             bar.update(progress.jobs - first - bar.n)
 
-        yield show if asking.bar else lambda: None
+        yield show
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> Callable[[], None]:

@@ -59,10 +59,8 @@ def process_is_gone(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
+    except (ProcessLookupError, PermissionError) as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 
@@ -225,17 +223,12 @@ class ResponseStore:
         A failure replaces no answer: the process that failed may have been suspended while another one asked.
         """
         if answer.status not in _NO_ANSWER or self._status(request.key) in (None, *_NO_ANSWER):
-            texts = (answer.status, answer.text, answer.reason, answer.finish_reason)
-            self._database.execute(
-                _WRITE,
-                (
-                    *(request.key, request.endpoint, request.body["model"], request.purpose, request.prompt),
-                    storable(json.dumps(request.body, ensure_ascii=False)),
-                    *map(storable, texts),
-                    *(answer.prompt_tokens, answer.completion_tokens, storable(answer.response)),
-                    *(answer.attempts, time.time()),
-                ),
-            )
+            texts = map(storable, (answer.status, answer.text, answer.reason, answer.finish_reason))
+            about = (request.key, request.endpoint, request.body["model"], request.purpose, request.prompt)
+            body, response = storable(json.dumps(request.body, ensure_ascii=False)), storable(answer.response)
+            numbers = (answer.prompt_tokens, answer.completion_tokens)
+            row = (*about, body, *texts, *numbers, response, answer.attempts, time.time())
+            self._database.execute(_WRITE, row)
         self.release(request.key)
 
     def _status(self, key: str) -> str | None:
@@ -364,7 +357,7 @@ def _read_row(line: bytes, place: str) -> dict:
         missing = [name for name in ROW_COLUMNS if name not in row]
         key = request_key(row["endpoint"], row["prompt"], row["request"]) if not missing else ""
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise KnowledgeError(f"The line is no stored answer: {error}.", place=place) from None
+        raise KnowledgeError(f"The line is not a stored answer: {error}.", place=place) from None
     if missing:
         raise KnowledgeError(f"The field {missing[0]!r} is missing.", place=place, fix="Export the answers again.")
     if key != row["key"]:

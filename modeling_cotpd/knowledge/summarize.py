@@ -29,10 +29,9 @@ of names and hashtags more, and models write more words than they are asked for.
 
 @dataclass(frozen=True)
 class SummaryPlan:
-    """What is too long, and which model shortens it.
+    """Which model shortens, with the prompt `summarize`, and what is too long.
 
     Args:
-        settings (`EndpointSettings`), prompt (`Prompt`): Which model is asked; the prompt `summarize`.
         budgets (`dict[str, int]`): Grain to the most subword tokens it may have; others stay as they are.
         count (`Callable[[str], int]`): Number of subword tokens of a text, without special tokens.
     """
@@ -121,8 +120,8 @@ def summarize(
     result = Summarized(asking.progress)
     columns: dict[str, dict[str, list[str]]] = {}
     marks: list[dict] = []
+    jobs = summary_jobs(all_posts(files), plan)
     with ResponseStore(store) as opened:
-        jobs = summary_jobs(all_posts(files), plan)
         results = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files))
         for file in files:
             texts: dict[str, list[str]] = {grain: [] for grain in GRAINS}

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers.models import Unigram
 from torch import nn
@@ -78,10 +80,32 @@ def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedToke
     return tokenizer
 
 
+def load_config(name_or_path: str, trust_remote_code: bool = False, **kwargs) -> PreTrainedConfig:
+    """The configuration of a model in a folder or on the Hub; `kwargs` go to `AutoConfig.from_pretrained`.
+
+    Raises:
+        SettingError: There is no such folder, and no such repository on the Hub or no connection to it.
+        OSError: The folder or repository holds no model that can be read.
+    """
+    source = resolve_encoder(name_or_path)
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **kwargs)
+    except OSError as error:
+        cause = error.__cause__
+        if Path(source).exists() or isinstance(cause, GatedRepoError):
+            raise
+        if isinstance(cause, LocalEntryNotFoundError):
+            reason, fix = "the Hub could not be reached", "Check the name, or the connection."
+        elif isinstance(cause, RepositoryNotFoundError):
+            reason, fix = "no such repository on the Hub", "Check the name; a private one needs: hf auth login."
+        else:
+            raise
+        raise SettingError(f"There is no such folder here, and {reason}.", place=name_or_path, fix=fix) from error
+
+
 def is_cotpd_checkpoint(name_or_path: str, trust_remote_code: bool = False, **kwargs) -> bool:
     """Whether a folder or Hub repository holds a CoTPD model rather than a plain encoder."""
-    source = resolve_encoder(name_or_path)
-    return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **kwargs).model_type == "cotpd"
+    return load_config(name_or_path, trust_remote_code, **kwargs).model_type == "cotpd"
 
 
 def load_finished_model(
@@ -126,8 +150,7 @@ def hub_arguments(arguments: ModelArguments) -> dict[str, Any]:
 
 def resolved(arguments: ModelArguments) -> ModelArguments:
     """The arguments with the settings that a CoTPD checkpoint brings with it, so that a run records what it uses."""
-    source = resolve_encoder(arguments.model_name_or_path)
-    config = AutoConfig.from_pretrained(source, **hub_arguments(arguments))
+    config = load_config(arguments.model_name_or_path, **hub_arguments(arguments))
     if config.model_type != CoTPDConfig.model_type:
         return arguments
     return dataclasses.replace(arguments, **{name: getattr(config, name) for name in MODEL_SETTINGS})
@@ -206,7 +229,7 @@ def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> Pr
     Raises:
         SettingError: A name or a value does not fit the configuration.
     """
-    config = AutoConfig.from_pretrained(source, **hub)
+    config = load_config(source, **hub)
     try:
         config.update_from_string(changes)
     except (TypeError, ValueError) as error:

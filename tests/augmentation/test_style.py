@@ -5,7 +5,7 @@ from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_cotpd.augmentation.names import key_of
+from modeling_cotpd.augmentation.names import name_key
 from modeling_cotpd.augmentation.plan import ACCEPTED, REJECTED, UNASKED, Rejected
 from modeling_cotpd.augmentation.run import TrainingPosts
 from modeling_cotpd.augmentation.sample import read_sample
@@ -112,7 +112,7 @@ def test_an_accepted_alignment_has_every_mention_once_with_its_type_and_name(sam
     taken = [place for mention in mentions for place in range(mention.start, mention.end)]
     assert len(taken) == len(set(taken))
     names = sorted((m.kind, sample.key(m).casefold()) for m in sample.mentions)
-    assert sorted((m.kind, key_of(tokens[m.start : m.end]).casefold()) for m in mentions) == names
+    assert sorted((m.kind, name_key("".join(tokens[m.start : m.end])).casefold()) for m in mentions) == names
 
 
 @pytest.mark.slow

@@ -204,8 +204,8 @@ def test_offline_writes_what_is_there(server, tmp_path):
 @pytest.mark.parametrize(
     ("more", "error", "message"),
     [
-        (("--sampling", "{"), SettingError, "--sampling: This is no JSON"),
-        (("--sampling", "[]"), SettingError, "--sampling: This is no JSON object"),
+        (("--sampling", "{"), SettingError, "--sampling: This is not JSON"),
+        (("--sampling", "[]"), SettingError, "--sampling: This is not a JSON object"),
         (("--again", "failed"), SettingError, "'failed' cannot be asked again"),
         (("--grains", "noun,verb"), SettingError, "'verb' is not a grain"),
         (("--mode", "chat"), SettingError, "'chat' is not a mode"),

@@ -3,13 +3,18 @@
 import json
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import typer
+from hub_stand_in import HubStandIn
+from PIL import Image
 from stub_server import StubServer
 
 from modeling_cotpd.cli.main import app, exit_code
@@ -65,7 +70,18 @@ print(json.dumps([paths, codes, [name for name in {HEAVY!r} if name in sys.modul
         (["elicit", "nowhere", "--out", "x", "--model", "m"], "nowhere: There is no such file."),
         (
             ["predict", "no/model", "--input", "posts.txt", "--output", "x.jsonl"],
-            "Check the name of the folder or model",
+            "no/model: There is no such folder here, and the Hub could not be reached. Check the name",
+        ),
+        (
+            ["triples", "none", "no/model", "--input", "posts.txt", "--output", "x.jsonl"],
+            "none: There is no such folder",
+        ),
+        (["export", "none", "--out", "x"], "none: There is no such folder here, and the Hub could not be reached"),
+        (["explain", "none", "--text", "A post"], "none: There is no such folder here, and the Hub"),
+        (["push", "none", "a/b"], "none: There is no such folder. Name a run's output folder."),
+        (
+            ["predict", "no/model", "posts.txt"],
+            "Got unexpected extra argument(s) (posts.txt). Name the posts with --input. See: cotpd predict --help",
         ),
         (["prepare", "custom", "--task", "mner", "--source", "nowhere", "--out", "x"], "nowhere"),
     ],
@@ -77,6 +93,16 @@ def test_errors_are_one_line_and_code_2(arguments, says, tmp_path):
     assert done.returncode == 2, done.stderr
     assert done.stdout == "" and done.stderr.startswith("cotpd: ") and says in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_neither_a_folder_nor_a_repository(tmp_path):
+    with HubStandIn() as hub:
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        done = run("predict", "tester/none", "--text", "A post", cwd=tmp_path, env=environment)
+    assert done.returncode == 2 and done.stderr == (
+        "cotpd: tester/none: There is no such folder here, and no such repository on the Hub. "
+        "Check the name; a private one needs: hf auth login.\n"
+    )
 
 
 def test_a_file_that_cannot_be_written_is_reported_in_one_line(tmp_path):
@@ -232,3 +258,30 @@ def test_no_progress_bars_in_pipes(tmp_path):
     done = run("prepare", "sample-mner", "--out", tmp_path / "data")
     assert done.returncode == 0 and "Written to" in done.stdout
     assert "%|" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("command", ["elicit", "caption"])
+def test_an_endpoint_that_cannot_be_reached_is_reported_at_once_and_ends_the_run(tmp_path, command):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, and never listened to
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        rows = [{"id": str(number), "text": f"Post {number} \ud83d"} for number in range(30)]
+        (tmp_path / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        (tmp_path / "pictures").mkdir()
+        for number in range(30):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "pictures" / f"{number}.png")
+        source = (
+            ["posts.jsonl", "--out", "out"] if command == "elicit" else ["--images", "pictures", "--out", "c.jsonl"]
+        )
+        asking = ["--model", "m", "--base-url", url, "--store", "s.sqlite", "--concurrency", 2, "--retries", 1]
+        done = run(command, *source, *asking, cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    (first,) = [line for line in lines if line.startswith(f"{url} cannot be reached: ")]
+    assert "Start the server, or correct the URL (--base-url)." in first
+    assert done.returncode == 2 and lines[-1].startswith(f"cotpd: {url}: The last 5 requests all failed"), done.stderr
+    assert lines.index(first) < len(lines) - 1 and "run the same command again" in lines[-1]
+    assert "%|" not in done.stderr
+    assert len({*lines}) == len(lines), "a warning is repeated"
+    assert (command == "caption") == (done.stderr.count("surrogate") == 0)
+    with closing(sqlite3.connect(tmp_path / "s.sqlite")) as store:
+        assert 5 <= store.execute("SELECT COUNT(*) FROM answers WHERE status='failed'").fetchone()[0] < 10

@@ -9,12 +9,12 @@ from inference_models import RELATIONS, made
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.views import ViewSettings
-from modeling_cotpd.demo.app import EXAMPLES, MOST_CHARACTERS, DemoReader, build_app, launch, span_of
+from modeling_cotpd.demo.app import EXAMPLES, MOST_CHARACTERS, DemoReader, build_app, launch
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.inference.triples import TripleExtractor
-from modeling_cotpd.inference.view_predictor import ViewPredictor
+from modeling_cotpd.inference.view_predictor import ViewPredictor, first_span
 
 TEXT = "Mira Holt sings at Quarry Lane"
 
@@ -56,7 +56,7 @@ def test_a_pair_is_given_by_its_words():
     assert "<small>head</small>" in reader(TEXT, head="Mira Holt", tail=" Quarry Lane ")
     assert "does not occur" in reader(TEXT, head="Dario", tail="Quarry Lane")
     assert "The tail is empty" in reader(TEXT, head="Mira")
-    assert span_of("Holt", TEXT, "head") == (5, 9)
+    assert first_span("Holt", TEXT, "head") == (5, 9)
     for example in EXAMPLES:
         assert example["head"] in example["text"] and example["tail"] in example["text"]
 

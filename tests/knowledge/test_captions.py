@@ -116,17 +116,6 @@ def test_a_cut_off_run_goes_on_where_it_stopped(folder, tmp_path):
     assert len(lines(tmp_path / "captions.jsonl")) == 7
 
 
-def test_a_run_that_an_earlier_version_left_goes_on(folder, tmp_path):
-    parts = tmp_path / "captions.painter.parts"
-    parts.mkdir()
-    rows = [{"image": "1.png", "text": "kept"}, {"image": "2.png", "reason": "corrupt", "detail": "?"}]
-    text = "".join(json.dumps(row) + "\n" for row in rows) + '{"image": "3.png", "te'
-    (parts / "part-00000.jsonl").write_text(text)
-    sizer = Sizer()
-    assert run(files_for_folder(folder, tmp_path / "captions.jsonl", "painter"), folder, sizer).before == 1
-    assert sum(sizer.batches) == 6 and lines(tmp_path / "captions.jsonl")[0] == {"id": "1.png", "painter": "kept"}
-
-
 def test_equal_pictures_are_captioned_once(folder, tmp_path):
     (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
     sizer = Sizer()
@@ -236,15 +225,6 @@ def test_refusals_and_thoughts_are_no_captions(folder, tmp_path):
         assert ask(files, folder, server, tmp_path / "s.sqlite").failed == {"refused": 1, "empty caption": 1}
     rows = {row["id"]: row["eye"] for row in lines(tmp_path / "captions.jsonl")}
     assert set(rows.values()) == {"a pen"} and set(rows) == {"2.png", "4.png", "5.png", "6.png", "7.png"}
-
-
-def test_secrets_of_the_base_url_are_not_written(folder, tmp_path):
-    files = files_for_folder(folder, tmp_path / "captions.jsonl", "eye")
-    old = {"eye": {"settings": {**SETTINGS, "base_url": "http://me:hunter2secret@127.0.0.1/v1/"}}}
-    files.provenance.write_text(json.dumps(old))
-    files.check_settings({**SETTINGS, "base_url": "http://127.0.0.1/v1"})
-    files.write_provenance({"settings": {**SETTINGS, "base_url": "http://127.0.0.1/v1"}})
-    assert "hunter2secret" not in files.provenance.read_text()
 
 
 def test_one_opened_picture_is_captioned(tmp_path):

@@ -372,9 +372,10 @@ def test_secrets_of_a_base_url_are_stored_nowhere():
 def test_a_password_of_the_base_url_is_sent_as_a_header_and_in_no_log(caplog):
     caplog.set_level("DEBUG")
     with StubServer() as server:
-        assert ask(server, base_url=server.base_url.replace("http://", "http://me:pw-secret@")).status == "answered"
+        url = server.base_url.replace("http://", "http://me:pw-secret@") + "?key=query-secret"
+        assert ask(server, base_url=url).status == "answered"
         assert b"authorization: basic bwu6chctc2vjcmv0" in server.headers[0].lower()
-    assert "pw-secret" not in caplog.text
+    assert "HTTP Request: POST" in caplog.text and "-secret" not in caplog.text
 
 
 def test_proxies_are_not_used_for_this_machine_and_odd_ones_are_named(monkeypatch):

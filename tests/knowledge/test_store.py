@@ -163,7 +163,7 @@ def test_a_changed_row_is_not_imported_and_nothing_is(path, tmp_path):
     lines = out.read_text("utf-8").splitlines()
     for second, message in (
         (lines[1].replace("Pöst", "Post"), "line 2: The key does not belong"),
-        (lines[1][:-20], "line 2: The line is no stored answer"),
+        (lines[1][:-20], "line 2: The line is not a stored answer"),
         ('{"key": 1}', "line 2: The field 'endpoint' is missing"),
         (lines[1].replace('"attempts": 0', '"attempts": "no"'), "'attempts' is not of its kind"),
         (lines[1].replace('"attempts": 0', f'"attempts": {10**30}'), "'attempts' is not of its kind or out of range"),

@@ -25,6 +25,7 @@ from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.pretrained import (
     add_lora,
     is_cotpd_checkpoint,
+    load_config,
     load_tokenizer,
     make_model,
     unspell_special_tokens,
@@ -49,6 +50,13 @@ def test_a_name_that_only_a_folder_can_have_and_that_is_none(name, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OSError, match=f"^{name}: There is no such folder. Name a folder that holds a model"):
         resolve_encoder(name)
+
+
+def test_a_name_that_is_no_folder_without_a_connection():
+    with pytest.raises(
+        SettingError, match=r"^no/model: There is no such folder here, and the Hub could not be reached"
+    ):
+        load_config("no/model")
 
 
 def test_kind_of_checkpoint(tmp_path):
