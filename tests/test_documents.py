@@ -50,7 +50,6 @@ NOT_RUN = {
     "accelerate launch run_mner.py configuration/mner.yaml configuration/student.yaml --dataset_dir": (
         "learns from three models; tests/training/test_run.py runs it"
     ),
-    "accelerate launch run_mner.py configuration/mner.yaml configuration/knowledge.yaml configuration/f": "in a loop",
     "cotpd knowledge label": "needs more labelled posts; tests/knowledge/test_list_label_run.py runs it",
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",

@@ -190,8 +190,8 @@ def test_every_loading_says_whether_code_is_trusted():
 def test_nothing_that_unpickles_unpacks_or_evaluates():
     wrong = ("torch.load", "pickle.load", "pickle.loads", "np.load", "yaml.load", "eval", "exec", "os.system")
     wrong += ("shutil.unpack_archive", "zipfile.ZipFile", "tarfile.open", "gzip.open")
-    # published_texts reads one member of an archive in place, within bounds; nothing is unpacked to the disk
-    known = {("data/published_texts.py", "zipfile.ZipFile")}
+    # published reads one member of an archive in place, within bounds; nothing is unpacked to the disk
+    known = {("data/published.py", "zipfile.ZipFile")}
     found = {(place, name_of(call)) for place, call in CALLS if name_of(call) in wrong}
     assert found == known
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from inference_models import saved
 
-from modeling_cotpd.cli.demo import scores_of
+from modeling_cotpd.cli.models import scores_of
 from modeling_cotpd.demo import app as demo_app
 from modeling_cotpd.errors import SettingError
 
