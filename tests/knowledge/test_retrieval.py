@@ -136,7 +136,7 @@ def test_corpora_that_cannot_be_used_are_reported(tmp_path):
     path.write_text('{"text": 5}\n')
     with pytest.raises(DataError, match="holds no texts"):
         corpus_passages(path, cache=tmp_path)
-    with pytest.raises(DataError, match="known kind"):
+    with pytest.raises(DataError, match="kind of corpus is unknown"):
         corpus_passages(tmp_path / "corpus.csv")
 
 
