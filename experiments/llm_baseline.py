@@ -289,7 +289,8 @@ def run_baseline(
     """
     asking, out = asking or Asking(), Path(out)
     result = BaselineResult(asking.progress)
-    predictions, references = [], []
+    predictions: list[Any] = []  # a relation, or the tags of a post
+    references: list[Any] = []
     with ResponseStore(store) as opened, atomic_write(out / "predictions.jsonl") as lines:
         jobs = baseline_jobs(rows, question)
         for id, (row, answer) in run_jobs(jobs, question.settings, opened, asking, total=len(rows), unit="rows"):
