@@ -45,7 +45,7 @@ def special_affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
     return full[:start], full[start + len(bare) :]
 
 
-def pieces_of_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+def tokens_of_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
     """The subword tokens [first, last) that overlap the characters [start, end).
 
     Args:
@@ -53,18 +53,18 @@ def pieces_of_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> 
 
     A span whose characters the tokenizer drops (a lone variation selector, say) gives an empty range at its place.
     """
-    first = sum(1 for _, piece_end in offsets if piece_end <= start)
-    last = sum(1 for piece_start, _ in offsets if piece_start < end)
+    first = sum(1 for _, token_end in offsets if token_end <= start)
+    last = sum(1 for token_start, _ in offsets if token_start < end)
     return first, max(first, last)
 
 
 def insert_markers(
-    pieces: Sequence[int], head: tuple[int, int], tail: tuple[int, int], markers: Sequence[int]
+    tokens: Sequence[int], head: tuple[int, int], tail: tuple[int, int], markers: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """Put the four markers around head and tail, which may overlap.
 
     Args:
-        pieces (`Sequence[int]`): Subword tokens of the text without special tokens.
+        tokens (`Sequence[int]`): Subword tokens of the text without special tokens.
         head, tail (`tuple[int, int]`): Their subword tokens, [first, last).
         markers (`Sequence[int]`): Ids of the four markers.
 
@@ -85,13 +85,13 @@ def insert_markers(
     marked: list[int] = []
     begin = 0
     for place, _, marker in insertions:
-        marked += [*pieces[begin:place], marker]
+        marked += [*tokens[begin:place], marker]
         begin = place
-    marked += pieces[begin:]
+    marked += tokens[begin:]
     return marked, [marked.index(head_start), marked.index(tail_start)]
 
 
 __all__ = [
-    "ENTITY_MARKERS", "add_entity_markers", "insert_markers", "marker_ids", "pieces_of_span", "readable",
+    "ENTITY_MARKERS", "add_entity_markers", "insert_markers", "marker_ids", "tokens_of_span", "readable",
     "special_affixes",
 ]  # fmt: skip

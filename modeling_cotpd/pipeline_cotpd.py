@@ -6,7 +6,7 @@ import torch
 from transformers import Pipeline
 from transformers.pipelines.base import GenericTensor
 
-from .markers_cotpd import insert_markers, marker_ids, pieces_of_span, readable, special_affixes
+from .markers_cotpd import insert_markers, marker_ids, readable, special_affixes, tokens_of_span
 
 RELATION_PIPELINE = {
     "relation-extraction": {
@@ -75,7 +75,7 @@ class RelationExtractionPipeline(Pipeline):
             verbose=False,
         )
         offsets = encoded["offset_mapping"]
-        head, tail = (pieces_of_span(offsets, *spans[side]) for side in ("head", "tail"))
+        head, tail = (tokens_of_span(offsets, *spans[side]) for side in ("head", "tail"))
         prefix, suffix = special_affixes(self.tokenizer)
         markers = marker_ids(self.tokenizer)
         room = self.tokenizer.model_max_length - len(prefix) - len(suffix) - len(markers)

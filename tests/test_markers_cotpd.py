@@ -10,8 +10,8 @@ from modeling_cotpd.markers_cotpd import (
     add_entity_markers,
     insert_markers,
     marker_ids,
-    pieces_of_span,
     special_affixes,
+    tokens_of_span,
 )
 
 MARKERS = [101, 102, 103, 104]
@@ -36,18 +36,18 @@ def test_affixes():
     assert special_affixes(TOKENIZER_KINDS["unigram"]()) == ([0], [2])
 
 
-def test_pieces_of_span():
+def test_tokens_of_span():
     offsets = [(0, 4), (5, 7), (7, 9), (10, 12)]  # "Mira", "Ho", "lt", "at"
-    assert pieces_of_span(offsets, 0, 4) == (0, 1)
-    assert pieces_of_span(offsets, 5, 9) == (1, 3)
-    assert pieces_of_span(offsets, 0, 9) == (0, 3)
-    assert pieces_of_span(offsets, 6, 8) == (1, 3)  # half a piece is a piece
-    assert pieces_of_span(offsets, 4, 5) == (1, 1)  # the space between
-    assert pieces_of_span(offsets, 12, 13) == (4, 4)
-    assert pieces_of_span([], 0, 3) == (0, 0)
+    assert tokens_of_span(offsets, 0, 4) == (0, 1)
+    assert tokens_of_span(offsets, 5, 9) == (1, 3)
+    assert tokens_of_span(offsets, 0, 9) == (0, 3)
+    assert tokens_of_span(offsets, 6, 8) == (1, 3)  # half a piece is a piece
+    assert tokens_of_span(offsets, 4, 5) == (1, 1)  # the space between
+    assert tokens_of_span(offsets, 12, 13) == (4, 4)
+    assert tokens_of_span([], 0, 3) == (0, 0)
     # the space before a word counted to its piece
-    assert pieces_of_span([(0, 4), (4, 9), (9, 12)], 5, 9) == (1, 2)
-    assert pieces_of_span([(0, 4), (4, 9), (9, 12)], 0, 4) == (0, 1)
+    assert tokens_of_span([(0, 4), (4, 9), (9, 12)], 5, 9) == (1, 2)
+    assert tokens_of_span([(0, 4), (4, 9), (9, 12)], 0, 4) == (0, 1)
 
 
 @given(

@@ -200,7 +200,7 @@ def export(
     if report.int8_agreement is not None:
         echo(
             f"In 8 bits they differ by at most {report.int8_difference:.2f}, and {report.int8_agreement:.1%} of the "
-            "best labels stay the same on random pieces. Measure it on your own text before you use it."
+            "best labels stay the same on random subword tokens. Measure it on your own text before you use it."
         )
 
 

@@ -15,7 +15,7 @@ _DO = (
 )
 _CANNOT = (
     r"\b(?:i|we)(?:'m| am|'re| are)?(?: just| simply| currently| still| really| also)?"
-    r" (?:can't|cannot|can not|could not|couldn't|(?:won't|will not)(?: be able to)?|cannot and will not"
+    r" (?:can't|can ?not|could not|couldn't|(?:won't|will not)(?: be able to)?|cannot and will not"
     r"|can't and won't|refuse to|unable to|not able to|not allowed to|not permitted to"
     r"|not comfortable|(?:don't|do not) feel comfortable(?: with)?|decline to"
     r"|don't have (?:the ability|access|enough)|do not have (?:the ability|access|enough)|lack the ability|can only)"

@@ -16,7 +16,7 @@ from modeling_cotpd.data.glosses import find_glosses, glosses_of
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR, label_names_of, task_of
 from modeling_cotpd.data.words import encode, token_labels, word_spans, words_of_tokens
 from modeling_cotpd.errors import DataError, SettingError
-from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, pieces_of_span, special_affixes
+from modeling_cotpd.markers_cotpd import insert_markers, marker_ids, special_affixes, tokens_of_span
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ class ViewBuilder:
             tokens = iter(self.tokenize([gloss for row in found for _, _, gloss in row])[0])
             for place, row in enumerate(found):
                 for start, end, _ in row:
-                    first, last = pieces_of_span(offsets[place], start, end)
+                    first, last = tokens_of_span(offsets[place], start, end)
                     gloss = next(tokens)
                     if last > first and gloss:
                         insertions[place].append(Insertion(first, last, gloss[:MAX_GLOSS_TOKENS]))
@@ -276,7 +276,7 @@ class ViewBuilder:
         shift = len(self.prefix)
         if self.task == "mre":
             head, tail = (
-                pieces_of_span(offsets, spans[record[side]["start"]][0], spans[record[side]["end"] - 1][1])
+                tokens_of_span(offsets, spans[record[side]["start"]][0], spans[record[side]["end"] - 1][1])
                 for side in PAIR
             )
             marked, positions = insert_markers(tokens, head, tail, self.markers)

@@ -19,7 +19,7 @@ from modeling_cotpd.data.words import begins_word
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, Window, run_batches, text_windows
 from modeling_cotpd.inference.onnx_model import OnnxStudent
-from modeling_cotpd.markers_cotpd import insert_markers, pieces_of_span
+from modeling_cotpd.markers_cotpd import insert_markers, tokens_of_span
 from modeling_cotpd.pipeline_cotpd import TooFarApart, window
 
 VIEWS = ("prompt", "knowledge")
@@ -109,6 +109,21 @@ class Predictor:
         Returns:
             `list[dict]`: One result per post, in their order.
         """
+        tokens, offsets = self._tokenize(posts)
+        knowledge = self._knowledge(posts, offsets, view)
+        return self._predict(posts, tokens, offsets, knowledge, view, uncertainty, on_progress)
+
+    def _predict(
+        self,
+        posts: Sequence[Post],
+        tokens: list[list[int]],
+        offsets: list[list[tuple[int, int]]],
+        knowledge: list[Knowledge] | None,
+        view: str,
+        uncertainty: bool,
+        on_progress: Progress | None,
+    ) -> list[dict]:
+        """Results of posts whose subword tokens and knowledge are known."""
         raise NotImplementedError
 
     def _tokenize(self, posts: Sequence[Post]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
@@ -214,15 +229,7 @@ class EntityPredictor(Predictor):
         """Reads entities from labels."""
         return EntityReader(self.label_names)
 
-    def __call__(
-        self,
-        posts: Sequence[Post],
-        view: str = "prompt",
-        uncertainty: bool = False,
-        on_progress: Progress | None = None,
-    ) -> list[dict]:
-        tokens, offsets = self._tokenize(posts)
-        knowledge = self._knowledge(posts, offsets, view)
+    def _predict(self, posts, tokens, offsets, knowledge, view, uncertainty, on_progress) -> list[dict]:
         windows = [
             part
             for row, post in enumerate(posts)
@@ -275,22 +282,14 @@ class RelationPredictor(Predictor):
 
     task = "mre"
 
-    def __call__(
-        self,
-        posts: Sequence[Post],
-        view: str = "prompt",
-        uncertainty: bool = False,
-        on_progress: Progress | None = None,
-    ) -> list[dict]:
-        tokens, offsets = self._tokenize(posts)
-        knowledge = self._knowledge(posts, offsets, view)
+    def _predict(self, posts, tokens, offsets, knowledge, view, uncertainty, on_progress) -> list[dict]:
         results: list[dict[str, Any]] = []
         features: list[dict[str, Any]] = []
         owners: list[int] = []
         for row, post in enumerate(posts):
             spans = {"head": post.head, "tail": post.tail}
             results.append({"id": post.id, "text": post.text, **spans, "relation": None, "score": None})
-            head, tail = (pieces_of_span(offsets[row], *span) for span in self._pair(post))
+            head, tail = (tokens_of_span(offsets[row], *span) for span in self._pair(post))
             try:
                 begin, sequence, markers = self._marked(tokens[row], head, tail, view)
             except TooFarApart as error:
@@ -328,7 +327,7 @@ class RelationPredictor(Predictor):
     def _first_window(
         self, post: Post, tokens: list[int], offsets: list[tuple[int, int]]
     ) -> tuple[int, dict[str, Any], list[int]]:
-        head, tail = (pieces_of_span(offsets, *span) for span in self._pair(post))
+        head, tail = (tokens_of_span(offsets, *span) for span in self._pair(post))
         begin, sequence, markers = self._marked(tokens, head, tail, "prompt")
         return begin, {"input_ids": sequence, "marker_positions": markers}, self._own_places(sequence)
 
