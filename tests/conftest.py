@@ -11,7 +11,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from tiny_models import ENCODER_FAMILIES, TOKENIZER_KINDS, tiny_encoder_config
+from support.tiny_models import ENCODER_FAMILIES, TOKENIZER_KINDS, tiny_encoder_config
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 torch.set_num_threads(1)

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, commands, words
-from published_files import write_published
-from stub_server import StubServer
+from support.document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, commands, words
+from support.published_files import write_published
+from support.stub_server import StubServer
 from transformers import HfArgumentParser
 
 from experiments import __main__ as experiments

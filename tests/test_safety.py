@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from published_runs import write_run
+from support.published_runs import write_run
 from safetensors.torch import load_file
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.data.posts import Post

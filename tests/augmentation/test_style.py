@@ -1,7 +1,7 @@
 """Rewrites, and the gold mentions found again in them."""
 
 import pytest
-from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
+from support.fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
 from hypothesis import given
 from hypothesis import strategies as st
 

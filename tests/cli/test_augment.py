@@ -4,7 +4,7 @@ import json
 
 import pytest
 import typer
-from stub_server import StubServer
+from support.stub_server import StubServer
 from typer.testing import CliRunner
 
 from modeling_cotpd.cli.augment import augment

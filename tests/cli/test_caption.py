@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("PIL")
-import tiny_vision
+from support import tiny_vision
 import typer
 from PIL import Image
 from typer.testing import CliRunner

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from inference_models import saved
+from support.inference_models import saved
 
 from modeling_cotpd.cli.models import scores_of
 from modeling_cotpd.demo import app as demo_app

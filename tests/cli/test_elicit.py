@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import typer
-from stub_server import StubServer
+from support.stub_server import StubServer
 from typer.testing import CliRunner
 
 from modeling_cotpd.cli.knowledge import elicit

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from inference_models import saved
+from support.inference_models import saved
 from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from tiny_models import LABELS, tiny_model, wordpiece_tokenizer
+from support.tiny_models import LABELS, tiny_model, wordpiece_tokenizer
 from transformers import pipeline
 from typer.testing import CliRunner
 

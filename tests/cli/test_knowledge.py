@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stub_server import StubServer, completion, default_answer
+from support.stub_server import StubServer, completion, default_answer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace

@@ -1,6 +1,6 @@
 import json
 
-from listed_posts import TAGS, make_posts
+from support.listed_posts import TAGS, make_posts
 from typer.testing import CliRunner
 
 from modeling_cotpd.cli.knowledge import app

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from inference_models import saved
-from stub_server import StubServer
+from support.inference_models import saved
+from support.stub_server import StubServer
 from typer.testing import CliRunner
 
 from modeling_cotpd.cli.predict import learn, predict, threshold

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from inference_models import saved
+from support.inference_models import saved
 from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction
@@ -68,7 +68,7 @@ def test_relations_of_a_file_and_the_exit_code_of_a_problem(tmp_path: Path):
 
 
 def test_a_plain_encoder_is_refused(tmp_path: Path):
-    from tiny_models import tiny_encoder_config
+    from support.tiny_models import tiny_encoder_config
     from transformers import AutoModel
 
     AutoModel.from_config(tiny_encoder_config("bert")).save_pretrained(tmp_path / "encoder")

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import torch
-from hub_stand_in import WRITER, HubStandIn
-from published_runs import write_run
-from saved_models import PAIR, TEXT, WITHOUT_PACKAGE
+from support.hub_stand_in import WRITER, HubStandIn
+from support.published_runs import write_run
+from support.saved_models import PAIR, TEXT, WITHOUT_PACKAGE
 
 FROM_THE_HUB = (
     WITHOUT_PACKAGE

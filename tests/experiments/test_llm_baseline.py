@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from stub_server import StubServer
+from support.stub_server import StubServer
 from typer.testing import CliRunner
 
 from experiments.llm_baseline import Question, app, choose_examples, find_mention, question_prompt

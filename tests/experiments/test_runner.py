@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_sweep import SWEEP, behave, calls, write_sweep
+from support.small_sweep import SWEEP, behave, calls, write_sweep
 
 from experiments.plan import Plan
 from experiments.process import LOG_FILE, OUTPUT, SPEC_FILE, locked, read_json

@@ -7,7 +7,7 @@ import torch
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
+from support.tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.markers_cotpd import add_entity_markers

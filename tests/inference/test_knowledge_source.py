@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from inference_models import made
-from stub_server import StubServer
+from support.inference_models import made
+from support.stub_server import StubServer
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.errors import KnowledgeError, SettingError

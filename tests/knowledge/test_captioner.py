@@ -3,7 +3,7 @@ import json
 import pytest
 
 pytest.importorskip("PIL")
-import tiny_vision
+from support import tiny_vision
 import torch
 from PIL import Image
 

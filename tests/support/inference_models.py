@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model, wordpiece_tokenizer
+from support.tiny_models import LABELS, TOKENIZER_KINDS, tiny_model, wordpiece_tokenizer
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.words import continuing_tokens, split_at_words
