@@ -36,7 +36,7 @@ NOT_RUN = {
     "hf download": HUB,
     "vllm ": "another project's server",
     "cotpd teacher": "serves until Ctrl-C; tests/knowledge/test_local_teacher.py runs it",
-    "cotpd demo": "serves until Ctrl-C; tests/cli/test_demo.py runs it",
+    "cotpd demo": "serves until Ctrl-C; tests/cli/test_models.py runs it",
     "cotpd elicit posts.jsonl --out explained": "asks the server of the command above it",
     "cotpd caption --images pictures --out captions.jsonl": HUB,
     "cotpd caption --images pictures --data data/twitter2017": HUB,
@@ -60,7 +60,7 @@ NOT_RUN = {
     "python -m experiments --check": "tests/experiments/test_document.py runs it",
     "python -m experiments.cases": "needs two runs; tests/experiments/test_cases.py runs it",
     "hf auth login": "asks for a token",
-    "cotpd push": "tests/cli/test_push.py runs it against a stand-in for the Hub",
+    "cotpd push": "tests/cli/test_models.py runs it against a stand-in for the Hub",
 }
 PYTHON_NOT_RUN = {"push_to_hub": "uploads"}
 """A python block is left out when it holds this."""
