@@ -15,7 +15,7 @@ from support.tiny_models import ENCODER_FAMILIES, TOKENIZER_KINDS, tiny_encoder_
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 torch.set_num_threads(1)
-# A process that was started in the background may have been told to ignore Ctrl-C, and its children with it
+# A process that was started in the background may ignore Ctrl-C, as may its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -112,7 +112,7 @@ def parse(command: list[str]) -> None:
         parse_cotpd(arguments)
     elif program in ("run_mner.py", "run_mre.py"):
         assert (ROOT / program).is_file()
-        # a machine without a GPU takes bf16 only when told to stay on the processor
+        # a machine without a GPU takes bf16 only with use_cpu
         parse_arguments(SETTINGS, [*arguments, "--use_cpu", "true"])
     elif program == "make":
         assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), arguments
