@@ -64,7 +64,9 @@ def render_page(cases: Sequence[dict[str, Any]]) -> str:
     sections = []
     for case in cases:
         views = case["views"].items()
-        lines = "".join(f"<tr><td>{escape(view)}</td><td>{_prediction(case, value)}</td></tr>" for view, value in views)
+        lines = "".join(
+            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value)}</td></tr>" for view, value in views
+        )
         texts = [(name, case["knowledge"][name]) for name in COLUMNS if case["knowledge"][name]]
         terms = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in texts)
         sections.append(f"<section><h2>{escape(case['id'])}</h2><table>{lines}</table><dl>{terms}</dl></section>")

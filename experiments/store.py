@@ -90,7 +90,10 @@ def read_run(folder: Path, run: Run, data: Path) -> tuple[list[dict], list[dict]
             recorded = results.get("splits", {}).get(split, {}).get(view, scores)
             if abs(scores["f1"] - recorded["f1"]) > 1e-9:
                 found = f"The saved predictions of the {view} view on {split} give F1 {scores['f1']:.6f}"
-                message, fix = f"{found}, results.json says {recorded['f1']:.6f}.", "Remove the folder to run it again."
+                message, fix = (
+                    f"{found}, results.json says {recorded['f1']:.6f}.",
+                    "Remove the folder to run it again.",
+                )
                 raise DataError(message, place=str(folder), fix=fix)
             kept = {name: scores.get(name, float("nan")) for name in SCORES}
             gold_hash = dataset["splits"][split]["gold_hash"]

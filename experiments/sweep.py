@@ -65,8 +65,8 @@ class Row:
     # another program than the entry point, with {data}, {output}, {seed} and settings in braces; it writes
     # predictions.SPLIT.jsonl into {output}
     command: tuple[str, ...] = ()
-    # {text: ROW, knowledge: ROW, share: S, by: ORDER}: no run, but the predictions of the row `knowledge` for the share
-    # S of the test posts that come first in the order, and those of `text` elsewhere
+    # {text: ROW, knowledge: ROW, share: S, by: ORDER}: no run, but the predictions of the row `knowledge` for the
+    # share S of the test posts that come first in the order, and those of `text` elsewhere
     mix: dict[str, Any] = field(default_factory=dict)
     data: str = ""  # another preparation than the column's
     unlabelled: tuple[str, ...] = ()  # preparations whose posts join training without their labels

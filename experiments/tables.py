@@ -97,7 +97,8 @@ def facts(scores: Scores, encoder: str, column: str) -> str:
     trained = f"{line['labelled_rows']} labelled" if line["train_rows"] else "trained on the other data set"
     captions = f"captions {line['captioner']}" if line["captioner"] else "no captions"
     parts = [encoder, trained, f"{line['rows']} test rows", f"gold {line['gold_hash'][:12]}", captions]
-    return f"**{column}**: {', '.join(parts)}, {line['knowledge'] or 'no knowledge'}; read on {scores.plan.sweep.reading}."
+    parts.append(line["knowledge"] or "no knowledge")
+    return f"**{column}**: {', '.join(parts)}; read on {scores.plan.sweep.reading}."
 
 
 def render(scores: Scores, kind: str = "details") -> str:

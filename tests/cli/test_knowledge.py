@@ -196,7 +196,12 @@ def test_offline_writes_what_is_there(server, tmp_path):
     asked = server.asked.total()
     result = elicit(server, source, tmp_path / "out", "--offline")
     assert result.exit_code == 3 and server.asked.total() == asked
-    assert [bool(row["noun"]) for row in read_lines(tmp_path / "out/knowledge.posts.jsonl")] == [True, True, False, False]
+    assert [bool(row["noun"]) for row in read_lines(tmp_path / "out/knowledge.posts.jsonl")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert {row["status"] for row in read_lines(tmp_path / "out.problems.jsonl")} == {"missing"}
 
 
@@ -326,10 +331,19 @@ def test_batches_are_written_read_and_moved_to_another_store(posts, tmp_path, mo
     assert [(row["purpose"], row["status"], row["answers"]) for row in status] == [
         (grain, "answered", 3) for grain in ("multimodality", "noun", "sentence")
     ]
-    assert "9 rows" in call("knowledge", "export", tmp_path / "all.jsonl", "--store", store, "--status", "answered").stdout
+    assert (
+        "9 rows"
+        in call("knowledge", "export", tmp_path / "all.jsonl", "--store", store, "--status", "answered").stdout
+    )
     assert "[redacted]" in (exported := (tmp_path / "all.jsonl").read_text()) and KEY not in exported
-    assert call("knowledge", "import", tmp_path / "all.jsonl", "--store", tmp_path / "t.sqlite").stdout == "9 of 9 rows were new\n"
-    assert call("knowledge", "import", tmp_path / "all.jsonl", "--store", tmp_path / "t.sqlite").stdout == "0 of 9 rows were new\n"
+    assert (
+        call("knowledge", "import", tmp_path / "all.jsonl", "--store", tmp_path / "t.sqlite").stdout
+        == "9 of 9 rows were new\n"
+    )
+    assert (
+        call("knowledge", "import", tmp_path / "all.jsonl", "--store", tmp_path / "t.sqlite").stdout
+        == "0 of 9 rows were new\n"
+    )
     outputs.write_text("{}\n")
     assert call("knowledge", "batch-read", outputs, "--store", store).exit_code == 3
 
@@ -416,9 +430,23 @@ def test_a_folder_is_labelled_and_scored(tmp_path):
     assert unscored.exit_code == 0
     assert "trained on 30 labelled posts, 90 listed mentions" in unscored.stdout
     assert "30 posts labelled, 0 left unlabelled" in unscored.stdout and "test: F1" not in unscored.stdout
-    scored = call("knowledge", "label", tmp_path / "data", "--out", tmp_path / "two", *options, "--evaluate", "--threshold", 0.5, "--json")
+    scored = call(
+        "knowledge",
+        "label",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "two",
+        *options,
+        "--evaluate",
+        "--threshold",
+        0.5,
+        "--json",
+    )
     results = json.loads(scored.stdout)
     assert results == json.loads((tmp_path / "two/results.json").read_text("utf-8"))
     assert results["labels"]["threshold"] == 0.5 and results["labels"]["sample_seed"] == 1
     assert results["splits"]["test"]["knowledge"]["f1"] > 0.8
-    assert "test: F1" in call("knowledge", "label", tmp_path / "data", "--out", tmp_path / "three", *options, "--evaluate").stdout
+    assert (
+        "test: F1"
+        in call("knowledge", "label", tmp_path / "data", "--out", tmp_path / "three", *options, "--evaluate").stdout
+    )

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from support.hub_stand_in import HubStandIn
 from PIL import Image
+from support.hub_stand_in import HubStandIn
 from support.stub_server import StubServer
 
 from modeling_cotpd.cli.main import app, exit_code

@@ -220,11 +220,15 @@ def test_real_pictures(real_data, tmp_path):
     model = tiny_vision.blip2(tmp_path / "blip2")
     out = tmp_path / "captions.jsonl"
     result = caption("--images", folder, "--out", out, "--model", model, "--batch-size", 16, "--prompt", "a red")
-    empty = [line for line in read_lines(tmp_path / "captions.blip2.report.jsonl") if line["reason"] != "empty caption"]
+    empty = [
+        line for line in read_lines(tmp_path / "captions.blip2.report.jsonl") if line["reason"] != "empty caption"
+    ]
     assert not empty, "a real picture could not be read"
     rows = read_lines(out)
     assert result.exit_code in (0, 1)  # random weights may say nothing about some pictures
-    assert len(rows) + len(read_lines(tmp_path / "captions.blip2.report.jsonl")) == len(list(folder.rglob("*.jpg"))) == 80
+    assert (
+        len(rows) + len(read_lines(tmp_path / "captions.blip2.report.jsonl")) == len(list(folder.rglob("*.jpg"))) == 80
+    )
     assert len({row["blip2"] for row in rows}) > 5
 
 

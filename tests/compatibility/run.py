@@ -24,7 +24,7 @@ NOT_IN_THE_DISTRIBUTION = {
     "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",
     "utils/test_configuration_utils.py": "config_common_kwargs = {}\n",
 }
-"""Imported by the common tests and left out of the distribution. The first is about exporting (tests of this project cover
+"""Imported by the common tests and left out of the distribution. The first is about exporting (other tests cover
 ONNX), the second about text generation, the third about configurations without a nested one; none applies here."""
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 import transformers
-from support.published_runs import write_run
 from safetensors.torch import load_file
+from support.published_runs import write_run
 from support.stub_server import StubServer
 from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 

@@ -1,6 +1,5 @@
 """The export to ONNX: the graph equals the model, and serves in its place."""
 
-import json
 from pathlib import Path
 
 import pytest

@@ -153,7 +153,9 @@ def test_equals_seqeval(rows):
             )
             for kind in set(report) - {"micro avg", "macro avg", "weighted avg"}:
                 found = [scores["per_type"][kind][prefix + name] for name in ("precision", "recall", "f1", "support")]
-                assert found == pytest.approx([report[kind][n] for n in ("precision", "recall", "f1-score", "support")])
+                assert found == pytest.approx(
+                    [report[kind][n] for n in ("precision", "recall", "f1-score", "support")]
+                )
     if any(gold):
         assert scores["accuracy"] == pytest.approx(seqeval.metrics.accuracy_score(gold, predicted))
 

@@ -8,8 +8,8 @@ import huggingface_hub
 import pytest
 import torch
 from datasets import Dataset
-from support.hub_stand_in import READER, WRITER, HubStandIn, use_hub
 from huggingface_hub import ModelCard
+from support.hub_stand_in import READER, WRITER, HubStandIn, use_hub
 from support.published_runs import write_run
 from support.tiny_models import tiny_model
 
