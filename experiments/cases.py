@@ -13,7 +13,8 @@ from typing import Any
 from datasets import Dataset
 
 from experiments.store import read_predictions
-from modeling_cotpd.errors import CoTPDError, DataError
+from modeling_cotpd.cli.main import exit_code
+from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import atomic_write
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
@@ -43,8 +44,8 @@ def read_cases(
     for path in (*paths, data / f"{split}.parquet"):
         if not path.is_file():
             raise DataError("There is no such file.", place=str(path), fix="Name the output folder of a finished run.")
-    rows, *others = (read_predictions(path) for path in paths)
-    baseline = {row["id"]: row["prompt"] for row in others[0]} if others else {}
+    rows, *others = map(read_predictions, paths)
+    baseline = {row["id"]: row["prompt"] for other in others for row in other}
     posts = Dataset.from_parquet(str(data / f"{split}.parquet")).select_columns(["id", *COLUMNS])
     knowledge = {post["id"]: post for post in posts}
     cases = []
@@ -53,8 +54,7 @@ def read_cases(
         views |= {"baseline": baseline[row["id"]]} if row["id"] in baseline else {}
         if row["id"] in ids or (not ids and any(value != views["prompt"] for value in views.values())):
             cases.append({**row, "views": {"gold": row["gold"], **views}, "knowledge": knowledge[row["id"]]})
-    missing = sorted(set(ids) - {case["id"] for case in cases})
-    if missing:
+    if missing := sorted(set(ids) - {case["id"] for case in cases}):
         raise DataError(f"There is no labelled post {missing[0]!r}.", place=str(paths[0]))
     return cases if ids else cases[:count]
 
@@ -63,20 +63,16 @@ def render_page(cases: Sequence[dict[str, Any]]) -> str:
     """The page as HTML, complete in itself; every text of the data is escaped."""
     sections = []
     for case in cases:
-        lines = [
-            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value)}</td></tr>"
-            for view, value in case["views"].items()
-        ]
+        views = case["views"].items()
+        lines = "".join(
+            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value)}</td></tr>" for view, value in views
+        )
         texts = [(name, case["knowledge"][name]) for name in COLUMNS if case["knowledge"][name]]
         terms = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in texts)
-        sections.append(
-            f"<section><h2>{escape(case['id'])}</h2><table>{''.join(lines)}</table><dl>{terms}</dl></section>"
-        )
+        sections.append(f"<section><h2>{escape(case['id'])}</h2><table>{lines}</table><dl>{terms}</dl></section>")
     body = "\n".join(sections) or "<p>No post to show.</p>"
-    legend = "<p>A red mark is a prediction that is not in the gold.</p>"
-    return (
-        f'<!doctype html><meta charset="utf-8"><title>Case studies</title><style>{STYLE}</style>\n{legend}\n{body}\n'
-    )
+    head = f'<!doctype html><meta charset="utf-8"><title>Case studies</title><style>{STYLE}</style>'
+    return f"{head}\n<p>A red mark is a prediction that is not in the gold.</p>\n{body}\n"
 
 
 def _prediction(case: dict[str, Any], value: Sequence[str] | str) -> str:
@@ -84,28 +80,29 @@ def _prediction(case: dict[str, Any], value: Sequence[str] | str) -> str:
     tokens, gold = case["tokens"], case["gold"]
     if isinstance(value, str):
         pair = " → ".join(" ".join(tokens[case[side]["start"] : case[side]["end"]]) for side in ("head", "tail"))
-        return f"{escape(' '.join(tokens))}<br>{escape(pair)}: <mark{_wrong(value == gold)}>{escape(value)}</mark>"
+        return f"{escape(' '.join(tokens))}<br>{escape(pair)}: {_mark(value == gold)}{escape(value)}</mark>"
     words, right = [escape(token) for token in tokens], entities_of(gold)
     for kind, first, last in entities_of(value):
-        words[first] = f"<mark{_wrong((kind, first, last) in right)}>{words[first]}"
+        words[first] = f"{_mark((kind, first, last) in right)}{words[first]}"
         words[last] += f" <small>{escape(kind)}</small></mark>"
     return " ".join(words)
 
 
-def _wrong(right: bool) -> str:
-    return "" if right else ' class="wrong"'
+def _mark(right: bool) -> str:
+    return "<mark>" if right else '<mark class="wrong">'
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m experiments.cases", description=__doc__)
-    found.add_argument("output", type=Path, help="the output folder of a run")
-    found.add_argument("--dataset_dir", type=Path, required=True, help="the prepared folder that it read")
-    found.add_argument("--out", type=Path, required=True, help="the HTML page")
-    found.add_argument("--split", default="test")
-    found.add_argument("--id", action="append", default=[], help="a post")
-    found.add_argument("--count", type=int, default=12, help="the most posts without --id")
-    found.add_argument("--compare", type=Path, help="another run, whose text-only predictions are shown")
+    add = found.add_argument
+    add("output", type=Path, help="the output folder of a run")
+    add("--dataset_dir", type=Path, required=True, help="the prepared folder that it read")
+    add("--out", type=Path, required=True, help="the HTML page")
+    add("--split", default="test")
+    add("--id", action="append", default=[], help="a post")
+    add("--count", type=int, default=12, help="the most posts without --id")
+    add("--compare", type=Path, help="another run, whose text-only predictions are shown")
     return found
 
 
@@ -119,7 +116,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CoTPDError as error:
-        sys.exit(f"experiments: {error}")
+    sys.exit(exit_code(main, "experiments"))

@@ -3,7 +3,7 @@
 import pytest
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from tiny_models import ENCODER_FAMILIES, tiny_encoder_config
+from support.tiny_models import ENCODER_FAMILIES, tiny_encoder_config
 
 from modeling_cotpd import CoTPDConfig
 

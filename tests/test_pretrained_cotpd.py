@@ -6,8 +6,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from saved_models import PAIR, TEXT, save_tiny_model
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
+from support.saved_models import PAIR, TEXT, save_tiny_model
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
 
 from modeling_cotpd import (
     CoTPDConfig,

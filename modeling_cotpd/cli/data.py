@@ -72,7 +72,7 @@ def prepare(
     for report in coverage:
         echo(str(report))
     echo(f"captions: {info.captioner or 'none'}; knowledge: {info.knowledge or 'none'}")
-    echo(f"Written to {out}. Look it over with: cotpd check {out}")
+    echo(f"Written to {out}. Check it with: cotpd check {out}")
 
 
 def _pairs(values: list[str], name: str) -> dict[str, str]:
@@ -119,7 +119,7 @@ def render(report: dict) -> Iterable[str]:
     rows = []
     for name, facts in splits.items():
         gold = facts["gold_hash"][:16] + ("" if facts["hash_fits"] else " DIFFERS from dataset.json")
-        copy = facts["copy"] or "not a published copy known here"
+        copy = facts["copy"] or "no known published copy"
         rows.append([name, facts["rows"], facts["unlabelled"], gold, copy])
     yield from table(["split", "rows", "unlabelled", "gold hash", "copy"], rows)
     yield ""
@@ -158,7 +158,7 @@ def _relations(report: dict) -> Iterable[str]:
 
 
 def _findings(report: dict) -> Iterable[str]:
-    yield "Duplicates and leaks (posts that say the same)"
+    yield "Duplicates and leaks (posts with the same text)"
     rows = [
         [" - ".join(found["splits"]), found["kind"], found["pairs"], " = ".join(found["examples"][0])]
         for found in report["duplicates"]

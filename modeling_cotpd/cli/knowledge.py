@@ -123,7 +123,7 @@ def _listed(counts: dict) -> str:
 def teacher(
     port: Annotated[int, option("Port on 127.0.0.1; 0 takes a free one.")] = 8080,
     model: Annotated[Path | None, option("A GGUF file; default: the embedded SmolLM2-135M.")] = None,
-    slots: Annotated[int, option("Requests served at once; one answers repeatably.", min=1)] = 1,
+    slots: Annotated[int, option("Requests served at once; 1 gives repeatable answers.", min=1)] = 1,
     context: Annotated[int, option("Tokens of question and answer together.", min=64)] = 2048,
     threads: Annotated[int, option("Processor threads.", min=1)] = 1,
 ) -> None:

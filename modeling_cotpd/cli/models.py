@@ -44,7 +44,7 @@ def explain(
     caption: Annotated[str, option("The picture in words.")] = "",
     noun: Annotated[str, option("What its nouns are.")] = "",
     sentence: Annotated[str, option("What the sentence says.")] = "",
-    multimodality: Annotated[str, option("How text and picture go together.")] = "",
+    multimodality: Annotated[str, option("How text and picture relate.")] = "",
     view: Annotated[str, option("prompt, knowledge, both; auto: both where there is knowledge.")] = "auto",
     similar: Annotated[int, option("How many similar training posts to show.", min=1)] = 3,
     as_json: options.AsJson = False,
@@ -176,7 +176,7 @@ def export(
     model: Model,
     out: Annotated[Path, option("A new folder.")],
     int8: Annotated[bool, option("Quantize the weights to 8 bits.", "--int8")] = False,
-    tolerance: Annotated[float, option("The largest difference of a logit that is taken.")] = 1.0e-4,
+    tolerance: Annotated[float, option("Largest accepted difference of a logit.")] = 1.0e-4,
     revision: options.Revision = None,
 ) -> None:
     """Export a trained model, prompt generator included, to ONNX with dynamic batch and length.
@@ -211,12 +211,12 @@ def push(
     revision: Annotated[str | None, option("A branch, made if it does not exist; default: main.")] = None,
     create_pr: Annotated[bool, option("Open a pull request instead of writing.", "--create-pr")] = False,
     commit_message: Annotated[str, option("The commit's message.")] = "Model, tokenizer, code and card",
-    dry_run: Annotated[bool, option("List what would go; contact no server.", "--dry-run")] = False,
+    dry_run: Annotated[bool, option("List what would be published; contact no server.", "--dry-run")] = False,
 ) -> None:
     """Publish a trained model: weights, the code that runs them, tokenizer, model card, and results.
 
-    All of it is one commit. Optimizer states, checkpoints, predictions and whatever names a place on this machine stay
-    here. The access token is that of `hf auth login` or of the variable HF_TOKEN.
+    All of it is one commit. Optimizer states, checkpoints, predictions and files that name a path on this machine
+    stay here. The access token is that of `hf auth login` or of the variable HF_TOKEN.
 
     Example:
 

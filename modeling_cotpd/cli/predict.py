@@ -31,10 +31,10 @@ class PostOptions:
     text_column: Annotated[str, option("The column of the text; else rows need tokens.")] = "text"
     batch_size: Annotated[int, option("Maximum number of texts in a batch.")] = 32
     max_batch_tokens: Annotated[int | None, option("Maximum subword tokens in a batch; 384 on a CPU.")] = None
-    onnx: Annotated[bool, option("The model is what cotpd export wrote.", "--onnx")] = False
+    onnx: Annotated[bool, option("MODEL is a folder that cotpd export wrote.", "--onnx")] = False
     device: options.Device = "auto"
     dtype: options.Dtype = "auto"
-    overwrite: Annotated[bool, option("Begin again, whatever is there.", "--overwrite")] = False
+    overwrite: Annotated[bool, option("Replace an existing output.", "--overwrite")] = False
 
     def check(self, output: Path | None) -> None:
         """Raise when a file that is to be written cannot be."""
@@ -76,7 +76,7 @@ def predict(
     input: Annotated[str, option("Posts: a file, a folder of files, or - for the standard input.")] = "",
     text: Annotated[list[str] | None, option("A post; may be repeated.")] = None,
     output: Annotated[Path | None, option("A .jsonl file; by default the standard output.")] = None,
-    min_score: Annotated[float, option("Leave out what is less probable.", min=0, max=1)] = 0.0,
+    min_score: Annotated[float, option("Leave out less probable predictions.", min=0, max=1)] = 0.0,
     max_length: Annotated[int | None, option("Maximum subword tokens read at once.")] = None,
     revision: options.Revision = None,
     as_json: options.AsJson = False,
@@ -272,7 +272,7 @@ def triples(
     input: Annotated[Path, option("Posts: .jsonl, .txt, .conll or .parquet, or a folder of them.")],
     output: Annotated[Path, option("Where the predictions go, a .jsonl file.")],
     reading: PostOptions,
-    base: Annotated[str, option("What the IRIs of an .nt file begin with.")] = "urn:cotpd:",
+    base: Annotated[str, option("Prefix of the IRIs in an .nt file.")] = "urn:cotpd:",
     min_score: Annotated[float, option("Leave out relations that are less probable.")] = 0.0,
     check_types: options.CheckTypes = True,
     nearest: Annotated[int, option("Pair each entity with this many behind it.")] = 10,

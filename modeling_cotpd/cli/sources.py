@@ -30,7 +30,7 @@ def caption(
     data: Annotated[Path | None, option("Prepared folder whose image column to caption.")] = None,
     model: Annotated[str, option("Folder, Hub name, or the endpoint's name.")] = "Salesforce/blip2-opt-2.7b",
     name: Annotated[str, option("Field of the captions; default: the end of the model's name.")] = "",
-    prompt: Annotated[str, option("What to ask; BLIP-2 and its like caption without.")] = "",
+    prompt: Annotated[str, option("What to ask; BLIP-2 and similar models need none.")] = "",
     max_new_tokens: Annotated[int, option("Longest caption of a local model.")] = 40,
     batch_size: Annotated[int, option("Pictures in one forward pass of a local model.")] = 8,
     dtype: Annotated[str, option("auto, float32, bfloat16 or float16.")] = "auto",

@@ -204,8 +204,8 @@ def read_explanations(archive: str | os.PathLike, split: str, rows: Sequence[dic
     """The explanations of a split of PGIM's archive `2015.zip` or `2017.zip`, by row id.
 
     The archive holds a CoNLL file per split, whose posts stand in the order of the published split and carry no ids;
-    each explanation follows its post after a token `<EOS>`. Of both splits, posts are compared one by one. The last
-    posts of a split may be missing. `rows` are the posts of the published split, in its order.
+    each explanation follows its post after a token `<EOS>`. Posts are compared one by one with those of the split.
+    The last posts of a split may be missing. `rows` are the posts of the published split, in its order.
 
     Raises:
         DataError: The archive or its file cannot be read, or unpacks to far more than its size.

@@ -46,7 +46,7 @@ def all_posts(files: Iterable[PostFile], limit: int | None = None) -> Iterator[P
 
 
 def count_posts(files: Iterable[PostFile], limit: int | None = None) -> int | None:
-    """Return how many posts `all_posts` yields; `None` when only reading them would tell."""
+    """Return how many posts `all_posts` yields; `None` when that needs reading the files."""
     counts = [data_posts.count_posts([file]) for file in files]
     if None in counts:
         return None

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import typer
-from hub_stand_in import HubStandIn
 from PIL import Image
-from stub_server import StubServer
+from support.hub_stand_in import HubStandIn
+from support.stub_server import StubServer
 
 from modeling_cotpd.cli.main import app, exit_code
 from modeling_cotpd.errors import SettingError

@@ -8,7 +8,7 @@ import pytest
 import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import LABELS, TOKENIZER_KINDS
+from support.tiny_models import LABELS, TOKENIZER_KINDS
 
 from modeling_cotpd.data.entities import EntityReader, entity_tags, gold_entities
 from modeling_cotpd.data.words import split_at_words, token_labels, word_spans, words_of_tokens

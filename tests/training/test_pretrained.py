@@ -6,8 +6,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from saved_models import save_tiny_model
-from tiny_models import (
+from support.saved_models import save_tiny_model
+from support.tiny_models import (
     ENCODER_FAMILIES,
     LABELS,
     PROMPT_TYPES,

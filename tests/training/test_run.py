@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hub_stand_in import WRITER, HubStandIn, use_hub
 from huggingface_hub import ModelCard
 from packaging.version import Version
 from safetensors.torch import load_file
 from seqeval.metrics import f1_score, precision_score, recall_score
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
+from support.hub_stand_in import WRITER, HubStandIn, use_hub
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 import run_mner
 import run_mre

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.errors import SettingError
@@ -346,7 +346,7 @@ sys.path[:0] = {paths!r}
 import torch
 from pathlib import Path
 from test_trainer import inline_rows, make_trainer, mner_rows, mre_rows, trained
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 kind = sys.argv[1]
 rows = {{"mre": mre_rows, "inline": inline_rows}}.get(kind, mner_rows)(8)

@@ -1,18 +1,15 @@
-"""`cotpd export`: the graph equals the model, and serves in its place."""
+"""The export to ONNX: the graph equals the model, and serves in its place."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-import typer
-from tiny_models import LABELS, tiny_model, wordpiece_tokenizer
+from support.command_line import call
+from support.files import read_lines
+from support.tiny_models import LABELS, tiny_model, wordpiece_tokenizer
 from transformers import pipeline
-from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
-from modeling_cotpd.cli.models import export
-from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import onnx_export
 from modeling_cotpd.inference.onnx_export import export_onnx
@@ -22,10 +19,6 @@ from modeling_cotpd.training.pretrained import load_tokenizer
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
-
-app = typer.Typer()
-app.command()(predict)
-app.command()(export)
 
 
 def made(kind: type, **changes):
@@ -46,9 +39,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     model, tokenizer = made(CoTPDForTokenClassification)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    result = CliRunner().invoke(
-        app, ["export", str(folder / "model"), "--out", str(folder / "onnx"), "--int8"], catch_exceptions=False
-    )
+    result = call("export", folder / "model", "--out", folder / "onnx", "--int8")
     assert result.exit_code == 0, result.output
     assert "logits differ from the model's by at most" in result.output and "In 8 bits" in result.output
     return folder / "model", folder / "onnx"
@@ -70,12 +61,12 @@ def test_the_stock_pipeline_takes_the_export(exported, caplog: pytest.LogCapture
 
 def test_predict_reads_posts_with_the_export(exported, tmp_path: Path):
     (tmp_path / "posts.txt").write_text("Mira Holt sings at Quarry Lane\n\nTarn Bridge\n", "utf-8")
-    arguments = ["--input", str(tmp_path / "posts.txt"), "--output", str(tmp_path / "out.jsonl")]
+    arguments = ["--input", tmp_path / "posts.txt", "--output", tmp_path / "out.jsonl"]
     with pytest.raises(SettingError, match="Add --onnx"):
-        CliRunner().invoke(app, ["predict", str(exported[1]), *arguments], catch_exceptions=False)
-    result = CliRunner().invoke(app, ["predict", str(exported[1]), "--onnx", *arguments], catch_exceptions=False)
+        call("predict", exported[1], *arguments)
+    result = call("predict", exported[1], "--onnx", *arguments)
     assert result.exit_code == 0
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    rows = read_lines(tmp_path / "out.jsonl")
     assert len(rows) == 3 and rows[0]["entities"] and not rows[1]["entities"]
 
 
