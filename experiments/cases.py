@@ -15,12 +15,14 @@ from datasets import Dataset
 from experiments.store import read_predictions
 from modeling_cotpd.errors import CoTPDError, DataError
 from modeling_cotpd.files import atomic_write
+from modeling_cotpd.inference.colours import colour_of, types_of
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
 COLUMNS = ("caption", "cot_noun", "cot_sentence", "cot_multimodality")
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 section{border:1px solid #d5d5d5;border-radius:6px;padding:.6rem 1rem;margin:1rem 0} h2,dt{color:#555;font-size:.9rem}
-mark{background:#cfe3ff} mark.wrong{background:#f6cfd3} td:first-child{color:#555;white-space:nowrap}"""
+mark{background:#e4e7eb;padding:0 .2rem;border-radius:4px} mark.wrong{outline:2px solid #c62828}
+td:first-child{color:#555;white-space:nowrap}"""
 
 
 def read_cases(
@@ -61,10 +63,12 @@ def read_cases(
 
 def render_page(cases: Sequence[dict[str, Any]]) -> str:
     """The page as HTML, complete in itself; every text of the data is escaped."""
+    values = [value for case in cases for value in case["views"].values()]
+    kinds = types_of(tag for value in values if not isinstance(value, str) for tag in value)
     sections = []
     for case in cases:
         lines = [
-            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value)}</td></tr>"
+            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value, kinds)}</td></tr>"
             for view, value in case["views"].items()
         ]
         texts = [(name, case["knowledge"][name]) for name in COLUMNS if case["knowledge"][name]]
@@ -73,13 +77,13 @@ def render_page(cases: Sequence[dict[str, Any]]) -> str:
             f"<section><h2>{escape(case['id'])}</h2><table>{''.join(lines)}</table><dl>{terms}</dl></section>"
         )
     body = "\n".join(sections) or "<p>No post to show.</p>"
-    legend = "<p>A red mark is a prediction that is not in the gold.</p>"
+    legend = "<p>A red frame: the prediction is not in the gold.</p>"
     return (
         f'<!doctype html><meta charset="utf-8"><title>Case studies</title><style>{STYLE}</style>\n{legend}\n{body}\n'
     )
 
 
-def _prediction(case: dict[str, Any], value: Sequence[str] | str) -> str:
+def _prediction(case: dict[str, Any], value: Sequence[str] | str, kinds: Sequence[str]) -> str:
     """A relation with its post and pair, or the post with its entities marked."""
     tokens, gold = case["tokens"], case["gold"]
     if isinstance(value, str):
@@ -87,7 +91,8 @@ def _prediction(case: dict[str, Any], value: Sequence[str] | str) -> str:
         return f"{escape(' '.join(tokens))}<br>{escape(pair)}: <mark{_wrong(value == gold)}>{escape(value)}</mark>"
     words, right = [escape(token) for token in tokens], entities_of(gold)
     for kind, first, last in entities_of(value):
-        words[first] = f"<mark{_wrong((kind, first, last) in right)}>{words[first]}"
+        style = f'{_wrong((kind, first, last) in right)} style="background:{colour_of(kind, kinds)}"'
+        words[first] = f"<mark{style}>{words[first]}"
         words[last] += f" <small>{escape(kind)}</small></mark>"
     return " ".join(words)
 

@@ -68,7 +68,7 @@ def environment():
 def test_captions_report_provenance_and_exit_code(blip, pictures, tmp_path):
     out = tmp_path / "captions.jsonl"
     result = cotpd("--images", pictures, "--out", out, "--model", blip, "--name", "tiny", "--batch-size", 5)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "1 corrupt" in result.output
     rows = lines(out)
     assert [row["id"] for row in rows] == [f"{number:02d}.png" for number in range(12)]
@@ -194,7 +194,7 @@ def test_a_vision_endpoint(server, pictures, tmp_path):
     url = f"http://127.0.0.1:{server.server_port}/v1"
     arguments = ["--images", pictures, "--out", out, "--model", "big/vision", "--base-url", url, "--prompt", "Size?"]
     result = cotpd(*arguments, "--concurrency", 3, "--retries", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     rows = {row["id"]: row["vision"] for row in lines(out)}
     assert rows["00.png"] == "Size? 20x10" and rows["11.png"] == "Size? 20x21"
     assert len(rows) == 9

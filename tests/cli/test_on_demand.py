@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from modeling_cotpd.cli.predict import learn, predict, threshold
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
-from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.errors import DataError, Interrupted, SettingError
 from modeling_cotpd.inference import run
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -84,7 +84,8 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
 
         with monkeypatch.context() as patch:
             patch.setattr(on_demand, "write_part", interrupt)
-            assert call(*common).exit_code == 130
+            with pytest.raises(Interrupted, match="3 chunks of posts are kept"):
+                call(*common)
         assert not output.exists()
         assert call(*common).exit_code == 0
         assert rows(output) == whole

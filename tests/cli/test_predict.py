@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction
 from modeling_cotpd.cli.predict import predict
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import Interrupted, SettingError
 from modeling_cotpd.inference import run
 
 app = typer.Typer()
@@ -157,8 +157,8 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path: Path, monkeypatch: pytes
         write(path, rows)
 
     monkeypatch.setattr(run, "write_part", interrupt)
-    result = call(model, "--input", source, "--output", output)
-    assert result.exit_code == 130 and "1 chunks of posts are kept in" in result.output
+    with pytest.raises(Interrupted, match=r"1 chunks of posts are kept in .*\. The same command continues"):
+        call(model, "--input", source, "--output", output)
     monkeypatch.setattr(run, "write_part", write)
     result = call(model, "--input", source, "--output", output)
     assert result.exit_code == 0 and "Resuming: 1 chunks" in result.output and len(rows(output)) == 4

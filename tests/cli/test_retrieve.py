@@ -94,7 +94,7 @@ def test_by_pictures(prepared, tmp_path):
     model = tiny_vision.clip(tmp_path / "clip")
     arguments = ("--images", pictures, "--model", model, "--k", 1, "--cache", tmp_path / "cache")
     result = cotpd("--data", prepared, "--out", tmp_path / "out", *arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "1 pictures could not be used" in result.output
     splits, _ = read_prepared(tmp_path / "out")
     assert splits["test"]["cot_sentence"][:] == ["caption 0"]
