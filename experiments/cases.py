@@ -16,12 +16,14 @@ from experiments.store import read_predictions
 from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import atomic_write
+from modeling_cotpd.inference.colours import colour_of, types_of
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
 COLUMNS = ("caption", "cot_noun", "cot_sentence", "cot_multimodality")
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 section{border:1px solid #d5d5d5;border-radius:6px;padding:.6rem 1rem;margin:1rem 0} h2,dt{color:#555;font-size:.9rem}
-mark{background:#cfe3ff} mark.wrong{background:#f6cfd3} td:first-child{color:#555;white-space:nowrap}"""
+mark{background:#e4e7eb;padding:0 .2rem;border-radius:4px} mark.wrong{outline:2px solid #c62828}
+td:first-child{color:#555;white-space:nowrap}"""
 
 
 def read_cases(
@@ -61,21 +63,23 @@ def read_cases(
 
 def render_page(cases: Sequence[dict[str, Any]]) -> str:
     """The page as HTML, complete in itself; every text of the data is escaped."""
+    values = [value for case in cases for value in case["views"].values()]
+    kinds = types_of(tag for value in values if not isinstance(value, str) for tag in value)
     sections = []
     for case in cases:
         views = case["views"].items()
         lines = "".join(
-            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value)}</td></tr>" for view, value in views
+            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value, kinds)}</td></tr>" for view, value in views
         )
         texts = [(name, case["knowledge"][name]) for name in COLUMNS if case["knowledge"][name]]
         terms = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in texts)
         sections.append(f"<section><h2>{escape(case['id'])}</h2><table>{lines}</table><dl>{terms}</dl></section>")
     body = "\n".join(sections) or "<p>No post to show.</p>"
     head = f'<!doctype html><meta charset="utf-8"><title>Case studies</title><style>{STYLE}</style>'
-    return f"{head}\n<p>A red mark is a prediction that is not in the gold.</p>\n{body}\n"
+    return f"{head}\n<p>A red frame: the prediction is not in the gold.</p>\n{body}\n"
 
 
-def _prediction(case: dict[str, Any], value: Sequence[str] | str) -> str:
+def _prediction(case: dict[str, Any], value: Sequence[str] | str, kinds: Sequence[str]) -> str:
     """A relation with its post and pair, or the post with its entities marked."""
     tokens, gold = case["tokens"], case["gold"]
     if isinstance(value, str):
@@ -83,13 +87,15 @@ def _prediction(case: dict[str, Any], value: Sequence[str] | str) -> str:
         return f"{escape(' '.join(tokens))}<br>{escape(pair)}: {_mark(value == gold)}{escape(value)}</mark>"
     words, right = [escape(token) for token in tokens], entities_of(gold)
     for kind, first, last in entities_of(value):
-        words[first] = f"{_mark((kind, first, last) in right)}{words[first]}"
+        background = f"background:{colour_of(kind, kinds)}"
+        words[first] = f"{_mark((kind, first, last) in right, background)}{words[first]}"
         words[last] += f" <small>{escape(kind)}</small></mark>"
     return " ".join(words)
 
 
-def _mark(right: bool) -> str:
-    return "<mark>" if right else '<mark class="wrong">'
+def _mark(right: bool, style: str = "") -> str:
+    wrong = "" if right else ' class="wrong"'
+    return f'<mark{wrong} style="{style}">' if style else f"<mark{wrong}>"
 
 
 def parser() -> argparse.ArgumentParser:

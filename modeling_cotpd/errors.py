@@ -33,6 +33,13 @@ class KnowledgeError(CoTPDError):
     """Knowledge that cannot be elicited, stored, read back or joined."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C in a command that keeps finished work: the message says what is kept and how to go on.
+
+    The command line prints it in one line and exits with code 130.
+    """
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     """The fix for a misspelt name: the nearest known one, or `otherwise` where none is near.
 

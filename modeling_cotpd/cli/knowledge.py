@@ -31,7 +31,7 @@ class QuestionOptions:
     """What `elicit` and `batch-write` ask about which posts."""
 
     split: Annotated[list[str] | None, option("Only this split or shard; may be repeated.", "--split")] = None
-    grains: Annotated[str, option("Which grains, in the order in which they are asked.")] = GRAINS
+    grains: Annotated[str, option("Which grains, in the order in which they are asked.", show_default="all")] = GRAINS
     mode: Annotated[str, option("dialogue: one conversation per post; independent: each grain alone.")] = "dialogue"
     nouns: Annotated[str, option("text: the paper's question; list: a JSON list of mentions and glosses.")] = "text"
     images: Annotated[Path | None, option("Show the pictures in this folder instead of the captions.")] = None

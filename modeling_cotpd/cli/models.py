@@ -15,14 +15,24 @@ if TYPE_CHECKING:
 Model = Annotated[str, argument("A run's output folder, or a Hub repository.")]
 
 
+def _list_settings(wanted: bool) -> None:
+    if wanted:
+        from modeling_cotpd.training.arguments import parse_run
+
+        parse_run(["--help"])
+
+
 def train(
-    context: typer.Context, recipe: Annotated[str, argument("A YAML file, or the name of a recipe.", metavar="RECIPE")]
+    context: typer.Context,
+    recipe: Annotated[str, argument("A YAML file, or the name of a recipe.", metavar="RECIPE")],
+    settings: Annotated[
+        bool, option("List all settings and exit.", "--settings", is_eager=True, callback=_list_settings)
+    ] = False,
 ) -> None:
     """Train and evaluate a model on one process, as run_mner.py and run_mre.py do.
 
     More recipes and flags may follow, such as --dataset_dir DIR --output_dir DIR --num_train_epochs 3. A later recipe
-    wins over an earlier one, and flags win over both; docs/settings.md lists them. Several GPUs: accelerate launch
-    run_mner.py RECIPE.
+    wins over an earlier one, and flags win over both. Several GPUs: accelerate launch run_mner.py RECIPE.
 
     Example:
 

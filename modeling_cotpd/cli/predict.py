@@ -11,7 +11,7 @@ import typer
 
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import argument, echo, echo_all, option
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import Interrupted, SettingError
 
 if TYPE_CHECKING:
     from modeling_cotpd.inference.on_demand import KnowledgeOnDemand
@@ -203,7 +203,11 @@ def predict(
 
 
 def interruptible(output: Path, run: Callable[[], Any]) -> Any:
-    """Run; when interrupted, print what is kept and exit."""
+    """Run; when interrupted, say what is kept.
+
+    Raises:
+        Interrupted: After Ctrl-C.
+    """
     from modeling_cotpd.inference.run import done_chunks, parts_folder
 
     try:
@@ -211,8 +215,7 @@ def interruptible(output: Path, run: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         done = done_chunks(output)
         kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-        echo(f"Interrupted: {kept}. Give the same command to continue.", err=True)
-        raise typer.Exit(options.STOPPED) from None
+        raise Interrupted(f"{kept}. The same command continues.") from None
 
 
 def _given(input: str, text: list[str] | None, format: str) -> tuple[Any, list]:

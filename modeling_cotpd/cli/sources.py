@@ -35,7 +35,9 @@ def caption(
     batch_size: Annotated[int, option("Pictures in one forward pass of a local model.")] = 8,
     dtype: Annotated[str, option("auto, float32, bfloat16 or float16.")] = "auto",
     revision: options.Revision = None,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run model code that comes with the weights.")] = False,
+    trust_remote_code: Annotated[
+        bool, option("Run model code that comes with the weights.", "--trust-remote-code")
+    ] = False,
     ids: Annotated[str, option("Without --data: ids are file names (name) or lack the suffix (stem).")] = "name",
     max_pixels: Annotated[int, option("Larger pictures are reported, not opened.")] = 89_478_485,
     limit: Annotated[int | None, option("Caption no more than this many pictures now.")] = None,
@@ -43,7 +45,7 @@ def caption(
     """Turn pictures into captions, in batches, resumably, on one device or several.
 
     Every caption is stored when it is made. Pictures without a caption are listed with their reason in a report beside
-    the captions, and the command ends with code 1. Run it again after an interruption: only what is missing is
+    the captions, and the command ends with code 4. Run it again after an interruption: only what is missing is
     captioned.
 
     Example:
@@ -125,7 +127,7 @@ def caption(
     if summary.failed:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.failed.items()))
         options.echo(f"Without a caption: {reasons}. Listed in {files.report}")
-        raise typer.Exit(1)
+        raise typer.Exit(options.UNUSABLE)
 
 
 def _processes() -> tuple[dict[str, Any], Any]:
@@ -234,4 +236,4 @@ def retrieve(
         rows = ({"image": name, "reason": each.reason, "detail": each.detail} for name, each in problems.items())
         write_json_lines(report, rows)
         options.echo_all([f"{len(problems)} pictures could not be used. Listed in {report}"])
-        raise typer.Exit(1)
+        raise typer.Exit(options.UNUSABLE)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from transformers import HfArgumentParser
 
@@ -175,9 +175,8 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         SettingError: The recipe is missing or has an unknown key, a flag is unknown, or a value is out of range.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(
-        tuple(dataclass_types), description="Usage: [RECIPE ...] [--flag value ...]", allow_abbrev=False
-    )
+    parser = HfArgumentParser(tuple(dataclass_types), usage="[RECIPE ...] [--flag value ...]", allow_abbrev=False)
+    parser.error = _refuse  # type: ignore[method-assign]
     recipe: dict[str, Any] = {}
     allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
     while argv and not argv[0].startswith("-"):
@@ -196,6 +195,11 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         fix = did_you_mean(unknown[0], flags, "Recipes come first, flags after them.")
         raise SettingError(f"Unknown argument {unknown[0]!r}.", place="command line", fix=fix)
     return tuple(parsed)
+
+
+def _refuse(message: str) -> NoReturn:
+    """In place of argparse's usage of many lines."""
+    raise SettingError(f"{message}.", place="command line", fix="All settings: cotpd train --settings")
 
 
 def run_recipe(argv: Sequence[str]) -> dict:

@@ -19,7 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.encoder_cotpd import check_weights
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import Interrupted, SettingError
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.text_safety import without_secrets
@@ -49,7 +49,11 @@ RESUMABLE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
 
 @contextmanager
 def started(args: CoTPDTrainingArguments) -> Iterator[None]:
-    """Set up logging, and hold the output folder until all processes are done."""
+    """Set up logging, and hold the output folder until all processes are done.
+
+    Raises:
+        Interrupted: After Ctrl-C.
+    """
     level = args.get_process_log_level()
     logging.basicConfig(level=level, format="%(message)s")
     transformers.utils.logging.set_verbosity(max(level, logging.WARNING))
@@ -58,9 +62,19 @@ def started(args: CoTPDTrainingArguments) -> Iterator[None]:
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
     with output_folder(args.output_dir, writes=args.process_index == 0), writable_cache():
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(_kept(args.output_dir)) from None
         # gloo may abort a process whose partner leaves first
         PartialState().wait_for_everyone()
+
+
+def _kept(output_dir: str) -> str:
+    """What an interrupted run keeps, and how to go on."""
+    if (last := get_last_checkpoint(output_dir)) is None:
+        return "no checkpoint is kept. Begin again with --overwrite_output_dir true."
+    return f"{last} is kept. Go on from it with --resume_from_checkpoint true."
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from transformers import AutoModel
 from modeling_cotpd import CoTPDForRelationExtraction
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
-from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.errors import DataError, Interrupted, SettingError
 from modeling_cotpd.inference import on_demand, run
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -149,8 +149,8 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path: Path, monkeypatch: pytes
         write(path, rows)
 
     monkeypatch.setattr(run, "write_part", interrupt)
-    result = predict(model, "--input", source, "--output", output)
-    assert result.exit_code == 130 and "1 chunks of posts are kept in" in result.output
+    with pytest.raises(Interrupted, match=r"1 chunks of posts are kept in .*\. The same command continues"):
+        predict(model, "--input", source, "--output", output)
     monkeypatch.setattr(run, "write_part", write)
     result = predict(model, "--input", source, "--output", output)
     assert result.exit_code == 0 and "Resuming: 1 chunks" in result.output and len(read_lines(output)) == 4
@@ -296,7 +296,8 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
 
         with monkeypatch.context() as patch:
             patch.setattr(on_demand, "write_part", interrupt)
-            assert call(*common).exit_code == 130
+            with pytest.raises(Interrupted, match="3 chunks of posts are kept"):
+                call(*common)
         assert not output.exists()
         assert call(*common).exit_code == 0
         assert read_lines(output) == whole

@@ -56,7 +56,7 @@ def environment():
 def test_captions_report_provenance_and_exit_code(blip, pictures, tmp_path):
     out = tmp_path / "captions.jsonl"
     result = caption("--images", pictures, "--out", out, "--model", blip, "--name", "tiny", "--batch-size", 5)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "1 corrupt" in result.output
     rows = read_lines(out)
     assert [row["id"] for row in rows] == [f"{number:02d}.png" for number in range(12)]
@@ -180,7 +180,7 @@ def test_a_vision_endpoint(server, pictures, tmp_path):
     url = f"http://127.0.0.1:{server.server_port}/v1"
     arguments = ["--images", pictures, "--out", out, "--model", "big/vision", "--base-url", url, "--prompt", "Size?"]
     result = caption(*arguments, "--concurrency", 3, "--retries", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     rows = {row["id"]: row["vision"] for row in read_lines(out)}
     assert rows["00.png"] == "Size? 20x10" and rows["11.png"] == "Size? 20x21"
     assert len(rows) == 9
@@ -308,7 +308,7 @@ def test_by_pictures(prepared, tmp_path):
     model = tiny_vision.clip(tmp_path / "clip")
     arguments = ("--images", pictures, "--model", model, "--k", 1, "--cache", tmp_path / "cache")
     result = retrieve("--data", prepared, "--out", tmp_path / "out", *arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "1 pictures could not be used" in result.output
     splits, _ = read_prepared(tmp_path / "out")
     assert splits["test"]["cot_sentence"][:] == ["caption 0"]

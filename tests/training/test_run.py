@@ -26,10 +26,11 @@ from modeling_cotpd.data.entities import EntityReader, entity_tags
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.words import word_spans
-from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.errors import DataError, Interrupted, SettingError
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT
 from modeling_cotpd.training.results import output_folder
+from modeling_cotpd.training.run import started
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -639,6 +640,14 @@ def test_a_cache_that_cannot_be_written(places, tmp_path, monkeypatch, caplog):
     results = run_task("mner", places, tmp_path / "out", max_steps=1)
     assert results["git_commit"] is None and (tmp_path / "out" / "results.json").is_file()
     assert "/proc/nowhere cannot be written" in caplog.text
+
+
+def test_ctrl_c_says_which_checkpoint_is_kept(tmp_path):
+    args = CoTPDTrainingArguments(str(tmp_path / "run"), use_cpu=True)
+    for kept in ("no checkpoint is kept. Begin again with --overwrite", "checkpoint-10 is kept. Go on from it with"):
+        with pytest.raises(Interrupted, match=kept), started(args):
+            raise KeyboardInterrupt
+        (tmp_path / "run" / "checkpoint-10").mkdir(exist_ok=True)
 
 
 def test_losses_only_leave_nothing_to_score(places, tmp_path):
