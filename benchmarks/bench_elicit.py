@@ -12,9 +12,9 @@ import openai
 import psutil
 from bench import Report, parser
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
@@ -27,7 +27,7 @@ def posts(count: int) -> Iterator[Post]:
     """Posts that have not been asked about before."""
     for number in itertools.islice(NUMBERS, count):
         text = f"post {number} : Varro Quill leaves Lindmere for the season finale tonight"
-        yield Post(str(number), text, "a man on a pier at dusk with two dogs")
+        yield Post(str(number), text, columns={"caption": "a man on a pier at dusk with two dogs"})
 
 
 def bare(url: str, count: int, concurrency: int) -> None:
@@ -38,7 +38,11 @@ def bare(url: str, count: int, concurrency: int) -> None:
 
         async def worker() -> None:
             for post in waiting:
-                text = PROMPTS["post"].fill(text=post.text, caption=post.caption) + "\n\n" + PROMPTS["noun"].text
+                text = (
+                    PROMPTS["post"].fill(text=post.text, caption=post.columns["caption"])
+                    + "\n\n"
+                    + PROMPTS["noun"].text
+                )
                 await client.chat.completions.create(
                     model="fast", messages=[{"role": "user", "content": text}], temperature=0, max_tokens=512
                 )

@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +18,16 @@ from filelock import FileLock, Timeout
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.text_safety import whole_characters
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 STAGING = ".saving"
 """Name of the folder, within the target folder, that holds files while they are written."""
 
+TEMPORARY, LEFT_SECONDS = ".cotpd.tmp", 60
+"""How a file under way ends, and after how many seconds an unlocked one has no writer."""
 MAX_YAML_BYTES = 1_000_000
 
 
@@ -39,7 +48,9 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
+    _remove_leftovers(path.parent)
+    number, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=TEMPORARY, dir=path.parent)
+    _lock(number)
     try:
         text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
         with os.fdopen(number, mode, **text) as file:
@@ -52,6 +63,25 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _lock(number: int) -> bool:
+    """Lock an open file until it is closed, and return whether no other process holds it."""
+    with suppress(OSError):
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+@lru_cache(maxsize=1000)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing in a folder; a file of a process that lives is locked."""
+    if fcntl is None:
+        return
+    for path in folder.glob(f".*{TEMPORARY}"):
+        with suppress(OSError), path.open("rb") as file:
+            if _lock(file.fileno()) and time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                path.unlink()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

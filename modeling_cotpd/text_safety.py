@@ -1,8 +1,10 @@
 """Texts that are safe to store, to publish and to print: no secrets, no half characters, no control sequences."""
 
+import base64
 import re
+import string
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,11 +12,19 @@ SHORTEST_SECRET = 8
 """Shorter values are not redacted: local servers take keys such as "none" or "EMPTY", which are words."""
 SHORTEST_PART = 12
 """A part of a secret from this length on is redacted too, because error messages are often cut."""
+SHORTEST_ENCODED = 20
+"""The same of a secret in base64 or hexadecimal digits."""
 _ESCAPE = re.compile(
-    r"\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|%([0-9a-f]{2})|&#x([0-9a-f]{2});|&#(\d{2,3});|\\+([/\"'\\])", re.IGNORECASE
+    r"\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|%(?:25)*([0-9a-f]{2})|&#x0*([0-9a-f]{2});|&#0*(\d{2,3});"
+    r"|\\+([/\"'\\])",
+    re.IGNORECASE,
 )
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
-_TOKEN = re.compile(r"\b(hf_|sk-|gh[pousr]_|xox[a-z]-|glpat-)[\w-]{8,}")
+_TOKEN = re.compile(
+    r"\b(hf_|sk-|sk_(?:live|test)_|gsk_|xai-|nvapi-|r8_|AIza|AKIA|gh[pousr]_|github_pat_|xox[a-z]-|glpat-)[\w-]{8,}"
+    r"|\b(eyJ)[\w-]{8,}(?:\.[\w-]+)+|\b([Bb]earer |[Bb]asic )(?=\S*\d)[\w.~+/=-]{16,}"
+)
 REDACTED = "REDACTED"
 _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -22,7 +32,8 @@ _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 class Redactor:
     """Replaces secrets in texts by `[redacted]`.
 
-    A secret is found as it is, escaped (`\\/`, `\\u002d`, `%2D`, `&#45;`), and in parts of at least 12 characters.
+    A secret is found in any case, escaped (`\\/`, `\\u002d`, `%2D`, `&#45;`), in base64 and hexadecimal digits, and in
+    parts of at least 12 characters, of 20 where it is encoded.
 
     Args:
         secrets (`Iterable[str]`): Values that must not appear; those below 8 characters are ignored.
@@ -33,30 +44,33 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]):
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
+        long = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+        sizes = {form: SHORTEST_ENCODED for secret in long for form in _encoded(secret)}
+        sizes |= dict.fromkeys(long, SHORTEST_PART)
+        self._forms = {form.translate(_LOWER): min(size, len(form)) for form, size in sizes.items()}
         # Any part of the shortest redacted length contains one of these probes.
         self._probes = {
-            secret[start : start + SHORTEST_SECRET]
-            for secret in self._secrets
-            for start in range(0, len(secret) - SHORTEST_SECRET + 1, SHORTEST_PART - SHORTEST_SECRET)
+            form[start : start + SHORTEST_SECRET]
+            for form, size in self._forms.items()
+            for start in range(0, len(form) - SHORTEST_SECRET + 1, size - SHORTEST_SECRET + 1)
         }
 
     def __call__(self, text: str) -> str:
         """Return `text` with every secret replaced."""
         if not self._probes:
             return text
-        plain = _ESCAPE.sub(_unescaped, text)
+        plain = _ESCAPE.sub(_unescaped, text).translate(_LOWER)
         if not any(probe in plain for probe in self._probes):
             return text
-        for secret in self._secrets:
-            text = self._without(text, secret)
+        for form in sorted(self._forms, key=len, reverse=True):
+            text = self._without(text, form, self._forms[form])
         return text
 
     @staticmethod
-    def _without(text: str, secret: str) -> str:
-        size = min(SHORTEST_PART, len(secret))
+    def _without(text: str, secret: str, size: int) -> str:
         parts = {secret[start : start + size]: start for start in range(len(secret) - size + 1)}
         plain, ends = _aligned(text)
+        plain = plain.translate(_LOWER)
         pieces, done, index = [], 0, 0
         while index <= len(plain) - size:
             start = parts.get(plain[index : index + size])
@@ -69,6 +83,16 @@ class Redactor:
             pieces += [text[done : ends[index]], "[redacted]"]
             done, index = ends[last], last
         return "".join([*pieces, text[done:]])
+
+
+def _encoded(secret: str) -> Iterator[str]:
+    """A secret in hexadecimal digits and in base64, without the ends that depend on its neighbours."""
+    content = secret.encode("utf-8", "surrogatepass")
+    yield content.hex()
+    for before in range(3):
+        code = base64.b64encode(bytes(before) + content).decode().rstrip("=")
+        code = code[-(-before * 8 // 6) : len(code) - bool((before + len(content)) % 3)]
+        yield from {code, code.replace("+", "-").replace("/", "_")}
 
 
 def _unescaped(match: re.Match) -> str:
@@ -121,7 +145,7 @@ def without_secrets(value: Any) -> Any:
         return [without_secrets(item) for item in value]
     if not isinstance(value, str):
         return value
-    return _ADDRESS.sub(lambda match: _redacted(match[0]), _TOKEN.sub(r"\1...", value))
+    return _ADDRESS.sub(lambda match: _redacted(match[0]), _TOKEN.sub(r"\1\2\3...", value))
 
 
 def _redacted(address: str) -> str:

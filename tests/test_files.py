@@ -29,6 +29,27 @@ def test_a_file_keeps_its_old_content_when_writing_fails(tmp_path):
     assert [child.name for child in tmp_path.iterdir()] == ["scores.json"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks of open files")
+def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_path):
+    code = (
+        "import sys, time; from modeling_cotpd.files import atomic_write\n"
+        "with atomic_write(sys.argv[1]): print('open', flush=True); time.sleep(60)"
+    )
+    killed, alive = (
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / name)], stdout=subprocess.PIPE) for name in "ab"
+    )
+    assert killed.stdout.readline() == alive.stdout.readline() == b"open\n"
+    killed.kill()
+    killed.wait()
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    write_json(tmp_path / "c.json", {})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert len(left) == 2 and {name[:3] for name in left} == {".b-", "c.j"}
+    alive.kill()
+    alive.wait()
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_permissions_follow_the_umask(tmp_path, umask):
     before = os.umask(umask)

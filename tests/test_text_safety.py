@@ -1,5 +1,6 @@
 """Secrets, half characters and control sequences in texts."""
 
+import base64
 import json
 
 import pytest
@@ -19,13 +20,18 @@ SECRET = "sk-abc/def-SECRETKEY0123456789"
         json.dumps(SECRET).replace("/", "\\/"),
         SECRET.replace("-", "\\u002d").replace("/", "\\u002F"),
         SECRET.replace("/", "%2F").replace("-", "%2d"),
-        SECRET.replace("-", "&#45;").replace("/", "&#x2f;"),
+        SECRET.replace("-", "&#045;").replace("/", "&#x2f;"),
+        SECRET.replace("-", "%252D").replace("/", "%25252f"),
+        SECRET.upper(),
+        SECRET.encode().hex().upper(),
+        *(base64.b64encode(before + SECRET.encode() + b"=x").decode() for before in (b"", b"t", b"to", b"tok")),
+        base64.urlsafe_b64encode(f"???{SECRET}".encode()).decode().rstrip("="),
     ],
 )
 def test_a_secret_is_redacted_in_every_form(text):
     redacted = Redactor([SECRET])(f"before {text} after")
     assert "[redacted]" in redacted and redacted.startswith("before ") and redacted.endswith(" after")
-    assert "SECRET" not in redacted and "abc" not in redacted
+    assert "SECRET" not in redacted and "abc" not in redacted and len(redacted) < 50
 
 
 def test_other_texts_stay_as_they_are():
@@ -66,6 +72,9 @@ def test_control_and_direction_characters_are_shown_escaped():
         ("https://me:SEC@RET@host/x", "https://REDACTED@host/x"),
         ("http://[::SECRET/x", "http://REDACTED"),
         ("https://host/v1", "https://host/v1"),
+        ("Authorization: Bearer SECRETabcdef0123456789", "Authorization: Bearer ..."),
+        ("gsk_SECRETabcdef, AIzaSECRETabcdef", "gsk_..., AIza..."),
+        ("eyJSECRETabc.eyJSECRET.SECRET-sig", "eyJ..."),
         ("no address: 1:2", "no address: 1:2"),
     ],
 )

@@ -8,10 +8,10 @@ from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
 from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, IMAGE, AugmentPlan, Candidate
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.glosses import parse_noun_list
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import COT_COLUMNS
 from modeling_cotpd.knowledge.answer import SKIPPED, Answer
 from modeling_cotpd.knowledge.explanation import explain
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import opening
 from modeling_cotpd.knowledge.request import Request
 
@@ -245,7 +245,7 @@ def _rename(row: dict, column: str, renamings: Sequence[Renaming], candidate: Ca
 def _elicited(
     plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
 ) -> Generator[Request, Answer, dict]:
-    post = Post(row["id"], " ".join(row["tokens"]), row["caption"] or "")
+    post = Post(row["id"], " ".join(row["tokens"]), columns={"caption": row["caption"] or ""})
     explanation = yield from explain(post, plan.explanation)
     columns = {}
     for grain, answer in explanation.answers.items():

@@ -19,7 +19,7 @@ from modeling_cotpd.augmentation.style import Lexicon, restyle
 from modeling_cotpd.augmentation.tokenization import find_tokenization
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
 from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS, features_for, make_split
-from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.errors import DataError, KnowledgeError
 from modeling_cotpd.files import require_empty, write_json_lines
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
@@ -35,7 +35,6 @@ class TrainingPosts:
 
     Args:
         folder: The prepared folder.
-        split (`str`): Must be `"train"`.
         limit (`int`, *optional*): Only the first training posts are augmented; the others stay as they are.
         max_train_samples (`int`, *optional*), sample_seed (`int`): Keep a random sample of the training posts, the
             same that a training run draws with these settings; the others are neither kept nor learned from.
@@ -44,17 +43,10 @@ class TrainingPosts:
     def __init__(
         self,
         folder: str | os.PathLike,
-        split: str = TRAIN,
         limit: int | None = None,
         max_train_samples: int | None = None,
         sample_seed: int = 0,
     ):
-        if split != TRAIN:
-            raise SettingError(
-                f"The split {split!r} is not augmented: scores would count posts that no person wrote.",
-                place="split",
-                fix="Only the training split is.",
-            )
         self.folder = Path(folder)
         self.splits, self.info = read_prepared(folder)
         if TRAIN not in self.splits:

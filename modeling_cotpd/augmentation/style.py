@@ -139,7 +139,8 @@ _INTRODUCTION = re.compile(
 )
 _LABEL = re.compile(
     r"(?:(?:re-?written|new|revised|transformed|tweet|twitter|text|post|rewrite|output|sentence|version|style|result"
-    r"|answer|option|alternative)[ -]?(?:\d+\b)?){1,3}\s*:\s*",
+    r"|answer|option|alternative|paraphrased?|restyled|updated|modified|final|suggested|possible|informal|casual|response"
+    r"|caption|status)[ -]?(?:\d+\b)?){1,3}\s*:\s*",
     re.IGNORECASE,
 )
 _REMARK = re.compile(
@@ -154,6 +155,7 @@ _REMARK = re.compile(
 _NOTE = re.compile(
     r"\s*[(\[](?:note|\d+ characters|translation|rewritten|meaning|this |i |in twitter)[^)\]]*[)\]]\s*$", re.IGNORECASE
 )
+_WRAPPED = re.compile(r"<(\w+)[^<>]*>(.*)</\1\s*>", re.DOTALL)
 _NUMBERED = re.compile(r"(?:\d+[.)]|[-*•])\s+\S")
 _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("'", "'"), ("`", "`"), ("‘", "’"), ("„", "“"))
 
@@ -224,12 +226,17 @@ def rewrite_in(answer: str, post: str = "") -> str:
         >>> rewrite_in('Sure! Here it is:\\n\\n"Go Otters! #win"\\n\\nLet me know if you like it.')
         'Go Otters! #win'
     """
+    answer = answer.strip()
+    if (match := _WRAPPED.fullmatch(answer)) and "<" not in post:
+        answer = match.group(2)
     lines = [_without_markup(line, post) for line in answer.strip().splitlines()]
     paragraphs = [list(group) for blank, group in itertools.groupby(lines, key=lambda line: not line) if not blank]
     paragraphs = [kept for group in paragraphs if (kept := [line for line in group if not _is_around(line, post)])]
     if len(paragraphs) > 1 or sum(bool(_NUMBERED.match(line)) for line in itertools.chain(*paragraphs)) > 1:
         raise Rejected("more than one text", " / ".join(line for group in paragraphs for line in group)[:200])
     text = " ".join(itertools.chain(*paragraphs))
+    if re.match(r'\{\s*"|\[\s*["{]', text) and not post.startswith(("{", "[")):
+        raise Rejected("no plain text", text[:200])
     for pattern in (_INTRODUCTION, _LABEL):
         if (match := pattern.match(text)) and not pattern.match(post):
             text = text[match.end() :]

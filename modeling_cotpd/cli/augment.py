@@ -39,7 +39,6 @@ class PlanOptions:
 class ParentOptions:
     """The options that say which training posts are augmented."""
 
-    split: Annotated[str, option("Only the training split is ever augmented.")] = "train"
     max_train_samples: Annotated[
         int | None, option("Keep a random sample of the training posts, as training would draw it.", min=1)
     ] = None

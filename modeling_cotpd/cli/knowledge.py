@@ -50,12 +50,12 @@ class QuestionOptions:
     def jobs(self, source: Path, plan: "ElicitationPlan") -> "Iterator[Job]":
         """Return the conversations about the posts, whose ids were checked."""
         from modeling_cotpd.data.posts import find_post_files
+        from modeling_cotpd.knowledge.elicit import check_ids, first_posts
         from modeling_cotpd.knowledge.explanation import elicitation_jobs
-        from modeling_cotpd.knowledge.post import all_posts, check_ids
 
         files = find_post_files(source, splits=self.split or ())
         check_ids(files, self.limit)
-        return elicitation_jobs(all_posts(files, self.limit), plan)
+        return elicitation_jobs(first_posts(files, self.limit), plan)
 
 
 @options.with_options
@@ -341,7 +341,7 @@ def summarize(
     """
     import modeling_cotpd  # noqa: F401  # the tokenizer may be that of a trained model
     from modeling_cotpd.data.posts import find_post_files
-    from modeling_cotpd.knowledge.post import all_posts
+    from modeling_cotpd.knowledge.elicit import first_posts
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs
     from modeling_cotpd.knowledge.summarize import summarize as run
@@ -350,7 +350,7 @@ def summarize(
     prompt = load_prompts(teacher.prompts)["summarize"]
     plan = SummaryPlan(settings, prompt, read_budgets(budget), count_with(tokenizer))
     if teacher.dry_run:
-        teacher.print_estimate(summary_jobs(all_posts(find_post_files(source)), plan), settings, asking)
+        teacher.print_estimate(summary_jobs(first_posts(find_post_files(source)), plan), settings, asking)
         return
     result = run(source, out, teacher.store, plan, asking)
     options.end_when_stopped(asking)

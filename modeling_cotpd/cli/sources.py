@@ -39,7 +39,6 @@ def caption(
         bool, option("Run model code that comes with the weights.", "--trust-remote-code")
     ] = False,
     ids: Annotated[str, option("Without --data: ids are file names (name) or lack the suffix (stem).")] = "name",
-    max_pixels: Annotated[int, option("Larger pictures are reported, not opened.")] = 89_478_485,
     limit: Annotated[int | None, option("Caption no more than this many pictures now.")] = None,
 ) -> None:
     """Turn pictures into captions, in batches, resumably, on one device or several.
@@ -94,7 +93,7 @@ def caption(
         shared = f" in {process['processes']} processes" if process.get("processes", 1) > 1 else ""
         options.echo(f"{len(files.images()):,} pictures: {len(done):,} have a caption, {len(names):,} to go{shared}.")
         if not local:
-            teacher.print_estimate(caption_jobs(names, folder, settings, asked, max_pixels), settings, asking)
+            teacher.print_estimate(caption_jobs(names, folder, settings, asked), settings, asking)
     if teacher.dry_run:
         return
     libraries = ("transformers", "torch") if local else ("openai",)
@@ -113,7 +112,6 @@ def caption(
             record,
             asking=asking,
             batch_size=batch_size,
-            max_pixels=max_pixels,
             limit=limit,
             **process,
         )
@@ -159,7 +157,6 @@ def retrieve(
     model: Annotated[str, option("Embedding model; default: the packaged MiniLM, or CLIP B/32.")] = "",
     revision: options.Revision = None,
     batch_size: Annotated[int, option("Texts or pictures in one forward pass.")] = 64,
-    index: Annotated[str, option("FAISS factory string, such as Flat or IVF4096,PQ48.")] = "Flat",
     cache: Annotated[Path | None, option("Where vectors are kept; default: the user's cache.")] = None,
     overwrite: Annotated[bool, option("Replace texts that the column has.", "--overwrite")] = False,
     as_json: options.AsJson = False,
@@ -210,7 +207,7 @@ def retrieve(
         else:
             passages = retrieval.train_passages(splits, returns or "text")
         embedder = Embedder(model, revision=revision, batch_size=batch_size)
-        found = retrieval.retrieve_texts(splits, passages, embedder, index=index, **shared)
+        found = retrieval.retrieve_texts(splits, passages, embedder, **shared)
         source = passages.source
         info.sources.update(passages.files)
     say = (lambda line: None) if as_json else options.echo

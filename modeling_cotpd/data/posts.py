@@ -36,7 +36,7 @@ class Post:
     Args:
         id (`str`): The file's own id, or the split's or file's name and the number of the post in it, from 0.
         text (`str`): The text; tokens are joined by single spaces. Half of a surrogate pair is U+FFFD.
-        place (`str`): File and line or row, for messages.
+        place (`str`, *optional*): File and line or row, for messages.
         head, tail (`tuple[int, int]`, *optional*): Character spans [start, end) of the two entities (MRE).
         columns (`Mapping`, *optional*): `image`, `caption`, the chain-of-thought columns and `glosses`, those that the
             row has and that are not empty.
@@ -44,7 +44,7 @@ class Post:
 
     id: str
     text: str
-    place: str
+    place: str = ""
     head: tuple[int, int] | None = None
     tail: tuple[int, int] | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)

@@ -13,7 +13,7 @@ class Guard:
     """ASGI middleware.
 
     A page of another site can send requests to this machine under a name of its own that it lets point here (DNS
-    rebinding). So a request must name this machine, or an address.
+    rebinding). So a request must name this machine, or an address, and what a page sends must come from this one.
 
     Args:
         app (`Callable`): The ASGI application.
@@ -38,8 +38,13 @@ class Guard:
     def refusal(self, scope: dict[str, Any]) -> int | None:
         """The status of a request that is refused, `None` for one that is not."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._is_here(headers.get(b"host", "")):
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        if not self._is_here(host):
             return 421
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            return 403
+        if b"transfer-encoding" in headers:  # browsers say how long a body is
+            return 411
         if "/upload" in scope["path"] and not self.uploads:
             return 403
         length = headers.get(b"content-length", "0")

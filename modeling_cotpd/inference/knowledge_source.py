@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.explanation import GRAINS, ElicitationPlan, elicit_posts
 from modeling_cotpd.knowledge.images import ImageProblem, load_image, require_pillow
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.runner import Asking
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class KnowledgeSource:
         """
         if self.plan is None:
             raise SettingError("There is no teacher to ask.", fix="Give knowledge=..., or configure a teacher.")
-        post = Post("post", text, caption)
+        post = Post("post", text, columns={"caption": caption})
         (explanation,) = elicit_posts([post], self.plan, self.store, Asking(concurrency=1))
         known = {column: text for column, text in explanation.columns(keep_cut=True).items() if text}
         problems = [

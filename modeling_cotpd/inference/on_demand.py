@@ -19,7 +19,6 @@ from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.inference.predictor import Predictor, Progress
 from modeling_cotpd.inference.run import all_posts, chunks, part_path, probable, read_part, write_part
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts
-from modeling_cotpd.knowledge.post import Post as AskedPost
 from modeling_cotpd.knowledge.runner import Asking
 
 KNOWN = "has_knowledge"
@@ -155,7 +154,7 @@ def explain_with(plan: ElicitationPlan, store: str | os.PathLike, asking: Asking
         missing = "The language model was not asked."
         left = len(posts)
         try:
-            for explanation in elicit_posts(as_asked(posts), plan, store, asking):
+            for explanation in elicit_posts(posts, plan, store, asking):
                 columns: dict = {name: text for name, text in explanation.columns().items() if text}
                 if explanation.glosses:
                     columns["glosses"] = explanation.glosses
@@ -168,12 +167,6 @@ def explain_with(plan: ElicitationPlan, store: str | os.PathLike, asking: Asking
             yield {}, missing
 
     return explain
-
-
-def as_asked(posts: Iterable[Post]) -> Iterable[AskedPost]:
-    """Posts in the form that elicitation takes."""
-    for number, post in enumerate(posts):
-        yield AskedPost(f"{number}", post.text, post.columns.get("caption", ""), post.columns.get("image", ""))
 
 
 def on_demand_plan(reader: Predictor, settings, prompts: dict) -> ElicitationPlan:
@@ -235,9 +228,7 @@ class SecondPass:
         if self.dry_run:
             asked = (post for post, ask in zip(self._posts(), chosen, strict=True) if ask)
             self.lines = [f"posts to ask about: {int(chosen.sum()):,} of {len(chosen):,}"]
-            self.lines += estimate_posts(as_asked(asked), self.plan, self.store, self.asking.again).lines(
-                self.asking.price
-            )
+            self.lines += estimate_posts(asked, self.plan, self.store, self.asking.again).lines(self.asking.price)
             raise DryRun
         begin = 0
         for number, posts in enumerate(chunks(self._posts())):

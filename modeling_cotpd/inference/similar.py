@@ -13,7 +13,7 @@ from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, label_names_of
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.knowledge.embedding import Embedder, default_text_model, search
-from modeling_cotpd.knowledge.retrieval import normalized, passage_index, train_passages
+from modeling_cotpd.knowledge.retrieval import normalized, passage_vectors, train_passages
 from modeling_cotpd.markers_cotpd import readable
 
 
@@ -64,7 +64,7 @@ class SimilarPosts:
         self.train = splits["train"]
         self.embedder = embedder or Embedder(default_text_model())
         self.texts = passages.keys
-        self.index = passage_index(passages, self.embedder, cache=cache)
+        self.vectors = passage_vectors(passages, self.embedder, cache)
         self.names = label_names_of(self.train.features)
 
     @classmethod
@@ -96,7 +96,7 @@ class SimilarPosts:
         if not text.strip():
             return []
         vectors = self.embedder.queries([readable(text)])
-        (hits,) = search(self.index, vectors, count, lambda query, number: True, self._content)
+        (hits,) = search(self.vectors, vectors, count, lambda query, number: True, self._content)
         return [self._post(number, score) for number, score in hits]
 
     def _content(self, number: int) -> tuple:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,30 +18,80 @@ FINAL = (ANSWERED, EMPTY, REFUSED, CUT)
 MOST_CHARACTERS = 20_000_000
 """Longer response bodies are malformed."""
 _FINISHED = re.compile(
-    r"(?:finish_reason_)?(?:stop|stop_sequence|end|end_turn|eos|eos_token|complete|completed|finished|done)?"
+    r"(?:finish_reason_)?(?:(?:natural_)?stop(?:ped|_(?:sequence|token|string|word))?|end|eos|eot|end_turn|eos_token"
+    r"|end_of_(?:turn|text|sequence)|completed?|finish(?:ed)?|done|success|null|none)?"
 )
 # How endpoints name the end of an answer that is not finished: https://platform.openai.com, Gemini, Anthropic, vLLM,
-# llama.cpp, DeepSeek, Mistral, Zhipu and gateways each have words of their own.
+# llama.cpp, DeepSeek, Mistral, Zhipu, watsonx, Cohere and gateways each have words of their own.
 _FAILURE = re.compile(
     r"error|abort|cancel|interrupt|time_?out|network|fail|insufficient|overload|preempt|disconnect|killed|pause"
-    r"|incomplete|malformed|other|unspecified|unknown|language"
+    r"|incomplete|malformed|other|unspecified|unknown|language|not_finished|unfinished|in_progress|running|queued"
+    r"|pending|exception|rate_?limit|quota|throttl|capacity|unavailable"
 )
-_LIMIT = re.compile(r"length|max|limit|token|truncat|window")
+_LIMIT = re.compile(r"length|max|limit|token|truncat|window|repeti|degenerat")
+_FILTER = re.compile(
+    r"filter|safety|block|prohibit|policy|recitation|refus|sensitive|guardrail|spii|moderat|violat|toxic|harm"
+)
 _FILTERED_PROMPT = re.compile(r"block_?reason|content_?filter|prohibited_?content|safety_?ratings", re.IGNORECASE)
-_FILTER = re.compile(r"filter|safety|block|prohibit|policy|recitation|refus|sensitive|guardrail|spii|moderat|violat")
+_FILTERED = re.compile(
+    r"content.?(?:filter|policy|management|moderation|safety)|responsible.?ai|moderation|flagged|data.?inspection"
+    r"|safety.?(?:system|polic|setting|reason|check|filter|guideline)|inappropriate|usage (?:polic|guideline)"
+    r"|sensitive.?(?:content|information|word|data|text)|_sensitive|prohibited.?content|violat|guardrail|risk.?control"
+    r"|exists? risk|high risk|invalid_prompt|unsafe|harmful|toxic|block(?:ed (?:by|due|because|for)|_?reason)"
+    r"|敏感|违规|不当内容|安全审核|不安全",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context.?(?:length|window|size|limit)|maximum (?:context|prompt|input|sequence)|max_model_len|input length"
+    r"|too (?:long|many (?:input |prompt )?tokens)"
+    r"|(?:prompt|input|request|context|image)s? (?:\w+ )?(?:is |are )?too large"
+    r"|(?:exceed|longer|larger|more|greater)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)"
+    r"|(?<![_\w])tokens?\b[^.]{0,40} must be (?:<|less|fewer|at most|smaller)|must have (?:less|fewer) than \d+ tokens"
+    r"|string_above_max_length|token limit|(?:reduce|shorten) (?:the|your) (?:length|prompt|input|message)|超长|过长",
+    re.IGNORECASE,
+)
+_OWN_LIMIT = re.compile(r"max_?(?:completion_|new_|output_)?tokens", re.IGNORECASE)
+_OF_THE_POST = re.compile(r"\b(?:inputs?|prompt|messages|your request|requested)\b", re.IGNORECASE)
 
-_TAG = r"(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis)"
-_OPEN = rf"(?:<(?:\w+:)?{_TAG}\b[^>]*>|<\|(?:begin_of_|start_)?{_TAG}\|>|\[{_TAG}\]|◁{_TAG}▷)"
-_CLOSE = rf"(?:</(?:\w+:)?{_TAG}\s*>|<\|(?:end_of_|end_|/){_TAG}\|>|\[/{_TAG}\]|◁/{_TAG}▷)"
+_TAG = (
+    r"(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|cot|chain_of_thought|inner_monologue"
+    r"|(?:thought|thinking)_process)"
+)
+_PAIRS = (
+    (
+        rf"(?:<(?:\w+:)?{_TAG}\b[^>]*>|<\|(?:begin_of_|start_)?{_TAG}\|>|\[{_TAG}\]|◁{_TAG}▷)",
+        rf"(?:</(?:\w+:)?{_TAG}\s*>|<\|(?:end_of_|end_|/){_TAG}\|>|\[/{_TAG}\]|◁/{_TAG}▷)",
+    ),
+    ("<unused94>", "<unused95>"),
+    (r"^\s*Here(?: is|'s) my thought process:", r"Here(?: is|'s) my response:"),
+    (rf"```{_TAG}\n", r"(?<=\n)```(?!\w)"),
+    (r"<details type=\"reasoning\"[^>]*>", r"</details>"),
+)
 _CHANNEL = r"<\|channel\|>\s*(?:analysis|commentary)\b"
-_THOUGHTS = re.compile(rf"{_OPEN}.*?{_CLOSE}", re.IGNORECASE | re.DOTALL)
-_THOUGHT_END = re.compile(rf"^.*(?:{_CLOSE}|<\|channel\|>\s*final\s*<\|message\|>)", re.IGNORECASE | re.DOTALL)
-_THOUGHT_BEGIN = re.compile(rf"(?:{_OPEN}|{_CHANNEL}|<(?:\w+:)?{_TAG}\b[^>]*$).*$", re.IGNORECASE | re.DOTALL)
+_ESCAPED = re.compile(rf"&lt;(/?(?:\w+:)?{_TAG})&gt;", re.IGNORECASE)
+_THOUGHTS = re.compile("|".join(f"{begin}.*?{end}" for begin, end in _PAIRS), re.IGNORECASE | re.DOTALL)
+# Everything before a closing tag alone is a thought, and everything behind an opening one.
+_THOUGHT_END = re.compile(rf"^.*(?:{_PAIRS[0][1]}|<unused95>|<\|channel\|>\s*final\s*<\|message\|>)", re.I | re.DOTALL)
+_THOUGHT_BEGIN = re.compile(
+    rf"(?:{'|'.join(begin for begin, _ in _PAIRS)}|{_CHANNEL}|<(?:\w+:)?{_TAG}\b[^>]*$).*$", re.IGNORECASE | re.DOTALL
+)
+# Channels whose marks the server took off: "analysisWe need to explain ...assistantfinalQuill keeps goal."
+_GLUED = re.compile(r"^\s*(?:analysis|commentary)(?=[A-Z]).*?(?:assistant\s?final|$)", re.DOTALL)
 _HALF_TAG = re.compile(
     r"^\s*<(?:t|th|thi|thin|think|thinki|thinkin|thinking|r|re|rea|reas|reaso|reason)?$", re.IGNORECASE
 )
-_CONTROL_TOKEN = re.compile(r"<\|(?:end|return|start|message|im_end|eot_id|endoftext)\|>")
-_MARKS = ("<", "[", "◁")
+_CONTROL = (
+    r"(?:<\|(?:end|return|start|message|im_end|im_start|eot_id|endoftext|end_of_text|end_of_turn)\|>|</s>|<eos>"
+    r"|<end_of_turn>|<pad>)"
+)
+_CONTROL_TOKEN = re.compile(
+    rf"{_CONTROL}|<\|(?:begin|end|start)_(?:of_)?(?:solution|response|answer|text)\|>|</?(?:answer|response)>",
+    re.IGNORECASE,
+)
+_CONTROL_END = re.compile(rf"(?:\s*{_CONTROL})+\s*$", re.IGNORECASE)
+_MARKS = ("<", "[", "◁", "&lt;", "```", "thought process", "analysis", "commentary")
+_UNSEEN = "\u2800\u3164\u115f\u1160"
+"""Blanks that Unicode counts as letters and signs."""
 
 
 class MalformedAnswer(ValueError):
@@ -85,7 +136,7 @@ class Answer:
     def reread(self) -> "Answer":
         """The answer by today's rules about thoughts and empty texts, for answers stored by earlier versions."""
         text = visible_text(self.text)
-        if self.status in (ANSWERED, CUT) and not text.strip():
+        if self.status in (ANSWERED, CUT) and is_blank(text):
             return replace(self, status=EMPTY, text=text, reason=self.reason or "no text beside the model's thoughts")
         return self if text == self.text else replace(self, text=text)
 
@@ -99,11 +150,32 @@ def visible_text(text: str) -> str:
     """
     if not any(mark in text for mark in _MARKS):
         return text
-    visible = _THOUGHTS.sub("", text)
+    text = _CONTROL_END.sub("", text)
+    visible = _THOUGHTS.sub("", _ESCAPED.sub(r"<\1>", text))
     visible = _THOUGHT_END.sub("", visible)
-    visible = _THOUGHT_BEGIN.sub("", visible)
+    visible = _GLUED.sub("", _THOUGHT_BEGIN.sub("", visible))
     visible = "" if _HALF_TAG.match(visible) else visible
     return text if visible == text else _CONTROL_TOKEN.sub("", visible).strip()
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: white space, zero-width, control and direction characters alone.
+
+    Example:
+        >>> is_blank(" \u200b\n"), is_blank("...")
+        (True, False)
+    """
+    return all(unicodedata.category(each)[0] in "ZC" or each in _UNSEEN for each in text)
+
+
+def status_of_rejection(status: int, message: str) -> str | None:
+    """Return `refused` when an HTTP status and message are about this post: filtered, or too long for the model."""
+    if status in (413, 451) or (status in (400, 403, 422) and _FILTERED.search(message)):
+        return REFUSED
+    # llama.cpp reports a prompt that is too long with 500.
+    too_long = status in (400, 422, 500) and _TOO_LONG.search(message) is not None
+    # A token limit that no model has is the user's setting.
+    return REFUSED if too_long and (not _OWN_LIMIT.search(message) or _OF_THE_POST.search(message)) else None
 
 
 def read_answer(body: str) -> Answer:
@@ -120,25 +192,30 @@ def read_answer(body: str) -> Answer:
     except (ValueError, RecursionError) as error:
         raise MalformedAnswer(f"the body is not JSON ({error}): {body[:80]!r}") from None
     try:
-        if not completion.get("choices") and _FILTERED_PROMPT.search(body):
+        fault = completion.get("error")
+        if not completion.get("choices") and (_FILTERED_PROMPT.search(body) or _is_about_the_post(fault)):
             return Answer(REFUSED, "", f"no answer: {body[:200]}", response=body, attempts=1)
         choice = completion["choices"][0]
-        message, usage = choice["message"], completion.get("usage")
-        content, end = message.get("content"), choice.get("finish_reason")
+        end = choice.get("finish_reason") or choice.get("finishReason") or choice.get("finish_details")
+        end = end.get("type") if isinstance(end, dict) else end
+        finish_reason = storable(end if isinstance(end, str) else "" if end is None else str(end))[:100]
+        ended = finish_reason.casefold().strip().replace(" ", "_").replace("-", "_")
+        finished = _FINISHED.fullmatch(ended) is not None
+        filtered = not finished and _FILTER.search(ended) is not None
+        message, usage = choice.get("message") or {} if filtered else choice["message"], completion.get("usage")
+        content = message.get("content")
         refusal = _text_of(message.get("refusal")) or _text_of(content, ("refusal",))
         text = visible_text(storable(_text_of(content)))
-        fault = choice.get("error") or completion.get("error")
+        fault = choice.get("error") or fault
     except (KeyError, IndexError, TypeError, AttributeError):
         raise MalformedAnswer(f"the body is not a chat completion: {body[:80]!r}") from None
-    finish_reason = storable(end if isinstance(end, str) else "" if end is None else str(end))[:100]
     tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    ended = finish_reason.casefold().strip().replace(" ", "_").replace("-", "_")
-    finished = _FINISHED.fullmatch(ended) is not None
-    if (_FAILURE.search(ended) and not finished) or (fault and not text):
+    filtered = filtered or (_is_about_the_post(fault) and not text)
+    if not filtered and ((not finished and _FAILURE.search(ended)) or (fault and not text)):
         raise MalformedAnswer(f"the endpoint ended the answer with {finish_reason or 'an error'!r}: {body[:200]!r}")
-    if refusal or (not finished and _FILTER.search(ended)):
+    if refusal or filtered:
         status, reason = REFUSED, storable(refusal)[:200] or f"finish reason {finish_reason}"
-    elif not text.strip():
+    elif is_blank(text):
         status, reason = EMPTY, f"no text after {tokens[1]:,} tokens, finish reason {finish_reason or 'not given'}"
     elif is_refusal(text):
         status, reason = REFUSED, text[:200]
@@ -147,6 +224,16 @@ def read_answer(body: str) -> Answer:
     else:
         status, reason = ANSWERED, ""
     return Answer(status, text, reason, finish_reason, *tokens, body, attempts=1)
+
+
+def _is_about_the_post(fault: object) -> bool:
+    """Whether an error within a body of status 200 is about this post."""
+    if not isinstance(fault, dict):
+        return False
+    code = fault.get("code")
+    return (
+        status_of_rejection(code if isinstance(code, int) else 400, json.dumps(fault, ensure_ascii=False)) is not None
+    )
 
 
 def _text_of(content: object, kinds: tuple[str, ...] = ("text", "output_text")) -> str:
@@ -163,7 +250,7 @@ def _text_of(content: object, kinds: tuple[str, ...] = ("text", "output_text")) 
             part = {"text": part}
         if not isinstance(part, dict):
             raise TypeError(part)
-        if part.get("type", "text") in kinds:
+        if part.get("type", "text") in kinds and part.get("thought") is not True:
             value = part.get("refusal") or part.get("text")
             value = value.get("value") if isinstance(value, dict) else value
             texts.append(value if isinstance(value, str) else "")

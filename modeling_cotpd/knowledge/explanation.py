@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, FINAL, REFUSED, SKIPPED, UNPARSABLE, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
 from modeling_cotpd.knowledge.glosses import list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, find_picture
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt, opening
 from modeling_cotpd.knowledge.request import Conversation, Job, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
@@ -129,7 +129,7 @@ def elicit_posts(
     Every answer is stored when it arrives, so the same call after an interruption asks only for the rest.
 
     Args:
-        posts (`Iterable[Post]`): Any number of posts; each needs `id`, `text` and, when known, `caption`.
+        posts (`Iterable[Post]`): Any number of posts; each needs `id`, `text` and, when known, the column `caption`.
         plan (`ElicitationPlan`): Which model is asked, and what.
         store (`str` or `os.PathLike`): The response store's file; it is made when missing.
         asking (`Asking`, *optional*): Concurrency, statuses to ask again, progress bar. `asking.progress` counts
@@ -139,7 +139,7 @@ def elicit_posts(
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
 
     Example:
-        >>> posts = [Post("1", "Varro Quill signs until 2034", "a goalkeeper with a pen")]
+        >>> posts = [Post("1", "Varro Quill signs until 2034", columns={"caption": "a goalkeeper with a pen"})]
         >>> for explanation in elicit_posts(posts, plan, "answers.sqlite"):  # doctest: +SKIP
         ...     print(explanation.columns()["cot_noun"])
     """
@@ -183,8 +183,10 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
     if not post.text.strip():
         return replace(result, answers=dict.fromkeys(plan.grains, Answer(SKIPPED, reason="the post has no text")))
     try:
-        picture = find_picture(plan.image_folder, post.image) if plan.image_folder is not None and post.image else None
-        caption = post.caption if plan.image_folder is None else ""
+        image, caption = post.columns.get("image", ""), post.columns.get("caption", "")
+        picture = None
+        if plan.image_folder is not None:
+            picture, caption = find_picture(plan.image_folder, image) if image else None, ""
         history: list[dict] = []
         for grain in plan.grains:
             prompt = plan.prompt(grain)

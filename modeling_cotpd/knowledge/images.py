@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 """What is decoded. EPS and the other rare formats stay out: Pillow hands some of them to outside programs."""
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+JPEG = SUFFIXES[:3]
 MAX_PIXELS = 89_478_485
 """Pillow's own warning limit: a quarter of a GiB as 24-bit pixels."""
 MAX_ASPECT = 100
@@ -79,8 +80,9 @@ def list_images(folder: Path) -> list[str]:
 def resolve_image(folder: Path, name: str) -> Path:
     """The file that a row's image name stands for, if it lies inside the folder, which is free of links.
 
-    The suffix may be missing, as in the published Twitter data. Absolute names, `..`, backslashes, drive letters, NUL
-    bytes and links that lead outside are refused before anything is opened.
+    The suffix may be missing, as in the published Twitter data, or be spelt otherwise (`.JPG`, `.jpeg`). Absolute
+    names, `..`, backslashes, drive letters, NUL bytes and links that lead outside are refused before anything is
+    opened.
 
     Raises:
         ImageProblem: With the reason `outside`, `missing`, `not a file` or `empty file`.
@@ -105,19 +107,25 @@ def resolve_image(folder: Path, name: str) -> Path:
 
 
 def _with_suffix(path: Path) -> Path:
-    """The path itself when there is such a file, else the first that exists with a picture suffix behind it."""
-    if not os.path.lexists(path) and not path.name.lower().endswith(SUFFIXES):
-        for suffix in (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)):
-            if (named := path.with_name(path.name + suffix)).is_file():
+    """The path itself when there is such a file, else the first that exists with another spelling of its suffix."""
+    if os.path.lexists(path):
+        return path
+    stem, suffix = os.path.splitext(path.name)
+    kinds = JPEG if suffix.lower() in JPEG else (suffix.lower(),)
+    if suffix.lower() not in SUFFIXES:
+        stem, kinds = path.name, SUFFIXES
+    for kind in kinds:
+        for spelt in (kind, kind.upper(), f".{kind[1:].capitalize()}"):
+            if (named := path.with_name(stem + spelt)).is_file():
                 return named
     return path
 
 
-def load_image(path: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> "Image.Image":
+def load_image(path: Path | IO[bytes]) -> "Image.Image":
     """Open a picture as upright 8-bit RGB; of an animated one the first frame.
 
     Transparency is laid on white, 16-bit and floating-point pixels are scaled to 8 bits, CMYK and palettes are
-    converted, the EXIF orientation is applied. A picture of more than `max_pixels` is refused before it is decoded.
+    converted, the EXIF orientation is applied. A picture of more than `MAX_PIXELS` is refused before it is decoded.
 
     Raises:
         ImageProblem: With the reason `corrupt`, `too large` or `too long`.
@@ -130,8 +138,8 @@ def load_image(path: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> "Image.I
     try:
         with Image.open(path, formats=formats) as image:
             width, height = image.size
-            if width * height > max_pixels:
-                raise ImageProblem("too large", f"{width} x {height} pixels, the limit is {max_pixels:,} in all")
+            if width * height > MAX_PIXELS:
+                raise ImageProblem("too large", f"{width} x {height} pixels, the limit is {MAX_PIXELS:,} in all")
             if max(width, height) > MAX_ASPECT * min(width, height):
                 raise ImageProblem("too long", f"{width} x {height} pixels, the limit is {MAX_ASPECT} to 1")
             image.load()
@@ -183,7 +191,6 @@ class Picture:
 
     source: Path | bytes
     sha256: str
-    max_pixels: int = MAX_PIXELS
 
     @property
     def reference(self) -> str:
@@ -193,7 +200,7 @@ class Picture:
     def load(self) -> "Image.Image":
         """Decode the picture as `load_image` does."""
         source = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
-        return load_image(source, self.max_pixels)
+        return load_image(source)
 
     def data_url(self) -> str:
         """Return the picture as a `data:` URL; it raises what `load` raises."""
@@ -204,7 +211,7 @@ class Picture:
         return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def find_picture(folder: Path, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
+def find_picture(folder: Path, name: str) -> Picture:
     """Return the picture `name` within `folder`, hashed here and decoded when it is sent. Raises `ImageProblem`."""
     path = resolve_image(folder, name)
-    return Picture(path, hashlib.sha256(path.read_bytes()).hexdigest(), max_pixels)
+    return Picture(path, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -22,14 +22,7 @@ from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import sha256_of, write_json_lines
-from modeling_cotpd.knowledge.embedding import (
-    Embedder,
-    build_index,
-    fingerprint,
-    search,
-    stored_vectors,
-    vector_folder,
-)
+from modeling_cotpd.knowledge.embedding import Embedder, fingerprint, search, stored_vectors, vector_folder
 from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, load_image, resolve_image
 
 RETURNS = ("text", *KNOWLEDGE_COLUMNS)
@@ -155,18 +148,16 @@ class _Column(Sequence):
         return self._one(number)
 
 
-def passage_index(passages: Passages, embedder: Embedder, index: str = "Flat", cache: Path | None = None):
-    """A FAISS index of passages; their vectors are read from the cache, and made first where they are missing."""
-    folder = vector_folder(cache, passages.key, embedder.fingerprint)
-    vectors = stored_vectors(
-        folder,
+def passage_vectors(passages: Passages, embedder: Embedder, cache: Path | None = None) -> np.ndarray:
+    """The vectors of passages from the cache, made first where they are missing."""
+    return stored_vectors(
+        vector_folder(cache, passages.key, embedder.fingerprint),
         lambda start, stop: embedder.passages(passages.keys[start:stop]),
         len(passages.keys),
         embedder.dimension,
         64 * embedder.batch_size,
         "passage",
     )
-    return build_index(vectors, index, folder)
 
 
 def retrieve_texts(
@@ -176,7 +167,6 @@ def retrieve_texts(
     *,
     k: int = 3,
     max_words: int = 60,
-    index: str = "Flat",
     cache: Path | None = None,
 ) -> dict[str, Retrieved]:
     """Find the passages that are most similar to each post.
@@ -187,7 +177,6 @@ def retrieve_texts(
         embedder (`Embedder`): Makes the vectors.
         k (`int`, defaults to 3): Passages for each row: three posts fit beside a post in 512 subword tokens.
         max_words (`int`, defaults to 60): Longer passages are cut, for the same budget.
-        index (`str`, defaults to `Flat`): A FAISS factory string, see `build_index`.
         cache (`Path`, *optional*): Where vectors are kept; below the user's cache folder by default.
 
     Returns:
@@ -199,18 +188,18 @@ def retrieve_texts(
         >>> found = retrieve_texts(splits, train_passages(splits), embedder)  # doctest: +SKIP
     """
     chunk = 64 * embedder.batch_size
-    built = passage_index(passages, embedder, index, cache)
+    known = passage_vectors(passages, embedder, cache)
     found = {}
     for name, split in splits.items():
         queries = row_texts(split)
         asked = [embedder.queries(queries[start : start + chunk]) for start in range(0, len(queries), chunk)]
         vectors = np.concatenate(asked) if asked else np.zeros((0, embedder.dimension), np.float32)
-        found[name] = _retrieved(built, passages, vectors, [normalized(text) for text in queries], k, max_words)
+        found[name] = _retrieved(known, passages, vectors, [normalized(text) for text in queries], k, max_words)
     return found
 
 
 def _retrieved(
-    index,
+    known: np.ndarray,
     passages: Passages,
     queries: np.ndarray,
     own: Sequence[str],
@@ -225,7 +214,7 @@ def _retrieved(
             return False
         return normalized(passages.keys[passage]) != own[query]
 
-    hits = search(index, queries, k, allowed, lambda passage: normalized(passages.contents[passage]))
+    hits = search(known, queries, k, allowed, lambda passage: normalized(passages.contents[passage]))
     words = [[passages.contents[number].split()[:max_words] for number, _ in row] for row in hits]
     return Retrieved(
         [SEPARATOR.join(map(" ".join, row)) for row in words],
@@ -234,7 +223,7 @@ def _retrieved(
 
 
 def embed_pictures(
-    folder: Path, names: list[str], embedder: Embedder, max_pixels: int = MAX_PIXELS, cache: Path | None = None
+    folder: Path, names: list[str], embedder: Embedder, cache: Path | None = None
 ) -> tuple[np.ndarray, list[str], dict[str, ImageProblem]]:
     """Vectors (len(names), d), zeros for what cannot be used; hashes of the files, "" for none; problems by name."""
     problems: dict[str, ImageProblem] = {}
@@ -251,17 +240,17 @@ def embed_pictures(
         for number in range(start, stop):
             if hashes[number]:
                 with contextlib.suppress(ImageProblem):  # its row of zeros is reported below
-                    images[number - start] = load_image(resolve_image(folder, names[number]), max_pixels)
+                    images[number - start] = load_image(resolve_image(folder, names[number]))
         if images:
             vectors[list(images)] = embedder.pictures(list(images.values()))
         return vectors
 
-    target = vector_folder(cache, "images", fingerprint(hashes), str(max_pixels), embedder.fingerprint)
+    target = vector_folder(cache, "images", fingerprint(hashes), str(MAX_PIXELS), embedder.fingerprint)
     vectors = stored_vectors(target, embed, len(names), embedder.dimension, embedder.batch_size, "picture")
     for number in np.flatnonzero(~np.any(vectors, axis=1)).tolist():
         if hashes[number]:  # the vectors may come from an earlier run, which reported the problem, too
             try:
-                load_image(resolve_image(folder, names[number]), max_pixels)
+                load_image(resolve_image(folder, names[number]))
             except ImageProblem as problem:
                 problems[names[number]] = problem
     return vectors, hashes, problems
@@ -275,7 +264,6 @@ def retrieve_by_image(
     returns: str = "caption",
     k: int = 3,
     max_words: int = 60,
-    max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
 ) -> tuple[dict[str, Retrieved], dict[str, ImageProblem]]:
     """Find the training posts with the most similar pictures and return their captions or texts.
@@ -291,7 +279,7 @@ def retrieve_by_image(
     """
     every = train_passages(splits, returns)
     names = list(dict.fromkeys(image for split in splits.values() for image in split["image"] if image))
-    vectors, hashes, problems = embed_pictures(folder, names, embedder, max_pixels, cache)
+    vectors, hashes, problems = embed_pictures(folder, names, embedder, cache)
     numbers = {name: number for number, name in enumerate(names) if name not in problems}
     train_images = list(splits["train"]["image"])
     rows = [row for row, image in enumerate(train_images) if image in numbers]
@@ -300,7 +288,6 @@ def retrieve_by_image(
     keys, contents = ([texts[row] for row in rows] for texts in (every.keys, every.contents))
     passages = replace(every, keys=keys, contents=contents, ids=lambda number: every.ids(rows[number]))
     train = [numbers[train_images[row]] for row in rows]
-    index = build_index(vectors[train], "Flat")
     found = {}
     for name, split in splits.items():
         images, own = list(split["image"]), row_texts(split)
@@ -311,7 +298,9 @@ def retrieve_by_image(
             return hashes[pictures[query]] == hashes[train[passage]]
 
         queries = np.asarray(vectors[pictures], dtype=np.float32)
-        some = _retrieved(index, passages, queries, [normalized(own[row]) for row in asking], k, max_words, same)
+        some = _retrieved(
+            vectors[train], passages, queries, [normalized(own[row]) for row in asking], k, max_words, same
+        )
         found[name] = Retrieved([""] * len(split), [[] for _ in own])
         for row, text, hits in zip(asking, some.texts, some.hits, strict=True):
             found[name].texts[row], found[name].hits[row] = text, hits

@@ -10,8 +10,9 @@ import platform
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.files import write_json_lines
@@ -19,6 +20,7 @@ from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
 from modeling_cotpd.knowledge.request import Request, request_key
 from modeling_cotpd.text_safety import storable
 
+Parsed = TypeVar("Parsed")
 BUSY_SECONDS = 120.0
 LEASE_SECONDS = 60.0
 SCHEMA_VERSION = 1
@@ -105,6 +107,7 @@ class ResponseStore:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
+            self._version(database)  # before anything is written
             deadline = time.monotonic() + BUSY_SECONDS
             while True:
                 try:
@@ -145,7 +148,14 @@ class ResponseStore:
         return database
 
     def _version(self, database: sqlite3.Connection) -> int:
+        """Return the format, 0 for a new file; a `KnowledgeError` says that the file holds something else."""
         version = database.execute("PRAGMA user_version").fetchone()[0]
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+        columns = {row[1] for row in database.execute("PRAGMA table_info(answers)")}
+        if (tables or version) and not columns.issuperset(ROW_COLUMNS):
+            raise KnowledgeError(
+                "The file is a database of something else.", place=str(self.path), fix="Name another --store."
+            )
         if version > SCHEMA_VERSION:
             raise KnowledgeError(
                 f"The store has format {version}, this version knows {SCHEMA_VERSION}.",
@@ -163,12 +173,22 @@ class ResponseStore:
             if isinstance(error, sqlite3.OperationalError):
                 fix = "Answers stored so far are safe; free space or give write permission, then run again."
             else:
-                fix = (
-                    "Is it a response store? If it is damaged, recover a copy with: "
-                    f"sqlite3 {self.path.name} .recover | sqlite3 recovered.sqlite"
-                )
+                fix = f"Is it a response store? {self._recovery}"
             raise KnowledgeError(
                 f"The response store cannot be {done}: {error}.", place=str(self.path), fix=fix
+            ) from None
+
+    @property
+    def _recovery(self) -> str:
+        return f"If it is damaged, recover a copy with: sqlite3 {self.path.name} .recover | sqlite3 recovered.sqlite"
+
+    def _parsed(self, parse: Callable[[], Parsed]) -> Parsed:
+        """Return what is made of a row, or name the store whose row holds something else."""
+        try:
+            return parse()
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise KnowledgeError(
+                f"A row of the response store is damaged: {error}.", place=str(self.path), fix=self._recovery
             ) from None
 
     def __enter__(self) -> "ResponseStore":
@@ -207,7 +227,7 @@ class ResponseStore:
     def get(self, key: str) -> Answer:
         """Return the stored answer; one with status `missing` when there is none."""
         rows = self._rows(f"SELECT {_ANSWER_COLUMNS} FROM answers WHERE key=?", (key,))
-        return Answer(*rows[0]).reread() if rows else Answer(MISSING, reason="not asked yet")
+        return self._parsed(Answer(*rows[0]).reread) if rows else Answer(MISSING, reason="not asked yet")
 
     def request(self, key: str) -> Request | None:
         """Return the request that a row holds, without its pictures; `None` when there is no such row."""
@@ -215,7 +235,7 @@ class ResponseStore:
         if not rows:
             return None
         endpoint, purpose, prompt, body = rows[0]
-        return Request(endpoint, purpose, prompt, json.loads(body))
+        return self._parsed(lambda: Request(endpoint, purpose, prompt, json.loads(body)))
 
     def save(self, request: Request, answer: Answer) -> None:
         """Store an answer and end the claim on it; call it within a `transaction`.
@@ -269,7 +289,7 @@ class ResponseStore:
         rows = self._rows(f"SELECT {_ANSWER_COLUMNS}, rowid FROM answers WHERE key=?", (key,))
         if not rows:
             return None
-        answer = Answer(*rows[0][:-1]).reread()
+        answer = self._parsed(Answer(*rows[0][:-1]).reread)
         return answer if answer.status not in again or (since is not None and rows[0][-1] > since) else None
 
     def claim(self, key: str, again: Iterable[str] = (FAILED,), since: int | None = None) -> Answer | None:
@@ -331,7 +351,10 @@ class ResponseStore:
 
 def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
     """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
-    return write_json_lines(out, ({**row, "request": json.loads(row["request"])} for row in store.rows(**equal)))
+    rows = store.rows(**equal)
+    return write_json_lines(
+        out, (store._parsed(lambda row=row: {**row, "request": json.loads(row["request"])}) for row in rows)
+    )
 
 
 def import_answers(store: ResponseStore, path: str | os.PathLike) -> tuple[int, int]:

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from modeling_cotpd.data.posts import find_post_files
+from modeling_cotpd.data.posts import Post, count_posts, find_post_files
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import require_empty, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, Answer
-from modeling_cotpd.knowledge.elicit import write_columns
+from modeling_cotpd.knowledge.elicit import first_posts, write_columns
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import GRAINS
-from modeling_cotpd.knowledge.post import Post, all_posts, count_posts
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Conversation, Job
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
@@ -50,8 +49,8 @@ class SummaryPlan:
 
     def too_long(self, post: Post) -> dict[str, int]:
         """Return grain to number of subword tokens, of the grains over their budget."""
-        texts = post.knowledge
-        lengths = {grain: self.count(texts[grain]) for grain in self.budgets if texts.get(grain)}
+        texts = {grain: post.columns.get(f"cot_{grain}") for grain in self.budgets}
+        lengths = {grain: self.count(text) for grain, text in texts.items() if text}
         return {grain: length for grain, length in lengths.items() if length > self.budgets[grain]}
 
 
@@ -76,9 +75,8 @@ def _shorten(post: Post, plan: SummaryPlan) -> Conversation:
     answers: dict[str, Answer] = {}
     for grain in plan.too_long(post):
         words = str(int(plan.budgets[grain] * WORDS_PER_PIECE))
-        question = plan.prompt.fill(
-            words=words, explanation=post.knowledge[grain], text=post.text, caption=post.caption
-        )
+        known = {"explanation": post.columns[f"cot_{grain}"], "caption": post.columns.get("caption", "")}
+        question = plan.prompt.fill(words=words, text=post.text, **known)
         messages = [{"role": "user", "content": question}]
         answers[grain] = yield plan.settings.request("summarize", plan.prompt.tag, messages)
     return post, answers
@@ -120,14 +118,14 @@ def summarize(
     result = Summarized(asking.progress)
     columns: dict[str, dict[str, list[str]]] = {}
     marks: list[dict] = []
-    jobs = summary_jobs(all_posts(files), plan)
+    jobs = summary_jobs(first_posts(files), plan)
     with ResponseStore(store) as opened:
         results = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files))
         for file in files:
             texts: dict[str, list[str]] = {grain: [] for grain in GRAINS}
             for _, (post, answers) in itertools.islice(results, count_posts([file])):
                 for grain, values in texts.items():
-                    values.append(post.knowledge.get(grain, ""))
+                    values.append(post.columns.get(f"cot_{grain}", ""))
                 for grain, answer in answers.items():
                     mark, text = _outcome(post, grain, answer, plan)
                     texts[grain][-1] = text
@@ -149,7 +147,7 @@ def summarize(
 
 def _outcome(post: Post, grain: str, answer: Answer, plan: SummaryPlan) -> tuple[dict, str]:
     """The mark of one explanation that was too long, and the text that the column gets."""
-    text, summary = post.knowledge[grain], answer.text.strip()
+    text, summary = post.columns[f"cot_{grain}"], answer.text.strip()
     before, after = plan.count(text), plan.count(summary)
     if answer.status != ANSWERED:
         outcome, after = answer.status, before

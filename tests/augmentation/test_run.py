@@ -126,12 +126,6 @@ def test_no_times_keep_the_sample_alone(folder, tmp_path):
     assert len(read_prepared(tmp_path / "out")[0]["train"]) == 3
 
 
-@pytest.mark.parametrize("split", ["validation", "test"])
-def test_no_other_split_is_augmented(folder, split):
-    with pytest.raises(SettingError, match="not augmented"):
-        TrainingPosts(folder, split)
-
-
 def test_an_augmented_folder_is_not_augmented_again(folder, tmp_path):
     augment(TrainingPosts(folder), tmp_path / "out", tmp_path / "s.sqlite", OFFLINE)
     with pytest.raises(DataError, match="augmented before"):

@@ -119,10 +119,10 @@ def test_an_accepted_alignment_has_every_mention_once_with_its_type_and_name(sam
 def test_real_posts_align_with_themselves(real_data, tmp_path):
     prepare("twitter2017", real_data / "twitter2017", tmp_path / "data")
     training = TrainingPosts(tmp_path / "data")
-    assert training.manner == APART
+    assert training.tokenization == APART
     unsure = 0
     for sample in training.samples:
-        tokens = tokenize(detokenize(sample.tokens), training.manner)
+        tokens = tokenize(detokenize(sample.tokens), training.tokenization)
         try:
             found = align(sample, tokens)
         except Rejected:
@@ -280,6 +280,10 @@ def test_an_unlabelled_post_stays_unlabelled():
         ("Great news: Otters win", "Great news: Otters win"),
         ("Here we are: Otters!", "Here we are: Otters!"),
         ("Sure!\n\nGo Otters!", "Go Otters!"),
+        ("<tweet>\nGo Otters!\n</tweet>", "Go Otters!"),
+        ('<rewritten lang="en">"Go Otters!"</rewritten>', "Go Otters!"),
+        ("Casual version: Go Otters!", "Go Otters!"),
+        ("Paraphrased tweet:\nGo Otters!", "Go Otters!"),
         ("Sure, here is your rewritten tweet:\nGo Otters!", "Go Otters!"),
     ],
 )
@@ -302,7 +306,14 @@ def test_an_answer_with_two_texts_is_no_rewrite(answer):
     assert error.value.reason == "more than one text"
 
 
+@pytest.mark.parametrize("answer", ['{"tweet": "Go Otters!"}', '["Go Otters!"]', '```json\n{"tweet": "Go"}\n```'])
+def test_json_is_no_rewrite(answer):
+    with pytest.raises(Rejected, match="no plain text"):
+        rewrite_in(answer)
+
+
 def test_what_the_post_has_itself_stays_in_its_rewrite():
+    assert rewrite_in("<3 Otters <3", "Otters <3") == "<3 Otters <3"
     assert rewrite_in("go ** otters **", "** Otters ** go") == "go ** otters **"
     assert rewrite_in("yay otters! let me know how it goes", "Otters! Let me know how it goes") == (
         "yay otters! let me know how it goes"

@@ -71,8 +71,6 @@ def test_no_teacher_is_needed_for_names_of_the_training_split(folder, tmp_path):
 def test_wrong_settings_are_reported(folder, tmp_path):
     with pytest.raises(SettingError, match="needs a model to ask"):
         augment(folder, "--out", tmp_path / "out")
-    with pytest.raises(SettingError, match="validation"):
-        augment(folder, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check", "--split", "validation")
     with pytest.raises(DataError, match=r"dataset\.json"):
         augment(tmp_path, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check")
 

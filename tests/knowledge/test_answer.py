@@ -20,6 +20,14 @@ from modeling_cotpd.knowledge.answer import Answer, MalformedAnswer, read_answer
         (completion("Varro Quill.", "eos_token"), "answered", "Varro Quill."),
         (completion("Varro Quill.", "end_turn"), "answered", "Varro Quill."),
         (completion("Varro Quill.", None), "answered", "Varro Quill."),
+        (completion("Varro Quill.", "stop_token"), "answered", "Varro Quill."),
+        (completion("Varro Quill.", "tool_calls"), "answered", "Varro Quill."),
+        (completion("Varro Quill.", {"type": "stop"}), "answered", "Varro Quill."),
+        (completion("Varro Quill ke", {"type": "max_tokens"}), "cut", "Varro Quill ke"),
+        (completion("Quill Quill Quill", "repetition"), "cut", "Quill Quill Quill"),
+        (completion("Varro", "ERROR_TOXIC"), "refused", "Varro"),
+        (completion("\u200b\ufeff\u2800 \n"), "empty", "\u200b\ufeff\u2800 \n"),
+        (completion(None, tool_calls=[{"function": {"name": "look"}}]), "empty", ""),
         (completion("", "content_filter"), "refused", ""),
         (completion(None, refusal="I will not."), "refused", ""),
         (completion("I'm sorry, but I can't identify people in pictures."), "refused", None),
@@ -52,7 +60,8 @@ def test_kinds_of_answers_are_distinguished(body, status, text):
         json.dumps(completion("half an ans", "error")),
         json.dumps(completion("half an ans", "abort")),
         json.dumps(completion("half an ans", "insufficient_system_resource")),
-        json.dumps(completion("half an ans", "OTHER")),
+        *(json.dumps(completion("half an ans", end)) for end in ("OTHER", "not_finished", "rate_limit")),
+        'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]',
     ],
 )
 def test_bodies_that_are_no_completion_are_malformed(body):
@@ -80,6 +89,7 @@ def test_an_odd_bill_costs_no_answer(count):
         ),
         ([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "Qu"}, "ill."], "Quill."),
         ({"type": "text", "text": {"value": "Quill."}}, "Quill."),
+        ([{"text": "hm", "thought": True}, {"text": "Quill."}, {"type": "image_url", "image_url": "x"}], "Quill."),
         ([], ""),
     ],
 )
@@ -104,6 +114,19 @@ def test_content_in_parts_is_read_without_thoughts(content, text):
         ("<thi", ""),
         ("Quill.<think>Is that ri", "Quill."),
         ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Quill.", "Quill."),
+        ("analysisWe must explain.assistantfinalQuill.", "Quill."),
+        ("analysisWe must expl", ""),
+        ("analysis of the season", "analysis of the season"),
+        ("<|begin_of_thought|>hm<|end_of_thought|><|begin_of_solution|>Quill.<|end_of_solution|>", "Quill."),
+        ("<think>hm</think><answer>Quill.</answer>", "Quill."),
+        ("&lt;think&gt;hm&lt;/think&gt;Quill.", "Quill."),
+        ("<unused94>thought\nhm<unused95>Quill.", "Quill."),
+        ("Here is my thought process:\nhm\nHere is my response:\nQuill.", "Quill."),
+        ("```thinking\nhm\n```\nQuill.", "Quill."),
+        ('<details type="reasoning" done="true">hm</details>Quill.', "Quill."),
+        ("Quill.<|im_end|>\n", "Quill."),
+        ("Quill.</s>", "Quill."),
+        ("Quill.\n```\ncode\n```\nmore", "Quill.\n```\ncode\n```\nmore"),
         ("1 < 2 and <b>bold</b> [think tank]", "1 < 2 and <b>bold</b> [think tank]"),
         ("I think therefore", "I think therefore"),
     ],
@@ -116,8 +139,14 @@ def test_thoughts_are_no_part_of_an_answer(text, visible):
 def test_refusals_in_parts_and_filtered_prompts_are_refusals():
     parts = [{"type": "refusal", "refusal": "I will not."}]
     assert read_answer(json.dumps(completion(parts))).status == "refused"
-    blocked = {"choices": [], "prompt_feedback": {"block_reason": "SAFETY"}}
-    assert read_answer(json.dumps(blocked)).status == "refused"
+    for body in (
+        {"choices": [], "prompt_feedback": {"block_reason": "SAFETY"}},
+        {"choices": [{"index": 0, "finish_reason": "content_filter"}]},
+        {"choices": [{"message": None, "finish_reason": "PROHIBITED_CONTENT"}]},
+        {"error": {"code": 400, "message": "This endpoint's maximum context length is 8192 tokens."}},
+        completion("", "error") | {"error": {"message": "Output blocked by content filtering policy"}},
+    ):
+        assert read_answer(json.dumps(body)).status == "refused", body
 
 
 def test_thoughts_alone_are_empty_whatever_ended_them():

@@ -6,18 +6,18 @@ from PIL import Image
 from support.stub_server import completion, default_answer
 
 from modeling_cotpd import files
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.knowledge.batch import BatchWriter, read_batch
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
 from modeling_cotpd.knowledge.images import image_folder
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
-POSTS = [Post(str(number), f"Post {number}", "a pier") for number in range(10)]
+POSTS = [Post(str(number), f"Post {number}", columns={"caption": "a pier"}) for number in range(10)]
 
 
 def jobs(mode="independent", posts=POSTS, **plan):
@@ -153,7 +153,7 @@ def test_a_writer_that_dies_marks_nothing_that_has_no_file(store, tmp_path, monk
 def test_pictures_are_written_out(store, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "1.png")
     writer = BatchWriter(store, tmp_path / "b")
-    writer.write(jobs(posts=[Post("1", "Hello", "", "1.png")], image_folder=image_folder(tmp_path)))
+    writer.write(jobs(posts=[Post("1", "Hello", columns={"image": "1.png"})], image_folder=image_folder(tmp_path)))
     lines = lines_of(writer)
     assert lines[0]["body"]["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
     counts, _ = read_batch([write_output(tmp_path / "o.jsonl", [output(line) for line in lines])], store)
@@ -197,6 +197,8 @@ def test_an_odd_line_costs_no_other(store, tmp_path):
     rows[4] = json.dumps(
         output(lines[4], response={"status_code": 400, "body": {"error": {"code": "content_filter"}}})
     )
+    rows[5] = json.dumps(output(lines[5])).replace("200", "200.0")  # as pandas writes it
+    rows[0] = f"\ufeff{rows[0]}"
     counts, problems = read_batch([write_output(tmp_path / "o.jsonl", rows)], store)
     assert (counts, problems) == ({"answered": 29, "refused": 1}, [])
     assert sum(row["text"] == "so cool \ufffd" for row in store.rows()) == 1

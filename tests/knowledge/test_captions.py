@@ -13,7 +13,14 @@ from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import bio_label_names, make_split
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.knowledge.captioner import local_settings
-from modeling_cotpd.knowledge.captions import caption_image, files_for_folder, files_for_prepared, write_captions
+from modeling_cotpd.knowledge.captions import (
+    CaptionFiles,
+    caption_image,
+    files_for_folder,
+    files_for_prepared,
+    read_caption_file,
+    write_captions,
+)
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.images import ImageProblem, image_folder
 from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
@@ -157,6 +164,18 @@ def test_captions_of_others_stay(folder, tmp_path):
     assert rows["1.png"] == {"id": "1.png", "other": "eins", "painter": "width 1"}
     assert rows["elsewhere"] == {"id": "elsewhere", "other": "zwei"}
     assert len(rows) == 8
+
+
+def test_ids_of_a_caption_file_may_be_numbers(folder, tmp_path):
+    out = tmp_path / "captions.train.jsonl"
+    out.write_text('\ufeff{"id": 1, "other": "eins"}\n{"id": 2.0, "painter": "zwei"}\n', "utf-8")
+    assert set(read_caption_file(out)) == {"1", "2"}
+    files = CaptionFiles("painter", {out: [("1", "1.png"), ("2", "2.png")]}, tmp_path / "captions")
+    run(files, folder)
+    assert lines(out) == [{"id": 1, "other": "eins", "painter": "width 1"}, {"id": 2.0, "painter": "zwei"}]
+    out.write_text('{"id": true}\n')
+    with pytest.raises(DataError, match="line 1"):
+        read_caption_file(out)
 
 
 def test_the_rows_of_a_prepared_folder(folder, tmp_path):

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("faiss")
+pytest.importorskip("sentence_transformers")
 
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge import embedding
-from modeling_cotpd.knowledge.embedding import build_index, model_fingerprint, model_label, search, stored_vectors
+from modeling_cotpd.knowledge.embedding import model_fingerprint, model_label, search, stored_vectors
 
 
 def circle(count):
@@ -18,25 +18,25 @@ def circle(count):
 
 def test_search_is_exact_and_in_order():
     vectors = circle(50)
-    (hits,) = search(build_index(vectors, "Flat"), vectors[20:21], 3, lambda q, p: True, lambda p: p)
+    (hits,) = search(vectors, vectors[20:21], 3, lambda q, p: True, lambda p: p)
     assert hits[0] == (20, pytest.approx(1.0))
     assert {number for number, _ in hits[1:]} == {19, 21}
 
 
 def test_search_goes_deeper_until_enough_is_allowed():
     vectors = circle(500)
-    (hits,) = search(build_index(vectors, "Flat"), vectors[:1], 3, lambda q, p: p >= 490, lambda p: p)
+    (hits,) = search(vectors, vectors[:1], 3, lambda q, p: p >= 490, lambda p: p)
     assert [number for number, _ in hits] == [490, 491, 492]
 
 
 def test_search_gives_fewer_where_there_are_no_more():
-    index = build_index(circle(5), "Flat")
-    assert [len(row) for row in search(index, circle(2), 9, lambda q, p: p != 1, lambda p: p)] == [4, 4]
-    assert search(index, circle(1), 2, lambda q, p: False, lambda p: p) == [[]]
+    assert [len(row) for row in search(circle(5), circle(2), 9, lambda q, p: p != 1, lambda p: p)] == [4, 4]
+    assert search(circle(5), circle(1), 2, lambda q, p: False, lambda p: p) == [[]]
+    assert search(circle(5)[:0], circle(1), 2, lambda q, p: True, lambda p: p) == [[]]
 
 
 def test_equal_contents_count_once():
-    (hits,) = search(build_index(circle(30), "Flat"), circle(30)[:1], 3, lambda q, p: True, lambda p: p // 10)
+    (hits,) = search(circle(30), circle(30)[:1], 3, lambda q, p: True, lambda p: p // 10)
     assert [number for number, _ in hits] == [0, 10, 20]
 
 
@@ -58,23 +58,19 @@ def test_vectors_are_made_once_and_resumed_behind_the_last_whole_chunk(tmp_path)
     stored_vectors(tmp_path, lambda a, b: pytest.fail("made again"), 10, 2, 4, "text")
 
 
-def test_a_trained_index_is_kept(tmp_path):
-    vectors = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    first = build_index(vectors, "IVF4,Flat", tmp_path)
-    assert len(list(tmp_path.glob("*.faiss"))) == 1
-    again = build_index(vectors[:0].reshape(0, 8), "IVF4,Flat", tmp_path)
-    assert again.ntotal == first.ntotal == 400
-    assert search(again, vectors[:3], 1, lambda q, p: True, lambda p: p)[2][0][0] == 2
+def test_parts_of_queries_and_vectors_give_what_the_whole_gives(monkeypatch):
+    generator = np.random.default_rng(0)
+    vectors, queries = (generator.normal(size=(count, 4)).astype(np.float32) for count in (300, 40))
+    expected = [np.argsort(-row)[:3].tolist() for row in queries @ vectors.T]
+    monkeypatch.setattr(embedding, "CHUNK", 70)
+    monkeypatch.setattr(embedding, "MOST_HITS", 100)
+    found = search(vectors, queries, 3, lambda q, p: True, lambda p: p)
+    assert [[number for number, _ in row] for row in found] == expected
 
 
-def test_unknown_and_oversized_kinds_are_reported(tmp_path):
-    with pytest.raises(SettingError, match="--index"):
-        build_index(circle(4), "Nonsense", tmp_path)
-    with pytest.raises(SettingError, match="4 vectors"):
-        build_index(circle(4), "IVF4096,Flat", tmp_path)
+def test_a_number_of_hits_below_one_is_refused():
     with pytest.raises(SettingError, match="at least 1"):
-        search(build_index(circle(4), "Flat"), circle(1), 0, lambda q, p: True, lambda p: p)
+        search(circle(4), circle(1), 0, lambda q, p: True, lambda p: p)
 
 
 def test_models_are_distinguished_by_their_files(tmp_path):
@@ -96,10 +92,5 @@ def test_nothing_heavy_is_imported_with_the_module(module):
     tree = ast.parse((Path(embedding.__file__).parent / f"{module}.py").read_text("utf-8"))
     names = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
-    assert not {name.split(".")[0] for name in names} & {
-        "torch",
-        "transformers",
-        "PIL",
-        "faiss",
-        "sentence_transformers",
-    }
+    heavy = {"torch", "transformers", "PIL", "sentence_transformers"}
+    assert not {name.split(".")[0] for name in names} & heavy

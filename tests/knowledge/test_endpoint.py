@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import json
 import time
 from email.utils import formatdate
@@ -7,6 +8,7 @@ import pytest
 from support.stub_server import StubServer, completion
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.knowledge import endpoint
 from modeling_cotpd.knowledge.endpoint import ChatClient, EndpointSettings, retry_after
 
 SECRET = "sk-very-secret-0123456789"
@@ -89,26 +91,22 @@ def test_a_hopeless_endpoint_stops_everything(status, fix):
         ask(server)
 
 
-def test_an_account_without_credit_stops_everything():
-    class NoCredit(StubServer):
-        async def respond(self, body, writer):
-            data = json.dumps({"error": {"message": "no money", "code": "insufficient_quota"}}).encode()
-            writer.write(f"HTTP/1.1 429 X\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
-            await writer.drain()
-            return True
-
-    with NoCredit() as server, pytest.raises(KnowledgeError, match="no money"):
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (429, {"message": "no money", "code": "insufficient_quota"}),
+        (429, {"message": "no money", "type": "exceeded_current_quota_error"}),
+        (400, {"message": "no money: Your credit balance is too low to access the API."}),
+        (400, {"message": "no money: API key not valid. Please pass a valid API key."}),
+        (403, {"message": "no money: Your account has been suspended for violating our usage policies."}),
+    ],
+)
+def test_an_account_that_is_closed_stops_everything(status, error):
+    with StubServer(fault=always("status", status, {}, error)) as server, pytest.raises(KnowledgeError, match="money"):
         ask(server)
 
 
 def test_retry_after_holds_back_all_requests():
-    times = []
-
-    class Timed(StubServer):
-        async def respond(self, body, writer):
-            times.append(time.monotonic())
-            return await super().respond(body, writer)
-
     first = []
 
     def fault(body, number):
@@ -117,8 +115,7 @@ def test_retry_after_holds_back_all_requests():
             return ("status", 429, {"retry-after": "1"})
         return None
 
-    settings = EndpointSettings(model="m", first_delay=0.01)
-    with Timed(fault=fault) as server:
+    with StubServer(fault=fault) as server:
         settings = EndpointSettings(model="m", base_url=server.base_url, first_delay=0.01)
 
         async def run():
@@ -135,20 +132,27 @@ def test_retry_after_holds_back_all_requests():
             return answers
 
         assert {answer.status for answer in asyncio.run(run())} == {"answered"}
-    assert len(times) == 4
-    assert min(times[1:]) - times[0] >= 0.99
+    assert len(server.times) == 4
+    assert min(server.times[1:]) - server.times[0] >= 0.99
 
 
-def test_retry_after_is_read_in_all_its_forms():
-    assert retry_after({}) is None
-    assert retry_after({"retry-after": "3"}) == 3
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *(("3", 3), ("+2.5", 2.5), ("30s", 30), ("250 ms", 0.25), ("2m", 120), ("5 seconds", 5)),
+        *(("0", None), ("-5", None), ("0.0", None), ("soon", None), ("nan", None), ("inf", None), ("", None)),
+        *(("1,5", None), ("3, 4", None), ("{:.0f}", 10), (formatdate(time.time() - 10, usegmt=True), None)),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(value, seconds):
+    found = retry_after({"retry-after": value.format(time.time() + 10.5)})
+    assert found is None if seconds is None else seconds - 2 < found <= seconds + 1
+
+
+def test_retry_after_as_a_date_or_in_milliseconds():
+    assert retry_after({}) is None and retry_after({"retry-after-ms": "0"}) is None
     assert retry_after({"retry-after-ms": "250", "retry-after": "3"}) == 0.25
     assert 8 < retry_after({"retry-after": formatdate(time.time() + 10, usegmt=True)}) <= 10
-    assert retry_after({"retry-after": formatdate(time.time() - 10, usegmt=True)}) is None
-    assert retry_after({"retry-after": "soon"}) is None
-    assert retry_after({"retry-after": "nan"}) is None
-    for nothing in ("0", "-5", "0.0"):
-        assert retry_after({"retry-after": nothing}) is None and retry_after({"retry-after-ms": nothing}) is None
 
 
 def test_the_key_is_sent_and_never_shown(monkeypatch):
@@ -176,18 +180,10 @@ def test_temperature_is_zero_and_everything_can_be_set():
     )
     body = settings.request("noun", "p", []).body
     assert body == {"model": "m", "messages": [], "max_completion_tokens": 9, "top_k": 1}
-    seen = []
-    with StubServer(answer=lambda body: seen.append(body) or "yes") as server:
+    with StubServer() as server:
         ask(server, sampling={"top_k": 1})
-    assert seen == [
-        {
-            "model": "m",
-            "messages": [{"role": "user", "content": "Post 1"}],
-            "temperature": 0,
-            "max_tokens": 512,
-            "top_k": 1,
-        }
-    ]
+    messages = [{"role": "user", "content": "Post 1"}]
+    assert server.bodies == [{"model": "m", "messages": messages, "temperature": 0, "max_tokens": 512, "top_k": 1}]
 
 
 def test_settings_are_checked(monkeypatch):
@@ -199,36 +195,31 @@ def test_settings_are_checked(monkeypatch):
         ChatClient(EndpointSettings(model="m"))
 
 
+USE_OTHER = {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}
+
+
 @pytest.mark.parametrize(
-    ("message", "extra"),
+    ("tokens", "temperature"),
     [
-        (
-            "Unsupported parameter: 'max_tokens' is not supported here. Use 'max_completion_tokens' instead.",
-            {},
-        ),
-        ("bad request", {"param": "max_tokens", "code": "unsupported_parameter"}),
+        (USE_OTHER, "Unsupported value: 'temperature' does not support 0 with this model."),
+        ({"message": "bad", "param": "max_tokens", "code": "unsupported_parameter"}, "temperature is deprecated"),
+        ({"message": 'Unknown name "max_tokens": Cannot find field.'}, "invalid temperature: only 1 is allowed"),
+        ({"message": "max_tokens: Extra inputs are not permitted"}, "`temperature` may only be set to 1 here."),
+        (USE_OTHER, "Input validation error: `temperature` must be strictly positive"),
+        (USE_OTHER, "`temperature` and `top_p` cannot both be specified for this model."),
+        (USE_OTHER, "该模型不支持 temperature 参数"),
+        (USE_OTHER, "This model doesn't allow setting temperature"),
     ],
 )
-def test_parameters_that_the_model_refuses_are_renamed_or_left_out_once(message, extra):
+def test_parameters_that_the_model_refuses_are_renamed_or_left_out_once(tokens, temperature):
     """As today's reasoning models: no `max_tokens`, no `temperature` but 1."""
-    seen = []
 
-    class Strict(StubServer):
-        async def respond(self, body, writer):
-            seen.append(body)
-            error = None
-            if "max_tokens" in body:
-                error = {"message": message, **extra}
-            elif body.get("temperature", 1) != 1:
-                error = {"message": "Unsupported value: 'temperature' does not support 0 with this model."}
-            if error is None:
-                return await super().respond(body, writer)
-            data = json.dumps({"error": error}).encode()
-            writer.write(f"HTTP/1.1 400 X\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
-            await writer.drain()
-            return True
+    def fault(body, number):
+        if "max_tokens" in body:
+            return "status", 400, {}, tokens
+        return ("status", 400, {}, temperature) if body.get("temperature", 1) != 1 else None
 
-    with Strict() as server:
+    with StubServer(fault=fault) as server:
         settings = EndpointSettings("m", server.base_url)
 
         async def run():
@@ -242,13 +233,21 @@ def test_parameters_that_the_model_refuses_are_renamed_or_left_out_once(message,
                 await client.close()
 
         assert [answer.status for answer in asyncio.run(run())] == ["answered"] * 3
-    assert len(seen) == 5  # learned with the first request
-    assert all(set(body) == {"model", "messages", "max_completion_tokens"} for body in seen[2:])
+    assert len(server.bodies) == 5  # learned with the first request
+    assert all(set(body) == {"model", "messages", "max_completion_tokens"} for body in server.bodies[2:])
 
 
-def test_other_refused_parameters_are_the_users_and_fail():
-    fault = always("status", 400, {}, "Unsupported parameter: 'top_k'")
-    with StubServer(fault=fault) as server:
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Unsupported parameter: 'top_k'",
+        "max_tokens is too large: 512. This model supports at most 256 completion tokens",
+        "`max_tokens` must be less than or equal to `256`, which is less than the `context_window` of this model",
+        "temperature must be between 0 and 2",
+    ],
+)
+def test_other_refused_parameters_are_the_users_and_fail(message):
+    with StubServer(fault=always("status", 400, {}, message)) as server:
         answer = ask(server, sampling={"top_k": 1})
         assert answer.status == "failed" and server.asked.total() == 1
 
@@ -263,6 +262,15 @@ def test_other_refused_parameters_are_the_users_and_fail():
         (400, "This model's maximum context length is 2048 tokens, you requested 4000."),
         (400, "the request exceeds the available context size, try increasing it"),
         (422, "prompt is too long"),
+        (422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens"),
+        (400, "'max_tokens' is too large: 512. The maximum context length is 1024 tokens, your request has 900."),
+        (400, "the requested length is greater than the context limit"),
+        (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+        (400, "Prompt 超长"),
+        (400, "Content Exists Risk"),
+        (400, "InputTextSensitiveContentDetected: The request failed"),
+        (400, "系统检测到输入或生成内容可能包含不安全或敏感内容"),
+        (403, "Content violates usage guidelines. Safety check type: SAFETY_CHECK_TYPE_BIO"),
     ],
 )
 def test_what_is_about_the_post_is_final(status, message):
@@ -272,16 +280,10 @@ def test_what_is_about_the_post_is_final(status, message):
 
 
 def test_a_retry_after_of_nothing_keeps_the_back_off():
-    times = []
-
-    class Timed(StubServer):
-        async def respond(self, body, writer):
-            times.append(time.monotonic())
-            return await super().respond(body, writer)
-
-    with Timed(fault=always("status", 429, {"retry-after": "0"})) as server:
+    with StubServer(fault=always("status", 429, {"retry-after": "0"})) as server:
         assert ask(server, retries=2, first_delay=0.4).status == "failed"
-    assert times[1] - times[0] >= 0.2 and times[2] - times[1] >= 0.4
+    first, second, third = server.times
+    assert second - first >= 0.2 and third - second >= 0.4
 
 
 @pytest.mark.parametrize("raw", [f"{SECRET}\r\n", f"  '{SECRET}'", f"\u201c{SECRET}\u201d", f"Bearer {SECRET}"])
@@ -323,47 +325,68 @@ def test_a_key_that_is_repeated_in_parts_or_escaped_is_redacted(monkeypatch, ech
 def test_a_key_in_json_escapes_of_an_answer_is_redacted(monkeypatch):
     key = "sk-abc/def-SECRETKEY0123456789"
     monkeypatch.setenv("MY_KEY", key)
-
-    class Escaping(StubServer):
-        async def respond(self, body, writer):
-            data = json.dumps(completion("your key is KEY")).replace("KEY", key.replace("-", "\\u002d")).encode()
-            writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
-            await writer.drain()
-            return True
-
-    with Escaping() as server:
+    data = json.dumps(completion("your key is KEY")).replace("KEY", key.replace("-", "\\u002d")).encode()
+    with StubServer(fault=always("raw", data, {})) as server:
         answer = ask(server, api_key_variable="MY_KEY")
     assert answer.text == "your key is [redacted]" and "SECRETKEY" not in repr(answer)
 
 
+def test_a_key_among_what_is_stored_is_refused(monkeypatch):
+    monkeypatch.setenv("MY_KEY", SECRET)
+    for more in ({"sampling": {"user": SECRET}}, {"model": f"m?key={SECRET}"}):
+        with pytest.raises(SettingError, match="MY_KEY") as error:
+            EndpointSettings(**{"model": "m", "api_key_variable": "MY_KEY", **more})
+        assert SECRET not in str(error.value)
+
+
+def test_the_account_of_the_environment_is_not_sent_to_other_hosts(monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-mine")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-of-mine")
+    with StubServer() as server:
+        assert ask(server).status == "answered"
+    assert b"of-mine" not in server.headers[0]
+
+
+def test_redirects_are_followed_within_a_server_and_to_no_other():
+    with StubServer() as other:
+        places = [f"{other.base_url}/chat/completions", "/v1/chat/completions/"]
+
+        def fault(body, number):
+            return ("status", 307, {"location": places.pop()}) if places else None
+
+        with StubServer(fault=fault) as server:
+            with pytest.raises(KnowledgeError, match=f"redirects to {other.base_url}: name that as --base-url"):
+                ask(server)
+            assert [head.split(b" ")[1] for head in server.headers][1] == b"/v1/chat/completions/"
+            assert ask(server).status == "answered"
+        assert not other.asked
+
+
+def test_a_body_that_unpacks_to_too_much_is_not_read(monkeypatch):
+    monkeypatch.setattr(endpoint, "MOST_BYTES", 1_000_000)
+    bomb, small = gzip.compress(bytes(50_000_000)), gzip.compress(json.dumps(completion("fine")).encode())
+    for data, coding, expected in ((bomb, "gzip", "failed"), (small, "br", "failed"), (small, "gzip", "answered")):
+        with StubServer(fault=always("raw", data, {"content-encoding": coding})) as server:
+            answer = ask(server, retries=0)
+        assert answer.status == expected and len(answer.reason) < 200
+
+
 def test_a_query_of_the_base_url_is_sent_with_every_request_and_not_stored():
-    paths = []
-
-    class Azure(StubServer):
-        async def handle(self, reader, writer):
-            peek = reader.readuntil
-
-            async def readuntil(separator):
-                head = await peek(separator)
-                paths.append(head.split(b" ")[1].decode())
-                return head
-
-            reader.readuntil = readuntil
-            await super().handle(reader, writer)
-
-    with Azure() as server:
+    with StubServer() as server:
         url = f"http://127.0.0.1:{server.port}/openai/deployments/d?api-version=2024-06-01"
-        assert ask(server, base_url=url).status == "answered"
-        assert ask(server, base_url=url.replace("?", "/chat/completions?")).status == "answered"
         for each in (url, url.replace("?", "/chat/completions?")):
+            assert ask(server, base_url=each).status == "answered"
             assert EndpointSettings("m", each).endpoint == f"http://127.0.0.1:{server.port}/openai/deployments/d"
-    assert paths == ["/openai/deployments/d/chat/completions?api-version=2024-06-01"] * 2
+    path = b"/openai/deployments/d/chat/completions?api-version=2024-06-01"
+    assert [head.split(b" ")[1] for head in server.headers] == [path] * 2
 
 
 def test_secrets_of_a_base_url_are_stored_nowhere():
     settings = EndpointSettings("m", "https://me:hunter2secret@example.org/v1?key=abcdefgh12345678")
     assert settings.endpoint == "https://example.org/v1" and "secret" not in repr(settings)
     assert {"hunter2secret", "abcdefgh12345678"} <= set(settings.secrets())
+    settings = EndpointSettings("m", "https://token0123456789@example.org/v1#fragment-secret")
+    assert {"token0123456789", "fragment-secret"} <= set(settings.secrets())
     for wrong in ("http://127.0.0.1:99999/v1", "ftp://a/v1", "http://", "example.org/v1"):
         with pytest.raises(SettingError, match="base URL"):
             EndpointSettings("m", wrong)
@@ -388,15 +411,7 @@ def test_proxies_are_not_used_for_this_machine_and_odd_ones_are_named(monkeypatc
 
 
 def test_answers_in_other_character_sets_are_read():
-    class Latin(StubServer):
-        async def respond(self, body, writer):
-            data = json.dumps(completion("caf\u00e9"), ensure_ascii=False).encode("latin-1")
-            head = (
-                f"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=iso-8859-1\r\ncontent-length: {len(data)}"
-            )
-            writer.write(f"{head}\r\n\r\n".encode() + data)
-            await writer.drain()
-            return True
-
-    with Latin() as server:
+    data = json.dumps(completion("caf\u00e9"), ensure_ascii=False).encode("latin-1")
+    charset = {"content-type": "application/json; charset=iso-8859-1"}
+    with StubServer(fault=always("raw", data, charset)) as server:
         assert ask(server).text == "caf\u00e9"

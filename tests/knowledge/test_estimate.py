@@ -1,18 +1,21 @@
 import pytest
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.estimate import Price, estimate, find_price, message_tokens
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 NOWHERE = "no such folder/answers.sqlite"
-POSTS = [Post(str(number), f"Post {number % 25}", "a pier" if number % 2 else "") for number in range(30)]
+POSTS = [
+    Post(str(number), f"Post {number % 25}", columns={"caption": "a pier"} if number % 2 else {})
+    for number in range(30)
+]
 
 
 def jobs(mode="dialogue"):

@@ -4,17 +4,17 @@ import pytest
 from PIL import Image
 from support.stub_server import StubServer
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts, explain
 from modeling_cotpd.knowledge.images import image_folder
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
 from modeling_cotpd.knowledge.request import Job, replay
 from modeling_cotpd.knowledge.runner import Asking
 
-POST = Post("1", "Varro Quill is back {caption}", "a man on a pier", "1.png")
+POST = Post("1", "Varro Quill is back {caption}", columns={"caption": "a man on a pier", "image": "1.png"})
 SETTINGS = EndpointSettings(model="m", base_url="http://a/v1")
 
 
@@ -132,7 +132,7 @@ def test_a_picture_that_cannot_be_used_fails_the_post_with_its_reason(tmp_path, 
     (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n123")
     if content is not None:
         (folder / name).write_bytes(content)
-    requests, result = talk(Post("1", "Hello", "", name), image_folder=image_folder(folder))
+    requests, result = talk(Post("1", "Hello", columns={"image": name}), image_folder=image_folder(folder))
     assert not requests
     assert {answer.status for answer in result.values()} == {"failed"}
     assert result["noun"].reason.startswith("the picture cannot be read")
@@ -157,7 +157,7 @@ def test_a_picture_that_cannot_be_decoded_fails_the_post_when_it_is_sent(tmp_pat
 
 
 def test_a_post_without_text_is_skipped():
-    requests, result = talk(Post("1", "\u00a0", "a pier"))
+    requests, result = talk(Post("1", "\u00a0", columns={"caption": "a pier"}))
     assert not requests and {answer.status for answer in result.values()} == {"skipped"}
 
 
@@ -193,7 +193,7 @@ def test_nouns_as_a_list_become_glosses(text, status, noun, glosses):
 
 
 def test_posts_are_explained_from_python_resumably(tmp_path):
-    posts = [Post(str(number), f"Post {number}", "a pier") for number in range(4)]
+    posts = [Post(str(number), f"Post {number}", columns={"caption": "a pier"}) for number in range(4)]
     with StubServer() as server:
         plan = ElicitationPlan(EndpointSettings("m", server.base_url), load_prompts())
         store = tmp_path / "answers.sqlite"

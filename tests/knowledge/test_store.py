@@ -186,6 +186,18 @@ def test_other_files_and_newer_formats_are_refused(path):
         ResponseStore(path)
 
 
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_database_of_something_else_is_left_alone(path, version):
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE answers (question TEXT)")
+        other.execute(f"PRAGMA user_version={version}")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(KnowledgeError, match="a database of something else"):
+        ResponseStore(path)
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
 def test_an_answer_is_on_disk_when_save_returns(path):
     with ResponseStore(path) as store:
         assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -221,6 +233,20 @@ def test_a_damaged_store_is_named_in_one_line(path):
     for read in (ResponseStore.counts, lambda store: list(store.rows())):
         with ResponseStore(path) as store, pytest.raises(KnowledgeError, match=r"recover"):
             read(store)
+
+
+def test_a_damaged_row_is_named_in_one_line(path, tmp_path):
+    with ResponseStore(path) as store:
+        save(store)
+        store._database.execute("UPDATE answers SET text=x'ff00', request='{'")
+        for read in (
+            lambda: store.get(request().key),
+            lambda: store.known(request().key),
+            lambda: store.request(request().key),
+            lambda: export_answers(store, tmp_path / "rows.jsonl"),
+        ):
+            with pytest.raises(KnowledgeError, match=r"A row of the response store is damaged.*recover"):
+                read()
 
 
 def test_an_answer_of_an_earlier_version_is_read_by_todays_rules(path):

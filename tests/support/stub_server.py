@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 import threading
+import time
 from collections import Counter
 
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many", 500: "Error"}
@@ -36,9 +37,9 @@ class StubServer:
     """Serves chat completions.
 
     `answer(body)` gives the text; `fault(body, number)` may give a fault for the number-th time (from 1) that this
-    body is asked: a tuple ("status", code, headers), ("drop",), ("half",), ("malformed",), ("stall", seconds),
-    ("empty",), ("length",), ("refusal",), ("html",), ("body", object). Nothing is answered before `together` requests
-    were under way at once.
+    body is asked: a tuple ("status", code, headers, message or error), ("drop",), ("half",), ("malformed",),
+    ("stall", seconds), ("empty",), ("length",), ("refusal",), ("html",), ("body", object), ("raw", bytes, headers).
+    Nothing is answered before `together` requests were under way at once.
     """
 
     def __init__(self, answer=default_answer, fault=lambda body, number: None, delay=0.0, together=0, log=None):
@@ -46,6 +47,8 @@ class StubServer:
         self.asked: Counter = Counter()
         self.answered: Counter = Counter()
         self.headers: list[bytes] = []
+        self.times: list[float] = []
+        self.bodies: list[dict] = []
         self.most_at_once = self._now = 0
         self.port = 0
 
@@ -61,6 +64,8 @@ class StubServer:
                 content = await reader.readexactly(length)
                 if len(self.headers) < 50:
                     self.headers.append(head)
+                    self.times.append(time.monotonic())
+                    self.bodies.append(json.loads(content))
                 self._now += 1
                 self.most_at_once = max(self.most_at_once, self._now)
                 try:
@@ -81,7 +86,8 @@ class StubServer:
         kind, status, headers, data = fault[0], 200, {}, b""
         if kind == "status":
             status, headers = fault[1], fault[2] if len(fault) > 2 else {}
-            data = json.dumps({"error": {"message": fault[3] if len(fault) > 3 else "out of order"}}).encode()
+            error = fault[3] if len(fault) > 3 else "out of order"
+            data = json.dumps({"error": error if isinstance(error, dict) else {"message": error}}).encode()
         elif kind == "drop":
             writer.transport.abort()
             return False
@@ -91,6 +97,8 @@ class StubServer:
             data = b'{"choices": [{"message": {"content": "un'
         elif kind == "html":
             data = b"<html><body>Bad gateway</body></html>"
+        elif kind == "raw":
+            data, headers = fault[1], fault[2]
         elif kind == "body":
             data = json.dumps(fault[1]).encode()
         elif kind in ("empty", "length", "refusal", "filter"):
