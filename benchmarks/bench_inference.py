@@ -46,9 +46,10 @@ from modeling_cotpd.data.entities import EntityReader, entity_tags
 from modeling_cotpd.data.posts import Post, find_post_files
 from modeling_cotpd.data.views import ViewBuilder
 from modeling_cotpd.data.words import units_of, word_spans
+from modeling_cotpd.files import json_line
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.predictor import Predictor
-from modeling_cotpd.inference.run import CHUNK_POSTS, claimed_output, json_line, predict_chunks
+from modeling_cotpd.inference.run import CHUNK_POSTS, claimed_output, predict_chunks
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
 from modeling_cotpd.training.tasks import score

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -198,14 +198,11 @@ def export(
 
         cotpd export outputs/twitter2017_minilm --out exported --int8
     """
-    from modeling_cotpd.inference.load import load_model, task_of_model
+    from modeling_cotpd.inference.load import load_predictor
     from modeling_cotpd.inference.onnx_export import export_onnx
-    from modeling_cotpd.training.pretrained import load_tokenizer
 
-    hub: dict[str, Any] = {"revision": revision} if revision else {}
-    task = task_of_model(model, **hub)
-    student = load_model(model, task, "float32", **hub)
-    report = export_onnx(student, load_tokenizer(model, **hub), out, int8, tolerance)
+    student, _ = load_predictor(model, dtype="float32", revision=revision)
+    report = export_onnx(student.model, student.tokenizer, out, int8, tolerance)
     echo(f"Exported to {out}; logits differ from the model's by at most {report.difference:.1e}.")
     if report.int8_agreement is not None:
         echo(

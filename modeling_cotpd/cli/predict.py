@@ -12,6 +12,7 @@ import typer
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import argument, echo, echo_all, option
 from modeling_cotpd.errors import Interrupted, SettingError
+from modeling_cotpd.files import json_line, write_json_lines
 
 if TYPE_CHECKING:
     from modeling_cotpd.inference.on_demand import KnowledgeOnDemand
@@ -119,7 +120,6 @@ def predict(
     from modeling_cotpd.inference.run import (
         all_posts,
         chunks,
-        json_line,
         map_in_threads,
         predict_to_file,
         probable,
@@ -141,9 +141,9 @@ def predict(
                 for row in rows:
                     line = json_line(probable(row, min_score))
                     if sys.stdout.isatty():
-                        echo(line.decode().rstrip())
+                        echo(line.rstrip())
                     else:
-                        sys.stdout.buffer.write(line)
+                        sys.stdout.buffer.write(line.encode())
                 sys.stdout.flush()
         return
     settings = run_settings(
@@ -154,7 +154,7 @@ def predict(
         dtype=reading.dtype,
         onnx=reading.onnx,
         min_score=min_score,
-        revision=getattr(predictor.model.config, "_commit_hash", None),
+        revision=revision,
         posts=text,
     )
     first: Any = predictor
@@ -224,14 +224,13 @@ def _given(input: str, text: list[str] | None, format: str) -> tuple[Any, list]:
     from contextlib import nullcontext
 
     from modeling_cotpd.data.posts import PostFile, find_post_files
-    from modeling_cotpd.inference.run import json_line
 
     if input not in ("", "-"):
         return nullcontext(), find_post_files(input, format)
     folder = tempfile.TemporaryDirectory(prefix="cotpd-")
     if text:
         path, form = Path(folder.name) / "text.jsonl", "jsonl"
-        path.write_bytes(b"".join(json_line({"text": post}) for post in text))
+        write_json_lines(path, ({"text": post} for post in text))
     else:
         path, form = Path(folder.name) / "stdin", "text" if format == "auto" else format
         with path.open("wb") as file:

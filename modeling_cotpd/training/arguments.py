@@ -14,7 +14,7 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import read_info
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import check_columns
-from modeling_cotpd.errors import SettingError, did_you_mean
+from modeling_cotpd.errors import SettingError, as_setting_error, did_you_mean
 from modeling_cotpd.files import read_yaml
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
@@ -189,7 +189,8 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
             elif isinstance(value, int | float) and action.type not in (None, type(value)):
                 value = str(value)  # argparse converts strings alone, and reports what it cannot convert
             action.default, action.required = value, False
-    *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    with as_setting_error("command line"):
+        *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         fix = did_you_mean(unknown[0], flags, "Recipes come first, flags after them.")

@@ -19,7 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.encoder_cotpd import check_weights
-from modeling_cotpd.errors import Interrupted, SettingError
+from modeling_cotpd.errors import Interrupted, SettingError, as_setting_error
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.text_safety import without_secrets
@@ -29,6 +29,7 @@ from modeling_cotpd.training.model_card import encoder_label, write_model_card
 from modeling_cotpd.training.pretrained import add_lora, hub_arguments, record_views
 from modeling_cotpd.training.results import (
     RESULTS_FILE,
+    changed_settings,
     claim_output_dir,
     output_folder,
     run_results,
@@ -134,7 +135,7 @@ def claim(settings: dict, info: DatasetInfo, data_args: DataArguments, args: CoT
     """Make the output folder this run's own, and set the seed. See `claim_output_dir` for what is refused."""
     if args.process_index == 0:
         resume = bool(args.resume_from_checkpoint)
-        settings = settings | {"gold_hash": info.splits}
+        settings = settings | changed_settings(args) | {"gold_hash": info.splits}
         claim_output_dir(args.output_dir, settings, resume, data_args.overwrite_output_dir)
     set_seed(args.seed)
 
@@ -190,14 +191,15 @@ def make_trainer(
     if args.do_train:
         record_views(model, views)
         train = training_features(task, splits, tokenizer, views, model_args, data_args, args)
-    return CoTPDTrainer(
-        model=add_lora(model, model_args, task.adds_tokens) if model_args.lora_r else model,
-        args=args,
-        train_dataset=train,
-        eval_dataset=splits.get("validation"),
-        processing_class=tokenizer,
-        views=views,
-    )
+    with as_setting_error():
+        return CoTPDTrainer(
+            model=add_lora(model, model_args, task.adds_tokens) if model_args.lora_r else model,
+            args=args,
+            train_dataset=train,
+            eval_dataset=splits.get("validation"),
+            processing_class=tokenizer,
+            views=views,
+        )
 
 
 def training_features(

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from inference_models import saved
+from support.inference_models import saved
 
 from experiments.cases import COLUMNS, render_page
 from modeling_cotpd.demo.markup import chip

@@ -1,5 +1,6 @@
 """The export to ONNX: the graph equals the model, and serves in its place."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from transformers import pipeline
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import onnx_export
+from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.onnx_export import export_onnx
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.markers_cotpd import add_entity_markers
@@ -68,6 +70,27 @@ def test_predict_reads_posts_with_the_export(exported, tmp_path: Path):
     assert result.exit_code == 0
     rows = read_lines(tmp_path / "out.jsonl")
     assert len(rows) == 3 and rows[0]["entities"] and not rows[1]["entities"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("model.onnx", lambda data: data[:2000], "The graph cannot be read"),
+        ("model.onnx", lambda data: b"version https://git-lfs.github.com/spec/v1\n", "The graph cannot be read"),
+        ("model.onnx", lambda data: b"", "The graph cannot be read"),
+        ("config.json", lambda data: data.replace(b'"4": "I-PER"', b'"5": "I-PER"'), "id2label must name"),
+        ("config.json", lambda data: data.replace(b'"4": "I-PER"', b'"4": "I-PER", "5": "X"'), "graph has 5 labels"),
+        ("config.json", lambda data: data[:99], "not a valid JSON"),
+        ("tokenizer.json", lambda data: data[:99], "The tokenizer cannot be loaded"),
+    ],
+)  # fmt: skip
+def test_an_export_that_is_not_whole(exported, tmp_path: Path, name: str, change, message: str):
+    folder = Path(shutil.copytree(exported[1], tmp_path / "onnx"))
+    before = (folder / name).read_bytes()
+    (folder / name).write_bytes(change(before))
+    assert (folder / name).read_bytes() != before
+    with pytest.raises((SettingError, OSError), match=message):
+        load_predictor(str(folder), onnx=True)
 
 
 @pytest.mark.slow

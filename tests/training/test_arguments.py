@@ -133,6 +133,19 @@ class TestRecipes:
         (tmp_path / "r.yaml").write_text("# nothing\n", "utf-8")
         assert read_recipe(tmp_path / "r.yaml", ["seed"]) == {}
 
+    @pytest.mark.parametrize(
+        ("flags", "message"),
+        [
+            (["--optim", "nothing"], "command line: .*nothing"),
+            (["--load_best_model_at_end", "true", "--eval_strategy", "no"], "command line: .*load_best_model_at_end"),
+            (["--lr_scheduler_kwargs", "{x"], "command line: "),
+        ],
+    )
+    def test_what_transformers_refuses_is_one_line(self, tmp_path, flags, message):
+        with pytest.raises(SettingError, match=message) as error:
+            parse(tmp_path, BASIC, *flags)
+        assert "\n" not in str(error.value)
+
     def test_a_missing_recipe(self, tmp_path):
         with pytest.raises(SettingError, match=r"nowhere\.yaml: There is no such file"):
             parse_arguments(KINDS, [str(tmp_path / "nowhere.yaml")])

@@ -331,6 +331,15 @@ class TestContinuing:
         for name, value in whole.items():
             torch.testing.assert_close(cut[name], value, atol=1e-7, rtol=0)
 
+    @pytest.mark.parametrize(
+        "changed", [{"optim": "sgd"}, {"neftune_noise_alpha": 5.0}, {"train_sampling_strategy": "sequential"}], ids=str
+    )
+    def test_resuming_with_another_setting(self, places, tmp_path, changed):
+        settings = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, "do_eval": False, "do_predict": False}
+        run_task("mner", places, tmp_path, **settings)
+        with pytest.raises(SettingError, match=f"has {next(iter(changed))} = None, this one"):
+            run_task("mner", places, tmp_path, resume_from_checkpoint="true", **settings, **changed)
+
     def test_an_output_folder_with_another_run(self, finished, places):
         for again in ({}, {"resume_from_checkpoint": "false"}):
             with pytest.raises(SettingError, match="holds another run"):
@@ -350,6 +359,17 @@ class TestRefusals:
     def test_n_too_large(self, places, tmp_path, length):
         with pytest.raises(SettingError, match=f"prompt_length must leave room .*64 positions, got {length}"):
             run_task("mner", places, tmp_path / "out", {"prompt_length": length})
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"report_to": "nothing"}, "nothing"),
+            ({"lr_scheduler_type": "reduce_lr_on_plateau", "do_eval": False}, "reduce_lr_on_plateau"),
+        ],
+    )
+    def test_what_the_trainer_refuses(self, places, tmp_path, settings, message):
+        with pytest.raises(SettingError, match=message):
+            run_task("mner", places, tmp_path / "out", **settings)
 
     def test_a_wrong_prompt_type(self, places, tmp_path):
         with pytest.raises(SettingError, match="prompt_type must be one of"):
