@@ -37,6 +37,9 @@ class CoTPDConfig(PreTrainedConfig):
             which it uses.
         classifier_dropout (`float`, *optional*, defaults to 0.1):
             Dropout before the classifier; the value of BERT.
+        word_prefixes (`dict[str, int]`, *optional*):
+            Token classification only: marks that the training data write as part of the word behind them, as
+            Twitter-2015 does with `#`, and their subword tokens. The label of the mark is that of the word.
         knowledge_columns (`list[str]`, *optional*):
             The columns that the knowledge view read in training, in order; `None`: not recorded.
         knowledge_placement (`str`, *optional*, defaults to `"appended"`):
@@ -71,6 +74,7 @@ class CoTPDConfig(PreTrainedConfig):
     prompt_attention_heads: int = 1
     use_crf: bool = False
     classifier_dropout: float = 0.1
+    word_prefixes: dict[str, int] | None = None
     knowledge_columns: list[str] | None = None
     knowledge_placement: str = "appended"
     knowledge_max_length: int = 512

@@ -205,7 +205,7 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         if module is self:
             init.zeros_(self.continues_word)
 
-    def read_words(self, continues_word: Sequence[bool] | None) -> None:
+    def read_words(self, continues_word: Sequence[bool] | None, word_prefixes: dict[str, int] | None = None) -> None:
         """Let every subword token of a word have the label of the word's first one, in evaluation mode.
 
         The stock pipeline then reads words as training labels them, with any tokenizer. Saved with the model.
@@ -213,17 +213,20 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         Args:
             continues_word (`Sequence[bool]`, *optional*): Per id of the vocabulary whether the subword token continues
                 a word (`modeling_cotpd.data.words.continuing_tokens`). `None`: every token has a label of its own.
+            word_prefixes (`dict[str, int]`, *optional*): Marks that belong to the word behind them, and their subword
+                tokens (`modeling_cotpd.data.words.word_prefixes`). Kept in the configuration.
         """
         size = self.config.get_text_config().vocab_size
         marks = torch.zeros(size, dtype=torch.bool)
         given = torch.tensor(list(continues_word or ()), dtype=torch.bool)[:size]
         marks[: len(given)] = given
         self.continues_word = marks.to(self.continues_word.device)
+        self.config.word_prefixes = word_prefixes or None
 
     def resize_token_embeddings(self, *args, **kwargs) -> nn.Module:
         """As the parent; new subword tokens begin a word."""
         embeddings = super().resize_token_embeddings(*args, **kwargs)
-        self.read_words(self.continues_word.tolist())
+        self.read_words(self.continues_word.tolist(), self.config.word_prefixes)
         return embeddings
 
     def forward(
@@ -286,6 +289,8 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         """
         known = len(self.continues_word)
         continues = self.continues_word[input_ids.clamp(max=known - 1)] & (input_ids < known)
+        for prefix in (self.config.word_prefixes or {}).values():
+            continues = continues | nn.functional.pad(input_ids[:, :-1] == prefix, (1, 0))
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
         before = (places <= places[:, None]) & ~continues[:, None, :]
         first = torch.where(before, places, 0).amax(-1)

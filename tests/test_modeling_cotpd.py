@@ -537,9 +537,23 @@ def test_every_token_of_a_word_has_the_label_of_its_first():
     assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, plain)
 
 
+@torch.no_grad()
+def test_the_word_behind_a_prefix_has_the_label_of_the_prefix():
+    model = tiny_model(CoTPDForTokenClassification, "bert", id2label=dict(enumerate(LABELS)))
+    ids = torch.tensor([[5, 9, 20, 30, 31, 9, 9]])
+    plain = model(input_ids=ids).logits[0]
+    model.read_words([index == 31 for index in range(40)], {"#": 20})
+    read = model(input_ids=ids).logits[0]
+    label = int(plain[2].argmax())
+    inside = {1: 2, 3: 4}.get(label, label)
+    assert read.argmax(-1)[2:5].tolist() == [label, inside, inside]
+    assert torch.equal(read[[0, 1, 2, 5, 6]], plain[[0, 1, 2, 5, 6]])
+
+
 def test_the_reading_of_words_is_saved(tmp_path):
     model = tiny_model(CoTPDForTokenClassification, "bert")
-    model.read_words([True, False, True])
+    model.read_words([True, False, True], {"#": 20})
     model.save_pretrained(tmp_path)
     loaded = CoTPDForTokenClassification.from_pretrained(tmp_path)
+    assert loaded.config.word_prefixes == {"#": 20}
     assert loaded.continues_word.tolist() == model.continues_word.tolist() and loaded.continues_word.sum() == 2

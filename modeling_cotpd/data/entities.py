@@ -16,11 +16,13 @@ class EntityReader:
       subword token.
     - `B-X` begins an entity. `I-X` continues one of its type, or begins one.
     - An entity that begins within a word, after a `#` or a hyphen, ends no earlier than the word does.
+    - A sign within a word begins no entity. Where its label says that it is in one, the word is not parted there.
 
     So an entity is never empty, never begins or ends within a run of letters, and never overlaps another.
 
     Args:
         label_names (`Sequence[str]`): Tag names in id order. A name without `B-` or `I-` is read as `I-`.
+        prefixes (`str`, *optional*): Marks that have one label with the word behind them (`words.word_prefixes`).
 
     Example:
         >>> reader = EntityReader(["O", "B-PER", "I-PER"])
@@ -28,7 +30,8 @@ class EntityReader:
         [{'start': 1, 'end': 10, 'type': 'PER', 'score': 1.0, 'text': 'Mira Holt'}]
     """
 
-    def __init__(self, label_names: Sequence[str]):
+    def __init__(self, label_names: Sequence[str], prefixes: str = ""):
+        self.prefixes = prefixes
         self.outside = np.array([name == "O" for name in label_names])
         self.begins = [name.startswith("B-") for name in label_names]
         self.types = [name[2:] if name.startswith(("B-", "I-")) else name for name in label_names]
@@ -49,20 +52,26 @@ class EntityReader:
         """
         if not len(offsets) or self.outside[labels].all():
             return []
-        units = units_of(text)
+        units = units_of(text, self.prefixes)
         found: list[dict] = []
         current: dict | None = None
         for (start, end, joined), (token, reach) in zip(units, unit_tokens(units, offsets, text), strict=True):
             label = None if token is None else int(labels[token])
             if label is not None and not self.outside[label]:
-                if current is not None and not self.begins[label] and self.types[label] == current["type"]:
+                sign = joined and not text[start].isalnum()
+                same = current is not None and not self.begins[label] and self.types[label] == current["type"]
+                within = current is not None and joined and current["said"] == start
+                if current is not None and (same or (within and (sign or current["sign"]))):
                     current["end"] = end
+                elif sign:
+                    current = None
+                    continue
                 else:
                     if current is not None and "after" in current:
                         current["end"] = current["after"]  # "Mira-Holt" of two entities: the hyphen is of neither
                     current = {"start": start, "end": end, "type": self.types[label], "scores": []}
                     found.append(current)
-                current["said"] = end
+                current["said"], current["sign"] = end, not text[end - 1].isalnum()
                 current.pop("after", None)
                 current["scores"].append(scores[token])
             elif current is None or (label is None and unicodedata.category(text[start]) in ("Cc", "Cf")):

@@ -227,7 +227,7 @@ class EntityPredictor(Predictor):
     @cached_property
     def reader(self) -> EntityReader:
         """Reads entities from labels."""
-        return EntityReader(self.label_names)
+        return EntityReader(self.label_names, "".join(self.model.config.word_prefixes or ()))
 
     def _predict(self, posts, tokens, offsets, knowledge, view, uncertainty, on_progress) -> list[dict]:
         windows = [

@@ -26,7 +26,7 @@ from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.frozen_teachers import TargetSettings, add_targets
 from modeling_cotpd.training.model_card import encoder_label, write_model_card
-from modeling_cotpd.training.pretrained import add_lora, hub_arguments, record_views
+from modeling_cotpd.training.pretrained import add_lora, hub_arguments, record_views, record_words
 from modeling_cotpd.training.results import (
     RESULTS_FILE,
     changed_settings,
@@ -190,6 +190,8 @@ def make_trainer(
         )
     if args.do_train:
         record_views(model, views)
+        if "train" in splits:
+            record_words(model, tokenizer, splits["train"])
         train = training_features(task, splits, tokenizer, views, model_args, data_args, args)
     with as_setting_error():
         return CoTPDTrainer(

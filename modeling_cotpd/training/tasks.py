@@ -125,7 +125,7 @@ def by_view(predictions: np.ndarray | tuple, eval_views: str) -> dict[str, np.nd
     return {"knowledge" if eval_views == "knowledge" else "prompt": predictions}
 
 
-def decode(predicted: np.ndarray, features: Dataset, split: Dataset) -> list:
+def decode(predicted: np.ndarray, features: Dataset, split: Dataset, prefixes: str = "") -> list:
     """Tags per word (MNER) or a relation name (MRE) for every row.
 
     Entities are read from characters as in inference; a word has the tag of the entity that touches it.
@@ -133,11 +133,12 @@ def decode(predicted: np.ndarray, features: Dataset, split: Dataset) -> list:
     Args:
         predicted (`np.ndarray` of shape `(rows, n)` or `(rows,)`): Predicted ids of one view.
         features, split (`Dataset`): The rows' features and records, in the same order.
+        prefixes (`str`, *optional*): Marks that belong to the word behind them.
     """
     label_names = label_names_of(split.features)
     if "offsets" not in features.column_names:
         return [label_names[index] for index in predicted.tolist()]
-    reader = EntityReader(label_names)
+    reader = EntityReader(label_names, prefixes)
     decoded = []
     for ids, offsets, tokens in zip(predicted, features["offsets"], split["tokens"], strict=True):
         ids = ids[: len(offsets)]

@@ -25,7 +25,7 @@ from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckp
 from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.training.hub import collect, push
 from modeling_cotpd.training.losses import distillation_kl
-from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views
+from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views, record_words
 from modeling_cotpd.training.results import save_finished
 from modeling_cotpd.training.splits import as_records
 from modeling_cotpd.training.tasks import TASKS, Evaluation, Task, best_labels, by_view, decode, is_labelled, score
@@ -177,6 +177,7 @@ class CoTPDTrainer(Trainer):
         if self.views is None:
             self.views = model_views(self.head_model, records)
         if not scored:
+            record_words(self.head_model, self.processing_class, records)
             record_views(self.head_model, self.views)
         with self.args.main_process_first(desc="subword tokens"):
             features = build_features(records, self.processing_class, self.views)
@@ -352,7 +353,8 @@ class CoTPDTrainer(Trainer):
         )
         if scored and output.predictions is not None:
             views = by_view(output.predictions, self.args.eval_views)
-            read = {view: decode(ids, rows, rows) for view, ids in views.items()}
+            prefixes = "".join(self.head_model.config.word_prefixes or ())
+            read = {view: decode(ids, rows, rows, prefixes) for view, ids in views.items()}
             scores = {view: score(predicted, rows) for view, predicted in read.items()} if is_labelled(rows) else {}
             self.evaluations[SPLIT_OF_PREFIX.get(metric_key_prefix, metric_key_prefix)] = Evaluation(read, scores)
             for view, found in scores.items():

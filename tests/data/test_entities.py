@@ -77,6 +77,33 @@ def test_words_come_out_whole(text, labels, expected):
     assert spans(read(units, text, chosen)) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "labels", "expected"),
+    [
+        # a sign that is labelled as a part of an entity joins the word, whatever type the rest has
+        ("#Otters win", [1, 3, 0], [("LOC", "#Otters")]),
+        ("al-Holt sings", [3, 1, 2, 0], [("PER", "al-Holt")]),
+        ("Holt-Ray sings", [3, 1, 0, 0], [("PER", "Holt-Ray")]),
+        # and begins none
+        ("pro-Holt sings", [0, 1, 0, 0], []),
+        ("pro-Holt sings", [0, 1, 3, 0], [("PER", "Holt")]),
+    ],
+)
+def test_a_sign_within_a_word(text, labels, expected):
+    units = [match.span() for match in regex.finditer(r"[\p{L}\p{N}]+|\S", text)]
+    assert spans(read(units, text, labels)) == expected
+
+
+def test_a_prefix_has_one_label_with_its_word():
+    text, offsets = "go #Otters @mira", [(0, 2), (3, 4), (4, 10), (11, 12), (12, 16)]
+    for labels, expected in (
+        ([0, 3, 0, 0, 3], [("PER", "#Otters"), ("PER", "mira")]),
+        ([0, 0, 3, 3, 4], [("PER", "@mira")]),
+    ):
+        found = EntityReader(LABELS, "#")(text, offsets, np.array(labels), np.ones(5))
+        assert spans(found) == expected
+
+
 @pytest.mark.parametrize(("kind", "tokenizer"), EVERY, ids=[kind for kind, _ in EVERY])
 @pytest.mark.parametrize(
     ("text", "name"),

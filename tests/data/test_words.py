@@ -16,6 +16,7 @@ from modeling_cotpd.data.words import (
     token_labels,
     unit_tokens,
     units_of,
+    word_prefixes,
     word_spans,
     words_of_tokens,
 )
@@ -191,3 +192,20 @@ def test_the_vocabulary_says_which_tokens_continue_a_word(kind):
     spare = [place for place, mark in zip(encoded["offset_mapping"], found, strict=True) if mark]
     assert {start for start, _ in spare} >= starts
     assert not any(continuing_tokens(TOKENIZER_KINDS[kind]()))
+
+
+def test_prefixes_are_one_unit_with_the_run_behind_them():
+    text = "#Otters @mira # x a#b ##c"
+    assert [text[start:end] for start, end, _ in units_of(text, "#")] == [
+        *("#Otters", "@", "mira", "#", "x", "a", "#b", "#", "#c"),
+    ]
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
+def test_prefixes_are_those_that_the_posts_write(kind):
+    tokenizer = split_at_words(TOKENIZER_KINDS[kind]())
+    rows = [["#Otters", "#win", "#", "@", "mira"], ["@mira", "@", "#1", "#!"]]
+    found = word_prefixes(rows, tokenizer)
+    assert list(found) == ["#"]
+    assert tokenizer("#", add_special_tokens=False)["input_ids"][-1] == found["#"] != tokenizer.unk_token_id
+    assert word_prefixes([["#", "Otters"]], tokenizer) == word_prefixes([], tokenizer) == {}
