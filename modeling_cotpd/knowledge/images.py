@@ -111,7 +111,7 @@ def _with_suffix(path: Path) -> Path:
     if os.path.lexists(path):
         return path
     stem, suffix = os.path.splitext(path.name)
-    kinds = JPEG if suffix.lower() in JPEG else (suffix.lower(),)
+    kinds: tuple[str, ...] = JPEG if suffix.lower() in JPEG else (suffix.lower(),)
     if suffix.lower() not in SUFFIXES:
         stem, kinds = path.name, SUFFIXES
     for kind in kinds:

@@ -351,10 +351,11 @@ class ResponseStore:
 
 def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
     """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
-    rows = store.rows(**equal)
-    return write_json_lines(
-        out, (store._parsed(lambda row=row: {**row, "request": json.loads(row["request"])}) for row in rows)
-    )
+
+    def exported(row: dict) -> dict:
+        return store._parsed(lambda: {**row, "request": json.loads(row["request"])})
+
+    return write_json_lines(out, map(exported, store.rows(**equal)))
 
 
 def import_answers(store: ResponseStore, path: str | os.PathLike) -> tuple[int, int]:
