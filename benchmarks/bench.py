@@ -68,25 +68,23 @@ class Report:
         self,
         what: str,
         reference: str,
-        ours: Callable[[], object],
-        theirs: Callable[[], object],
+        package: Callable[[], object],
+        other: Callable[[], object],
         target: float | None = None,
     ) -> dict:
-        """Time both sides in turn and add the median of the paired ratios ours / theirs as a row.
+        """Time the package and the reference in turn and add the median of the paired ratios as a row.
 
-        Each alternation runs A B or B A in turn, so that a drift of the machine's speed favours neither. The ratio of
+        Alternations run A B and B A in turn, so a drift of the machine's speed favours neither. The ratio of
         processor times, child processes included, is the steadier one on a busy machine.
         """
-        ours(), theirs()  # warm up
-        sides = {"ours": ours, "theirs": theirs}
-        times: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
+        package(), other()  # warm up
+        sides = {"seconds": package, "reference_seconds": other}
+        times: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
         for turn in range(self.arguments.alternations):
             for side in list(sides)[:: 1 if turn % 2 == 0 else -1]:
                 times[side].append(timed(sides[side]))
         wall, processor = (
-            statistics.median(
-                a[kind] / max(b[kind], 1e-9) for a, b in zip(times["ours"], times["theirs"], strict=True)
-            )
+            statistics.median(a[kind] / max(b[kind], 1e-9) for a, b in zip(*times.values(), strict=True))
             for kind in (0, 1)
         )
         seconds = {side: statistics.median(pair[0] for pair in found) for side, found in times.items()}

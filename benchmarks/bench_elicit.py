@@ -53,7 +53,7 @@ def bare(url: str, count: int, concurrency: int) -> None:
     asyncio.run(everything())
 
 
-def ours(url: str, count: int, concurrency: int, memory: list[float]) -> None:
+def runner(url: str, count: int, concurrency: int, memory: list[float]) -> None:
     """The runner with a store on disk; notes the resident memory in MB on the way."""
     settings = EndpointSettings(model="fast", base_url=url)
     plan = ElicitationPlan(settings, PROMPTS, ("noun",), "independent")
@@ -83,7 +83,7 @@ def main() -> None:
             report.compare(
                 f"elicitation, {asked.requests} requests",
                 "a bare AsyncOpenAI loop",
-                lambda: ours(url, asked.requests, asked.concurrency, memory),
+                lambda: runner(url, asked.requests, asked.concurrency, memory),
                 lambda: bare(url, asked.requests, asked.concurrency),
                 1.11,
             )

@@ -46,9 +46,10 @@ from modeling_cotpd.data.entities import EntityReader, entity_tags
 from modeling_cotpd.data.posts import Post, find_post_files
 from modeling_cotpd.data.views import ViewBuilder
 from modeling_cotpd.data.words import units_of, word_spans
+from modeling_cotpd.files import json_line
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.predictor import Predictor
-from modeling_cotpd.inference.run import CHUNK_POSTS, claimed_output, json_line, predict_chunks
+from modeling_cotpd.inference.run import CHUNK_POSTS, claimed_output, predict_chunks
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.pretrained import is_cotpd_checkpoint
 from modeling_cotpd.training.tasks import score
@@ -193,7 +194,7 @@ def measure_machine(report: Report, load: Callable[[str], Predictor], forms: lis
                     lambda p=ways[1]: read(p, 1, 1),
                     1 / (0.95 * cores),
                 )
-                report.add(f"{form}, {cores} cores, {way}: posts per second", value=len(texts) / row["ours"])
+                report.add(f"{form}, {cores} cores, {way}: posts per second", value=len(texts) / row["seconds"])
             torch.set_num_threads(report.arguments.threads)
 
 

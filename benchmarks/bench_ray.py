@@ -73,8 +73,8 @@ def main() -> None:
     report.add(
         f"Ray job, {arguments.workers} workers, {len(texts):,} posts",
         reference="cotpd predict",
-        ours=with_ray,
-        seconds_reference=seconds,
+        seconds=with_ray,
+        reference_seconds=seconds,
         ratio=with_ray / seconds,
         target=1.2,
     )

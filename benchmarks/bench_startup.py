@@ -1,7 +1,7 @@
 """From starting `run_mner.py` to the first training step, against importing what any Trainer script imports.
 
 Both in processes of their own, after one run that fills the caches of subword tokens and files. The difference is
-reading, joining, tokenizing, loading the model, and our own imports.
+reading, joining, tokenizing, loading the model, and the imports of the package.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import ROOT, Report, parser, run
 
-OURS = """
+RUN_SCRIPT = """
 import os, runpy, sys, transformers
 def stop(*args, **kwargs):
     sys.stdout.flush()
@@ -32,7 +32,7 @@ def main() -> None:
     options.add_argument("--recipe", default="configuration/mner.yaml", help="Of run_mner.py.")
     arguments = options.parse_args()
     report = Report(arguments)
-    command = [sys.executable, "-c", OURS, str(ROOT / "run_mner.py"), arguments.recipe]
+    command = [sys.executable, "-c", RUN_SCRIPT, str(ROOT / "run_mner.py"), arguments.recipe]
     command += ["--dataset_dir", str(Path(arguments.dataset_dir).resolve())]
     numbers = itertools.count()
     with tempfile.TemporaryDirectory() as folder:

@@ -86,7 +86,7 @@ def trainer_of(side: str, case: str, features: list[dict], arguments: argparse.N
     }
     _, info = load_split(arguments, "train")
     model, tokenizer = student(arguments, info, **({"prompt_type": "none"} if case == "student" else {}))
-    if side == "ours":
+    if side == "package":
         trainer: Trainer = CoTPDTrainer(
             model=model,
             args=CoTPDTrainingArguments(**settings, train_sampling_strategy=arguments.sampling),
@@ -141,7 +141,7 @@ def main() -> None:
     options.add_argument("--batch_size", type=int, default=16, help="Of both sides; twice as many for memory.")
     options.add_argument("--max_length", type=int, default=512, help="Of the knowledge view.")
     options.add_argument("--memory_length", type=int, default=512, help="Tokens of every row; 0: leave memory out.")
-    options.add_argument("--memory_of", choices=("ours", "theirs"), help="Used internally: measure one side.")
+    options.add_argument("--memory_of", choices=("package", "plain"), help="Used internally: measure one side.")
     arguments = options.parse_args()
     if arguments.memory_of:
         print(peak_megabytes(arguments.memory_of, arguments.cases[0], arguments))
@@ -151,23 +151,23 @@ def main() -> None:
     report.add("matrix products, TFLOP/s", value=rate / 1e12)
     for case in arguments.cases:
         features = features_of(case, arguments)
-        sides = {side: trainer_of(side, case, features, arguments) for side in ("ours", "theirs")}
+        sides = {side: trainer_of(side, case, features, arguments) for side in ("package", "plain")}
         row = report.compare(
-            f"training, {case}, an epoch", PLAIN[case], sides["ours"].train, sides["theirs"].train, TARGETS[case]
+            f"training, {case}, an epoch", PLAIN[case], sides["package"].train, sides["plain"].train, TARGETS[case]
         )
         steps = math.ceil(len(features) / arguments.batch_size)
+        seconds = {"package": row["seconds"], "plain": row["reference_seconds"]}
         report.add(
             f"training, {case}, seconds of a step",
             tokens=sum(row["length"] for row in features) / len(features),
-            ours=row["ours"] / steps,
-            theirs=row["theirs"] / steps,
+            **{side: value / steps for side, value in seconds.items()},
         )
         counts = {side: operations(trainer.train) for side, trainer in sides.items()}
-        shares = {side: counts[side] / row[side] / rate for side in counts}
+        shares = {side: counts[side] / seconds[side] / rate for side in counts}
         report.add(f"training, {case}, share of the matrix-product rate", **shares)
         if arguments.memory_length and case != "student":
             peaks = {side: memory(side, case, arguments) for side in counts}
-            ratio = peaks["ours"] / peaks["theirs"]
+            ratio = peaks["package"] / peaks["plain"]
             report.add(f"training, {case}, peak memory, MB", reference=PLAIN[case], **peaks, ratio=ratio, target=1.3)
     report.finish()
 

@@ -12,10 +12,9 @@ import argparse
 from pathlib import Path
 
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
-from modeling_cotpd.inference.load import load_model
+from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.onnx_export import export_onnx
 from modeling_cotpd.training.arguments import run_recipe
-from modeling_cotpd.training.pretrained import load_tokenizer
 
 OTHER = {"twitter2015": "twitter2017", "twitter2017": "twitter2015"}
 SEEDS = (0, 1, 2)
@@ -40,9 +39,8 @@ def make(name: str, data: dict[str, Path], out: Path, flags: list[str]) -> None:
     own = ["--distill_from", *map(str, teachers), "--unlabelled_dataset_dir", str(data[OTHER[name]])]
     student = train("student", data[name], out / name, [*inline, *own])
     if not (student / "onnx").exists():
-        report = export_onnx(
-            load_model(str(student), "mner", "float32"), load_tokenizer(str(student)), student / "onnx", int8=True
-        )
+        predictor, _ = load_predictor(str(student), dtype="float32")
+        report = export_onnx(predictor.model, predictor.tokenizer, student / "onnx", int8=True)
         print(f"{student / 'onnx'}: logits of the exact graph differ by at most {report.difference:.1e}", flush=True)
     print(f"Next: cotpd push {student} NAMESPACE/cotpd-{name}", flush=True)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import ray
+import torch
 
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.files import atomic_write
@@ -33,6 +34,7 @@ class Predict:
     """
 
     def __init__(self, model: str, output: str, batch_size: int):
+        torch.set_num_threads(1)  # a worker has one core, whatever OMP_NUM_THREADS says; its session takes as many
         self.predictor, task = load_predictor(model, onnx=True)
         if task != "mner":
             raise SystemExit(f"{model} finds relations; this example reads entities.")

@@ -4,7 +4,6 @@ A finished run is never repeated, an interrupted one resumes, a failing one does
 """
 
 import argparse
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +17,12 @@ from experiments.scores import Scores
 from experiments.store import collect, write_store
 from experiments.sweep import Sweep, read_sweep
 from experiments.tables import render
-from modeling_cotpd.errors import CoTPDError, DataError, SettingError
+from modeling_cotpd.cli.main import exit_code
+from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import atomic_write
 
-WRONG_INPUT, FAILED = 2, 3
-"""Exit codes: wrong input; a run failed and the others were run."""
+FAILED = 3
+"""Exit code: a run failed, and the others were run."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,8 +36,6 @@ def parser() -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="print the runs and their expected time")
     add("--only", action="append", default=[], metavar="NAME", help="a row, column or encoder to run")
     add("--seeds", type=_seeds, help="seeds of this call, such as 0,1")
-    add("--launcher", default="", help="the program that starts the entry points, such as 'accelerate launch'")
-    add("--no-keep-models", action="store_true", help="remove the weights of finished runs")
     add("--tables", action="store_true", help="run nothing; make tables and figures")
     add("--save", type=Path, metavar="DIR", help="add the runs, without texts, to the files in this folder")
     add("--runs", type=Path, default=Path("docs/results"), help="folder of saved runs for --write and --check")
@@ -56,49 +54,45 @@ def main(arguments: list[str] | None = None) -> int:
     if not (options.sweeps or options.write or options.check):
         raise SettingError("There is nothing to do.", fix="Name a sweep, or give --write or --check a document.")
     sweeps = [read_sweep(path) for path in options.sweeps]
-    given, failed = _given(sweeps, options.data), False
-    for sweep in sweeps:
-        failed |= _run_sweep(sweep, {name: given[name] for name in given if name in sweep.data}, options)
+    given = _given(sweeps, options.data)
+    failed = [_run_sweep(sweep, given, options) for sweep in sweeps]
     for path in options.write:
         document.write(path, options.runs)
         print(f"Written: {path}")
     for path in options.check:
         document.check(path, options.runs)
         print(f"{path} agrees with the saved runs.")
-    return FAILED if failed else 0
+    return FAILED if any(failed) else 0
 
 
 def _run_sweep(sweep: Sweep, given: dict[str, Path], options: argparse.Namespace) -> bool:
     """One sweep from data to tables; returns whether a run failed."""
-    chosen = replace(sweep, seeds=options.seeds) if options.seeds else sweep
-    plan, whole = Plan(chosen, options.only), Plan(sweep)
+    plan = Plan(replace(sweep, seeds=options.seeds) if options.seeds else sweep, options.only)
     print(f"{sweep.name}: {sweep.title}")
     wanted = dict.fromkeys(name for run in plan.runs for name in plan.data_of(run))
     if not (options.dry_run or options.tables):
         prepare_all(sweep, wanted, given, options.out, options.source)
-    there = {name: folder_of(sweep.data[name], given, options.out) for name in sweep.data}
+    there = {name: folder_of(each, given, options.out) for name, each in sweep.data.items()}
     folders = {name: folder for name, folder in there.items() if folder is not None and is_prepared(folder)}
-    for name in wanted:
-        if name not in folders:
-            given_by = sweep.data[name].given
-            print(f"  data {name}: {f'{given_by}, then give --data {name}=DIR' if given_by else 'not made yet'}")
-    outcome = None
+    for name in [name for name in wanted if name not in folders]:
+        given_by = sweep.data[name].given
+        print(f"  data {name}: {f'{given_by}, then give --data {name}=DIR' if given_by else 'not made yet'}")
+    failed = {}
     if not options.tables:
-        runner = Runner(plan, folders, options.out, shlex.split(options.launcher), not options.no_keep_models)
+        runner = Runner(plan, folders, options.out)
         print("\n".join(runner.describe()))
         if options.dry_run:
             return False
         outcome = runner.run_all()
-    report(whole, folders, options.out, options.save)
-    if outcome is None:
-        return False
-    for title, reason in outcome.left_out.items():
-        print(f"left out: {title}: {reason}")
-    for title, reason in outcome.failed.items():
-        print(f"failed: {title}\n{reason}", file=sys.stderr)
-    counts = (outcome.done, outcome.finished_before, outcome.failed, outcome.left_out)
-    print("{} runs done, {} were finished before, {} failed, {} left out.".format(*map(len, counts)))
-    return bool(outcome.failed)
+        failed = outcome.failed
+        for title, reason in outcome.left_out.items():
+            print(f"left out: {title}: {reason}")
+        for title, reason in failed.items():
+            print(f"failed: {title}\n{reason}", file=sys.stderr)
+        counts = (outcome.done, outcome.finished_before, failed, outcome.left_out)
+        print("{} runs done, {} were finished before, {} failed, {} left out.".format(*map(len, counts)))
+    report(Plan(sweep), folders, options.out, options.save)
+    return bool(failed)
 
 
 def report(plan: Plan, folders: dict[str, Path], out: Path, save: Path | None = None) -> list[Path]:
@@ -119,10 +113,11 @@ def report(plan: Plan, folders: dict[str, Path], out: Path, save: Path | None = 
 
 
 def _given(sweeps: list[Sweep], pairs: list[str]) -> dict[str, Path]:
+    """The folders of `--data`, checked."""
     given, known = {}, sorted({name for sweep in sweeps for name in sweep.data})
     for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
+        name, _, folder = pair.partition("=")
+        if not (name and folder):
             raise SettingError(f"--data takes NAME=DIR, but got {pair!r}.")
         if name not in known:
             raise SettingError(f"There is no data {name!r} in a sweep.", fix=f"Known: {', '.join(known)}.")
@@ -133,11 +128,4 @@ def _given(sweeps: list[Sweep], pairs: list[str]) -> dict[str, Path]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except CoTPDError as error:
-        print(f"experiments: {error}", file=sys.stderr)
-        sys.exit(WRONG_INPUT)
-    except KeyboardInterrupt:
-        print("experiments: Stopped. Finished runs are kept; the same command resumes.", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(exit_code(main, "experiments"))

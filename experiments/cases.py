@@ -13,14 +13,17 @@ from typing import Any
 from datasets import Dataset
 
 from experiments.store import read_predictions
-from modeling_cotpd.errors import CoTPDError, DataError
+from modeling_cotpd.cli.main import exit_code
+from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import atomic_write
+from modeling_cotpd.inference.colours import colour_of, types_of
 from modeling_cotpd.metrics.entity_score.entity_score import entities_of
 
 COLUMNS = ("caption", "cot_noun", "cot_sentence", "cot_multimodality")
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 section{border:1px solid #d5d5d5;border-radius:6px;padding:.6rem 1rem;margin:1rem 0} h2,dt{color:#555;font-size:.9rem}
-mark{background:#cfe3ff} mark.wrong{background:#f6cfd3} td:first-child{color:#555;white-space:nowrap}"""
+mark{background:#e4e7eb;padding:0 .2rem;border-radius:4px} mark.wrong{outline:2px solid #c62828}
+td:first-child{color:#555;white-space:nowrap}"""
 
 
 def read_cases(
@@ -43,8 +46,8 @@ def read_cases(
     for path in (*paths, data / f"{split}.parquet"):
         if not path.is_file():
             raise DataError("There is no such file.", place=str(path), fix="Name the output folder of a finished run.")
-    rows, *others = (read_predictions(path) for path in paths)
-    baseline = {row["id"]: row["prompt"] for row in others[0]} if others else {}
+    rows, *others = map(read_predictions, paths)
+    baseline = {row["id"]: row["prompt"] for other in others for row in other}
     posts = Dataset.from_parquet(str(data / f"{split}.parquet")).select_columns(["id", *COLUMNS])
     knowledge = {post["id"]: post for post in posts}
     cases = []
@@ -53,59 +56,59 @@ def read_cases(
         views |= {"baseline": baseline[row["id"]]} if row["id"] in baseline else {}
         if row["id"] in ids or (not ids and any(value != views["prompt"] for value in views.values())):
             cases.append({**row, "views": {"gold": row["gold"], **views}, "knowledge": knowledge[row["id"]]})
-    missing = sorted(set(ids) - {case["id"] for case in cases})
-    if missing:
+    if missing := sorted(set(ids) - {case["id"] for case in cases}):
         raise DataError(f"There is no labelled post {missing[0]!r}.", place=str(paths[0]))
     return cases if ids else cases[:count]
 
 
 def render_page(cases: Sequence[dict[str, Any]]) -> str:
     """The page as HTML, complete in itself; every text of the data is escaped."""
+    values = [value for case in cases for value in case["views"].values()]
+    kinds = types_of(tag for value in values if not isinstance(value, str) for tag in value)
     sections = []
     for case in cases:
-        lines = [
-            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value)}</td></tr>"
-            for view, value in case["views"].items()
-        ]
+        views = case["views"].items()
+        lines = "".join(
+            f"<tr><td>{escape(view)}</td><td>{_prediction(case, value, kinds)}</td></tr>" for view, value in views
+        )
         texts = [(name, case["knowledge"][name]) for name in COLUMNS if case["knowledge"][name]]
         terms = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in texts)
-        sections.append(
-            f"<section><h2>{escape(case['id'])}</h2><table>{''.join(lines)}</table><dl>{terms}</dl></section>"
-        )
+        sections.append(f"<section><h2>{escape(case['id'])}</h2><table>{lines}</table><dl>{terms}</dl></section>")
     body = "\n".join(sections) or "<p>No post to show.</p>"
-    legend = "<p>A red mark is a prediction that is not in the gold.</p>"
-    return (
-        f'<!doctype html><meta charset="utf-8"><title>Case studies</title><style>{STYLE}</style>\n{legend}\n{body}\n'
-    )
+    head = f'<!doctype html><meta charset="utf-8"><title>Case studies</title><style>{STYLE}</style>'
+    return f"{head}\n<p>A red frame: the prediction is not in the gold.</p>\n{body}\n"
 
 
-def _prediction(case: dict[str, Any], value: Sequence[str] | str) -> str:
+def _prediction(case: dict[str, Any], value: Sequence[str] | str, kinds: Sequence[str]) -> str:
     """A relation with its post and pair, or the post with its entities marked."""
     tokens, gold = case["tokens"], case["gold"]
     if isinstance(value, str):
         pair = " → ".join(" ".join(tokens[case[side]["start"] : case[side]["end"]]) for side in ("head", "tail"))
-        return f"{escape(' '.join(tokens))}<br>{escape(pair)}: <mark{_wrong(value == gold)}>{escape(value)}</mark>"
+        return f"{escape(' '.join(tokens))}<br>{escape(pair)}: {_mark(value == gold)}{escape(value)}</mark>"
     words, right = [escape(token) for token in tokens], entities_of(gold)
     for kind, first, last in entities_of(value):
-        words[first] = f"<mark{_wrong((kind, first, last) in right)}>{words[first]}"
+        background = f"background:{colour_of(kind, kinds)}"
+        words[first] = f"{_mark((kind, first, last) in right, background)}{words[first]}"
         words[last] += f" <small>{escape(kind)}</small></mark>"
     return " ".join(words)
 
 
-def _wrong(right: bool) -> str:
-    return "" if right else ' class="wrong"'
+def _mark(right: bool, style: str = "") -> str:
+    wrong = "" if right else ' class="wrong"'
+    return f'<mark{wrong} style="{style}">' if style else f"<mark{wrong}>"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m experiments.cases", description=__doc__)
-    found.add_argument("output", type=Path, help="the output folder of a run")
-    found.add_argument("--dataset_dir", type=Path, required=True, help="the prepared folder that it read")
-    found.add_argument("--out", type=Path, required=True, help="the HTML page")
-    found.add_argument("--split", default="test")
-    found.add_argument("--id", action="append", default=[], help="a post")
-    found.add_argument("--count", type=int, default=12, help="the most posts without --id")
-    found.add_argument("--compare", type=Path, help="another run, whose text-only predictions are shown")
+    add = found.add_argument
+    add("output", type=Path, help="the output folder of a run")
+    add("--dataset_dir", type=Path, required=True, help="the prepared folder that it read")
+    add("--out", type=Path, required=True, help="the HTML page")
+    add("--split", default="test")
+    add("--id", action="append", default=[], help="a post")
+    add("--count", type=int, default=12, help="the most posts without --id")
+    add("--compare", type=Path, help="another run, whose text-only predictions are shown")
     return found
 
 
@@ -119,7 +122,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CoTPDError as error:
-        sys.exit(f"experiments: {error}")
+    sys.exit(exit_code(main, "experiments"))

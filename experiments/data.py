@@ -11,17 +11,15 @@ from experiments.sweep import Preparation, Sweep
 from modeling_cotpd.errors import DataError, SettingError
 
 
-def is_prepared(folder: Path | None) -> bool:
+def is_prepared(folder: Path) -> bool:
     """Whether this is a prepared folder."""
-    return folder is not None and (folder / "dataset.json").is_file()
+    return (folder / "dataset.json").is_file()
 
 
 def folder_of(preparation: Preparation, given: Mapping[str, Path], root: Path) -> Path | None:
     """Where a preparation is or will be; `None` if the command line has to give it and does not."""
-    if preparation.name in given:
-        return given[preparation.name]
-    if preparation.given:
-        return None
+    if preparation.given or preparation.name in given:
+        return given.get(preparation.name)
     return root / "data" / f"{slug(preparation.name)}-{digest(preparation.declaration())[:8]}"
 
 
@@ -47,14 +45,14 @@ def prepare_all(
     folders: dict[str, Path] = {}
     for name in dict.fromkeys(names):
         preparation = sweep.data[name]
-        folder, base = folder_of(preparation, given, root), preparation.augment
-        if base and name not in given:
+        folder = folder_of(preparation, given, root)
+        base = preparation.augment if name not in given else None
+        if base:
             folders |= prepare_all(sweep, [base.name], given, root, source)
-        if folder is None or (base and name not in given and base.name not in folders):
-            continue
-        if not is_prepared(folder):
-            _make(preparation, folder, folders.get(base.name) if base else None, source)
-        folders[name] = folder
+        if folder and (not base or base.name in folders):
+            if not is_prepared(folder):
+                _make(preparation, folder, folders[base.name] if base else None, source)
+            folders[name] = folder
     return folders
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.figures import draw, fingerprint
+from experiments.figures import draw, fingerprint, points
 from experiments.plan import Plan
 from experiments.scores import Scores
 from experiments.store import read_store
@@ -26,18 +26,16 @@ _BLOCK = re.compile(
 )
 
 
-def _blocks(document: Path, store: Path) -> Iterator[tuple[re.Match, Scores]]:
+def _blocks(document: Path, store: Path) -> Iterator[tuple[re.Match, Scores, Path]]:
+    """Every block with its scores, and the path of its figure."""
     text = document.read_text("utf-8")
     found = list(_BLOCK.finditer(text))
     if not found or text.count("<!-- experiments: ") != len(found):
         raise DataError("A block is missing or has no end.", place=str(document), fix=f"Blocks end with {END}")
     runs, counts = read_store(store)
     for match in found:
-        yield match, Scores(Plan(read_sweep(document.parent / match[2])), runs, counts)
-
-
-def _figure(document: Path, scores: Scores) -> Path:
-    return document.parent / "figures" / f"{scores.plan.sweep.name}.svg"
+        sweep = read_sweep(document.parent / match[2])
+        yield match, Scores(Plan(sweep), runs, counts), document.parent / "figures" / f"{sweep.name}.svg"
 
 
 def regenerate(document: Path, store: Path) -> str:
@@ -51,13 +49,12 @@ def regenerate(document: Path, store: Path) -> str:
         DataError: The document has no block, or a block has no end.
     """
     text, at = "", 0
-    for match, scores in _blocks(document, store):
+    for match, scores, figure in _blocks(document, store):
+        title = scores.plan.sweep.title
         if match[3] != "figure":
             body = render(scores, match[3] or "details")
-        elif fingerprint(scores) == fingerprint(Scores(scores.plan, scores.runs.iloc[:0], scores.runs.iloc[:0])):
-            body = f"{scores.plan.sweep.title}: {NOTHING}\n"
         else:
-            body = f"![{scores.plan.sweep.title}](figures/{scores.plan.sweep.name}.svg)\n"
+            body = f"![{title}](figures/{figure.name})\n" if points(scores) else f"{title}: {NOTHING}\n"
         text += f"{match.string[at : match.start()]}{match[1]}\n{body}\n{END}"
         at = match.end()
     return text + match.string[at:]
@@ -75,18 +72,17 @@ def check(document: Path, store: Path) -> None:
         if line != right:
             place = f"{document}, line {number}"
             raise DataError(f"The document has {line!r}, the runs give {right!r}.", place=place, fix=fix)
-    for match, scores in _blocks(document, store):
-        path = _figure(document, scores)
-        drawn = path.read_text("utf-8") if path.is_file() else ""
-        if match[3] == "figure" and "![" in match[4] and fingerprint(scores) not in drawn:
-            raise DataError("The figure shows other numbers than the runs.", place=str(path), fix=fix)
+    for match, scores, figure in _blocks(document, store):
+        drawn = figure.read_text("utf-8") if figure.is_file() else ""
+        if match[3] == "figure" and points(scores) and fingerprint(scores) not in drawn:
+            raise DataError("The figure shows other numbers than the runs.", place=str(figure), fix=fix)
 
 
 def write(document: Path, store: Path) -> None:
     """Write every block of a document, and its figures, from the saved runs."""
     text = regenerate(document, store)
-    for match, scores in _blocks(document, store):
+    for match, scores, figure in _blocks(document, store):
         if match[3] == "figure":
-            draw(scores, _figure(document, scores).parent)
+            draw(scores, figure.parent)
     with atomic_write(document) as file:
         file.write(text)

@@ -42,11 +42,12 @@ def _x(cell: Cell, name: str) -> float:
 
 def fingerprint(scores: Scores) -> str:
     """Hash of the numbers that the figure shows, which the SVG carries."""
-    rounded = {
-        title: {line: [[round(value, 1) for value in point] for point in each] for line, each in lines.items()}
-        for title, lines in points(scores).items()
-    }
-    return digest(rounded)
+    return digest(
+        {
+            title: {line: [[round(value, 1) for value in point] for point in each] for line, each in lines.items()}
+            for title, lines in points(scores).items()
+        }
+    )
 
 
 def draw(scores: Scores, folder: Path) -> Path | None:
@@ -73,6 +74,7 @@ def draw(scores: Scores, folder: Path) -> Path | None:
     names = list(dict.fromkeys(line for lines in found.values() for line in lines))
     size = (4.2 * len(found) + 1.6, 3.6)
     figure, axes = plt.subplots(1, len(found), figsize=size, squeeze=False, layout="constrained")
+    handles = {}
     for axis, (title, lines) in zip(axes[0], found.items(), strict=True):
         values = sorted({point[0] for each in lines.values() for point in each})
         log = values[0] > 0 and values[-1] > 8 * values[0]
@@ -84,7 +86,7 @@ def draw(scores: Scores, folder: Path) -> Path | None:
             spread.append([max(0.0, high - m) for m, high in zip(means, highs, strict=True)])
             shift = number - (len(names) - 1) / 2  # so that the bars of two lines stand side by side
             places = [value * 1.02**shift if log else value + 0.006 * values[-1] * shift for value in x]
-            axis.errorbar(
+            handles[name] = axis.errorbar(
                 places, means, spread, label=name, color=COLOURS[number % len(COLOURS)], linewidth=1.3, capsize=2,
                 marker=MARKERS[number % len(MARKERS)], markersize=4, elinewidth=0.8,
             )  # fmt: skip
@@ -95,9 +97,6 @@ def draw(scores: Scores, folder: Path) -> Path | None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", linewidth=0.4)
     axes[0][0].set_ylabel("test F1")
-    handles = {
-        label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{sweep.name}.svg"

@@ -9,8 +9,6 @@ from typing import Any
 
 import pyarrow.parquet
 
-from modeling_cotpd.errors import DataError
-
 WITHOUT_EFFECT = frozenset(
     {
         "output_dir", "dataset_dir", "unlabelled_dataset_dir", "overwrite_output_dir", "resume_from_checkpoint",
@@ -33,28 +31,14 @@ def with_effect(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT and value is not None}
 
 
-def data_hash(folder: str | Path) -> str:
-    """sha256 over all rows of a prepared folder: gold labels, captions and knowledge.
-
-    It does not depend on how Parquet lays the rows out.
-
-    Raises:
-        DataError: The folder has no `dataset.json`.
-    """
-    folder = Path(folder)
-    metadata = folder / "dataset.json"
-    if not metadata.is_file():
-        raise DataError("This is not a prepared folder.", place=str(folder), fix="Make it with cotpd prepare.")
-    return _data_hash(str(folder), metadata.stat().st_mtime_ns)
-
-
 @functools.cache
-def _data_hash(folder: str, _changed: int) -> str:
-    info = json.loads((Path(folder) / "dataset.json").read_text("utf-8"))
+def data_hash(folder: Path) -> str:
+    """sha256 over all rows of a prepared folder (gold labels, captions, knowledge), however Parquet lays them out."""
+    info = json.loads((folder / "dataset.json").read_text("utf-8"))
     result = hashlib.sha256(json.dumps([info["task"], info["label_names"]]).encode())
     for split in sorted(info["splits"]):
         result.update(split.encode())
-        for batch in pyarrow.parquet.ParquetFile(Path(folder) / f"{split}.parquet").iter_batches():
+        for batch in pyarrow.parquet.ParquetFile(folder / f"{split}.parquet").iter_batches():
             for row in batch.to_pylist():
                 result.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return result.hexdigest()

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import random
 import re
 import sys
@@ -29,24 +28,19 @@ from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.glosses import find_json
 from modeling_cotpd.knowledge.prompt import Prompt, read_prompt
 from modeling_cotpd.knowledge.request import Conversation, Job, Request
-from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
+from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 from modeling_cotpd.metrics.relation_score.relation_score import relation_scores
 
 PROMPTS = Path(__file__).parent / "prompts"
 NO_RELATION = "None"
+UNASKED = (FAILED, WAITING, MISSING)
 
 
 @dataclass
 class Prediction:
-    """What was read from an answer.
-
-    Args:
-        label (`list[str] | str`): Tags (MNER) or the relation (MRE); all `O` or `None` where nothing could be read.
-        parsed (`bool`): Whether the answer could be read.
-        problems (`Counter`): Parts that were left out: `mention not in the text`, `unknown type`, `unknown relation`.
-    """
+    """What an answer says: tags or a relation, whether it could be read, and the parts left out, by reason."""
 
     label: list[str] | str
     parsed: bool = False
@@ -55,27 +49,23 @@ class Prediction:
 
 def read_entities(answer: Answer, tokens: Sequence[str], kinds: Sequence[str]) -> Prediction:
     """Read entities from an answer: JSON anywhere in it, in a code fence or cut at its end."""
-    tags = ["O"] * len(tokens)
+    tags, taken = ["O"] * len(tokens), [False] * len(tokens)
     found = find_json(answer.text) if answer.status in FINAL else None
     mentions = found.get("entities") if isinstance(found, dict) else found
     if not isinstance(mentions, list):
         return Prediction(tags)
     prediction = Prediction(tags, parsed=True)
     folded = {kind.casefold(): kind for kind in kinds}
-    taken = [False] * len(tokens)
     for mention in mentions:
         text, kind = (mention.get("text"), mention.get("type")) if isinstance(mention, dict) else (None, None)
         if not isinstance(text, str) or not isinstance(kind, str) or kind.strip().casefold() not in folded:
             prediction.problems["unknown type"] += 1
-            continue
-        span = find_mention(tokens, text, taken)
-        if span is None:
+        elif (span := find_mention(tokens, text, taken)) is None:
             prediction.problems["mention not in the text"] += 1
-            continue
-        name = folded[kind.strip().casefold()]
-        for index in range(*span):
-            taken[index] = True
-            tags[index] = f"{'B' if index == span[0] else 'I'}-{name}"
+        else:
+            for index in range(*span):
+                taken[index] = True
+                tags[index] = f"{'B' if index == span[0] else 'I'}-{folded[kind.strip().casefold()]}"
     return prediction
 
 
@@ -90,8 +80,7 @@ def find_mention(tokens: Sequence[str], mention: str, taken: Sequence[bool]) -> 
         (3, 5)
     """
     for fold in (str, str.casefold):
-        wanted = "".join(fold(mention).split())
-        words = ["".join(fold(token).split()) for token in tokens]
+        wanted, *words = ("".join(fold(text).split()) for text in (mention, *tokens))
         for start in range(len(words)):
             read = ""
             for end in range(start, len(words)):
@@ -109,10 +98,10 @@ def read_relation(answer: Answer, kinds: Sequence[str]) -> Prediction:
         return Prediction(NO_RELATION)
     found, folded = find_json(answer.text), {kind.casefold(): kind for kind in kinds}
     relation = found.get("relation") if isinstance(found, dict) else None
-    if isinstance(relation, str) and relation.strip().casefold() in folded:
-        return Prediction(folded[relation.strip().casefold()], parsed=True)
     if isinstance(relation, str):
-        return Prediction(NO_RELATION, problems=Counter({"unknown relation": 1}))
+        known = folded.get(relation.strip().casefold())
+        problems = Counter() if known else Counter({"unknown relation": 1})
+        return Prediction(known or NO_RELATION, known is not None, problems)
     text = answer.text.casefold()
     named = {kind for name, kind in folded.items() if re.search(rf"(?<![\w/]){re.escape(name)}(?![\w/])", text)}
     return Prediction(named.pop(), parsed=True) if len(named) == 1 else Prediction(NO_RELATION)
@@ -120,24 +109,14 @@ def read_relation(answer: Answer, kinds: Sequence[str]) -> Prediction:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about every row.
+    """What is asked about every row."""
 
-    Args:
-        task (`str`): `"mner"` or `"mre"`.
-        settings (`EndpointSettings`): Which model is asked.
-        prompt (`Prompt`): `entities` or `relation`.
-        label_names (`list[str]`): Tag or relation names.
-        examples (`tuple[dict, ...]`): Labelled rows shown before the question, each as a question and its answer.
-        structured (`bool`): Ask for JSON by `response_format`, which not every server knows; the prompt asks for it
-            in any case.
-    """
-
-    task: str
-    settings: EndpointSettings
+    task: str  # "mner" or "mre"
+    settings: EndpointSettings  # which model is asked
     prompt: Prompt
-    label_names: list[str]
-    examples: tuple[dict, ...] = ()
-    structured: bool = False
+    label_names: list[str]  # tags or relations
+    examples: tuple[dict, ...] = ()  # labelled rows shown before the question, each as a question and its answer
+    structured: bool = False  # ask for JSON by `response_format`, too, which not every server knows
 
     @property
     def kinds(self) -> list[str]:
@@ -148,18 +127,26 @@ class Question:
 
     def ask(self, row: dict) -> str:
         """The user message about a row."""
-        tokens = row["tokens"]
+        tokens, kinds = row["tokens"], ", ".join(self.kinds)
         fields = {"text": " ".join(tokens), "caption": row["caption"] or ""}
         if self.task == "mner":
-            return self.prompt.fill(types=", ".join(self.kinds), **fields)
-        head, tail = (" ".join(tokens[row[side]["start"] : row[side]["end"]]) for side in ("head", "tail"))
-        return self.prompt.fill(relations=", ".join(self.kinds), head=head, tail=tail, **fields)
+            return self.prompt.fill(types=kinds, **fields)
+        pair = {side: " ".join(tokens[row[side]["start"] : row[side]["end"]]) for side in ("head", "tail")}
+        return self.prompt.fill(relations=kinds, **pair, **fields)
 
-    def gold(self, row: dict) -> str:
+    def gold(self, row: dict) -> list[str] | str | None:
+        """The names of a row's labels; `None` for an unlabelled row."""
+        label = row["relation" if self.task == "mre" else "ner_tags"]
+        if label is None:
+            return None
+        return self.label_names[label] if self.task == "mre" else [self.label_names[tag] for tag in label]
+
+    def right_answer(self, row: dict) -> str:
         """The answer that would have been right, as the examples show it."""
+        gold = self.gold(row)
         if self.task == "mre":
-            return json.dumps({"relation": self.label_names[row["relation"]]})
-        found = entities([self.label_names[tag] for tag in row["ner_tags"]], lenient=True)
+            return json.dumps({"relation": gold})
+        found = entities(gold or (), lenient=True)
         mentions = [{"text": " ".join(row["tokens"][start:end]), "type": kind} for kind, start, end in found]
         return json.dumps({"entities": mentions}, ensure_ascii=False)
 
@@ -172,23 +159,29 @@ class Question:
     def schema(self) -> dict:
         """JSON schema of the answer, as `response_format` takes it."""
         one_of = {"type": "string", "enum": self.kinds}
-        if self.task == "mre":
-            properties: dict = {"relation": one_of}
-        else:
-            mention = {"text": {"type": "string"}, "type": one_of}
-            properties = {"entities": {"type": "array", "items": _object(mention)}}
-        schema = {"name": "answer", "strict": True, "schema": _object(properties)}
-        return {"type": "json_schema", "json_schema": schema}
+        mentions = {"type": "array", "items": _object({"text": {"type": "string"}, "type": one_of})}
+        schema = _object({"relation": one_of} if self.task == "mre" else {"entities": mentions})
+        return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
     def request(self, row: dict) -> Request:
         """The request about a row; examples come before it as turns of the conversation."""
-        messages = []
-        for example in self.examples:
-            messages.append({"role": "user", "content": self.ask(example)})
-            messages.append({"role": "assistant", "content": self.gold(example)})
+        turns = [(self.ask(example), self.right_answer(example)) for example in self.examples]
+        messages = [
+            {"role": role, "content": content}
+            for turn in turns
+            for role, content in zip(("user", "assistant"), turn, strict=True)
+        ]
         messages.append({"role": "user", "content": self.ask(row)})
         more: dict[str, Any] = {"response_format": self.schema()} if self.structured else {}
         return self.settings.request(self.prompt.name, self.prompt.tag, messages, **more)
+
+    def jobs(self, rows: Sequence[dict] | Dataset) -> Iterator[Job]:
+        """Yield one job per row; its result is the row and the `Answer`."""
+        for row in rows:
+            yield Job(row["id"], partial(self._conversation, row))
+
+    def _conversation(self, row: dict) -> Conversation:
+        return row, (yield self.request(row))
 
 
 def _object(properties: dict) -> dict:
@@ -200,114 +193,56 @@ def _object(properties: dict) -> dict:
     }
 
 
-def baseline_jobs(rows: Sequence[dict] | Dataset, question: Question) -> Iterator[Job]:
-    """Yield one job per row; its result is the row and the `Answer`."""
-    for row in rows:
-        yield Job(row["id"], partial(_ask, row, question))
-
-
-def _ask(row: dict, question: Question) -> Conversation:
-    return row, (yield question.request(row))
-
-
 def choose_examples(
     rows: Sequence[dict], task: str, label_names: Sequence[str], shots: int, seed: int
 ) -> tuple[dict, ...]:
-    """Labelled rows to show, drawn at random; rows that show something come first.
+    """Draw labelled rows to show.
 
     Half of them (rounded up) have an entity or a relation other than `None` where the split has so many, because an
     example without any teaches little more than the empty form.
 
-    Args:
-        rows (`Sequence[dict]`): The training split.
-        task (`str`): `"mner"` or `"mre"`.
-        label_names (`Sequence[str]`): Tag or relation names.
-        shots (`int`): How many.
-        seed (`int`): Of the draw.
-
     Raises:
         SettingError: There are fewer labelled rows than shots.
     """
-    column = "ner_tags" if task == "mner" else "relation"
+    column, nothing = ("ner_tags", {"O"}) if task == "mner" else ("relation", {NO_RELATION})
     labelled = [row for row in rows if row[column] is not None]
     if len(labelled) < shots:
         raise SettingError(f"{len(labelled)} labelled rows are too few for {shots} shots.", place="shots")
     draw = random.Random(seed)
     draw.shuffle(labelled)
-    if task == "mner":
-        telling = [row for row in labelled if any(label_names[tag] != "O" for tag in row[column])]
-    else:
-        telling = [row for row in labelled if label_names[row[column]] != NO_RELATION]
-    chosen = telling[: (shots + 1) // 2]
+    labels = ({label_names[label] for label in (row[column] if task == "mner" else [row[column]])} for row in labelled)
+    chosen = [row for row, names in zip(labelled, labels, strict=True) if names - nothing][: (shots + 1) // 2]
     chosen += [row for row in labelled if row not in chosen][: shots - len(chosen)]
     draw.shuffle(chosen)
     return tuple(chosen)
 
 
-@dataclass
-class BaselineResult:
-    """The result of a run.
-
-    Args:
-        progress (`Progress`): What was asked in this run.
-        statuses (`Counter`): Answers by status, earlier runs included.
-        unparsable (`int`): Answers that could not be read; they count as predicting nothing.
-        left_out (`Counter`): Parts of answers that were left out, by reason.
-        scores (`dict`): From the project's metrics, over the labelled rows.
-    """
-
-    progress: Progress
-    statuses: Counter = field(default_factory=Counter)
-    unparsable: int = 0
-    left_out: Counter = field(default_factory=Counter)
-    scores: dict = field(default_factory=dict)
-
-    @property
-    def unasked(self) -> int:
-        """Rows whose request failed, waits in a batch or was never sent."""
-        return self.statuses[FAILED] + self.statuses[WAITING] + self.statuses[MISSING]
-
-
-def run_baseline(
-    rows: Dataset,
-    question: Question,
-    store: str | os.PathLike,
-    out: str | os.PathLike,
-    asking: Asking | None = None,
-) -> BaselineResult:
+def run_baseline(rows: Dataset, question: Question, store: Path, out: Path, asking: Asking) -> dict[str, Any]:
     """Ask about every row and score the answers.
 
     Writes `predictions.jsonl` (id, prediction, gold, the answer's status, whether it could be read, the answer) and
-    `results.json` into `out`.
+    `results.json` into `out`. An answer that cannot be read counts as predicting nothing.
 
-    Args:
-        rows (`Dataset`): A split.
-        question (`Question`): What is asked.
-        store (`str` or `os.PathLike`): The response store's file.
-        out (`str` or `os.PathLike`): The folder for the two files.
-        asking (`Asking`, *optional*): How to ask.
+    Returns:
+        `dict`: What `results.json` holds.
     """
-    asking, out = asking or Asking(), Path(out)
-    result = BaselineResult(asking.progress)
+    statuses, left_out, unparsable = Counter[str](), Counter[str](), 0
     predictions: list[Any] = []  # a relation, or the tags of a post
     references: list[Any] = []
     with ResponseStore(store) as opened, atomic_write(out / "predictions.jsonl") as lines:
-        jobs = baseline_jobs(rows, question)
+        jobs = question.jobs(rows)
         for id, (row, answer) in run_jobs(jobs, question.settings, opened, asking, total=len(rows), unit="rows"):
-            prediction = question.read(answer, row)
-            result.statuses[answer.status] += 1
-            result.unparsable += not prediction.parsed and answer.status not in (FAILED, WAITING, MISSING)
-            result.left_out.update(prediction.problems)
-            gold = _gold(row, question)
+            prediction, gold = question.read(answer, row), question.gold(row)
+            statuses[answer.status] += 1
+            unparsable += not prediction.parsed and answer.status not in UNASKED
+            left_out.update(prediction.problems)
             if gold is not None:
                 predictions.append(prediction.label)
                 references.append(gold)
             line = {"id": id, "prediction": prediction.label, "gold": gold, "status": answer.status}
             lines.write(json_line({**line, "parsed": prediction.parsed, "answer": answer.text or answer.reason}))
-    if references:
-        score = relation_scores if question.task == "mre" else entity_scores
-        result.scores = score(predictions, references)
-    summary = {
+    score = relation_scores if question.task == "mre" else entity_scores
+    results = {
         "model": question.settings.model,
         "endpoint": question.settings.endpoint,
         "sampling": question.settings.sampling,
@@ -315,19 +250,13 @@ def run_baseline(
         "shots": len(question.examples),
         "structured": question.structured,
         "rows": len(rows),
-        "statuses": dict(result.statuses),
-        "unparsable": result.unparsable,
-        "left_out": dict(result.left_out),
-        "scores": result.scores,
+        "statuses": dict(statuses),
+        "unparsable": unparsable,
+        "left_out": dict(left_out),
+        "scores": score(predictions, references) if references else {},
     }
-    write_json(out / "results.json", summary)
-    return result
-
-
-def _gold(row: dict, question: Question) -> list[str] | str | None:
-    if question.task == "mre":
-        return None if row["relation"] is None else question.label_names[row["relation"]]
-    return None if row["ner_tags"] is None else [question.label_names[tag] for tag in row["ner_tags"]]
+    write_json(out / "results.json", results)
+    return results
 
 
 def question_prompt(task: str, folder: Path | None = None) -> Prompt:
@@ -363,29 +292,28 @@ def llm_baseline(
     splits, info = read_prepared(source)
     for name in (split, *(["train"] if shots else [])):
         if name not in splits:
-            raise SettingError(
-                f"There is no split {name!r}.", place=str(source), fix=f"There are {', '.join(splits)}."
-            )
+            fix = f"There are {', '.join(splits)}."
+            raise SettingError(f"There is no split {name!r}.", place=str(source), fix=fix)
     if shots and split == "train":
-        raise SettingError(
-            "The examples come from the split that is predicted.", place="--shots", fix="Use --shots 0."
-        )
+        message = "The examples come from the split that is predicted."
+        raise SettingError(message, place="--shots", fix="Use --shots 0.")
     examples = choose_examples(list(splits["train"]), info.task, info.label_names, shots, seed) if shots else ()
     prompt = question_prompt(info.task, teacher.prompts)
     question = Question(info.task, settings, prompt, info.label_names, examples, structured)
     rows = splits[split].select(range(min(limit, len(splits[split])))) if limit else splits[split]
-    teacher.print_estimate(baseline_jobs(rows, question), settings, asking)
+    teacher.print_estimate(question.jobs(rows), settings, asking)
     if teacher.dry_run:
         return
-    result = run_baseline(rows, question, teacher.store, out, asking)
+    results = run_baseline(rows, question, teacher.store, out, asking)
     options.end_when_stopped(asking)
     options.echo_all([options.usage_line(asking)])
-    left_out = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items()) or "nothing"
-    options.echo(f"could not be read: {result.unparsable} of {len(rows)} answers; left out of others: {left_out}")
-    if result.scores:
-        options.echo(", ".join(f"{name} {result.scores[name]:.4f}" for name in ("f1", "precision", "recall")))
+    left_out = ", ".join(f"{count} {reason}" for reason, count in results["left_out"].items()) or "nothing"
+    unparsable = results["unparsable"]
+    options.echo(f"could not be read: {unparsable} of {len(rows)} answers; left out of others: {left_out}")
+    if scores := results["scores"]:
+        options.echo(", ".join(f"{name} {scores[name]:.4f}" for name in ("f1", "precision", "recall")))
     options.echo(str(out / "results.json"))
-    if result.unasked:
+    if any(results["statuses"].get(status) for status in UNASKED):
         raise typer.Exit(options.UNASKED)
 
 

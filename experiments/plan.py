@@ -12,31 +12,19 @@ from modeling_cotpd.errors import SettingError, did_you_mean
 
 @dataclass(frozen=True)
 class Run:
-    """One launch of an entry point.
+    """One launch of an entry point."""
 
-    Args:
-        column, encoder, row (`str`): The cell of the table that asks for it first.
-        seed (`int`): Its training seed.
-        task (`str`): `"mner"` or `"mre"`: `run_mner.py` or `run_mre.py`.
-        settings (`dict`): All settings that are not defaults, without folders.
-        command (`tuple[str, ...]`): Another command than the entry point.
-        data (`str`): The preparation that it reads.
-        unlabelled (`tuple[str, ...]`): The preparations whose posts join without labels.
-        needs (`dict[str, tuple[Run, ...]]`): Setting to the runs whose model folders it takes.
-        declared (`str`): Hash of its declaration in the sweep, known before any data is prepared.
-    """
-
-    column: str
+    column: str  # column, encoder and row: the cell of the table that asks for it first
     encoder: str
     row: str
     seed: int
-    task: str
-    settings: dict[str, Any]
-    data: str
-    command: tuple[str, ...] = ()
-    unlabelled: tuple[str, ...] = ()
-    needs: dict[str, tuple["Run", ...]] = field(default_factory=dict)
-    declared: str = ""
+    task: str  # "mner" or "mre": run_mner.py or run_mre.py
+    settings: dict[str, Any]  # all that are not defaults, without folders
+    data: str  # the preparation that it reads
+    command: tuple[str, ...] = ()  # another command than the entry point
+    unlabelled: tuple[str, ...] = ()  # the preparations whose posts join without labels
+    needs: dict[str, tuple["Run", ...]] = field(default_factory=dict)  # setting to the runs whose models it takes
+    declared: str = ""  # hash of its declaration in the sweep, known before any data is prepared
 
     @property
     def title(self) -> str:
@@ -75,21 +63,26 @@ class Plan:
         wanted = set(only)
         axes = (set(sweep.columns), set(sweep.encoders), {row.name for row in sweep.rows})
         known = sorted(set().union(*axes))
-        for name in sorted(wanted - set(known)):
+        if unknown := sorted(wanted - set(known)):
             names = "\n  ".join(known)
-            fix = did_you_mean(name, known, f"Rows, columns and encoders are:\n  {names}")
-            raise SettingError(f"The sweep has nothing called {name!r}.", fix=fix)
-        self.runs: list[Run] = []
+            fix = did_you_mean(unknown[0], known, f"Rows, columns and encoders are:\n  {names}")
+            raise SettingError(f"The sweep has nothing called {unknown[0]!r}.", fix=fix)
+        chosen = [wanted & axis or axis for axis in axes]
+        runs: dict[str, Run] = {}
         for seed in sweep.seeds:
             for encoder in sweep.encoders:
                 for column in sweep.columns:
                     for row in sweep.rows_of(column):
                         cell = (column, encoder, row.name)
-                        chosen = all(
-                            name in wanted or not wanted & axis for name, axis in zip(cell, axes, strict=True)
-                        )
-                        if row.view and chosen and not row.retired:
-                            self._add(self.cell(*cell, seed))
+                        here = all(name in axis for name, axis in zip(cell, chosen, strict=True))
+                        if here and row.view and not row.retired:
+                            self._add(self.cell(*cell, seed), runs)
+        self.runs = list(runs.values())
+
+    def _add(self, run: Run, runs: dict[str, Run]) -> None:
+        for need in run.all_needs:
+            self._add(need, runs)
+        runs.setdefault(run.declared, run)
 
     def cell(self, column: str, encoder: str, row: str, seed: int) -> Run:
         """The run whose scores a cell of the table reports."""
@@ -109,28 +102,18 @@ class Plan:
             raise SettingError(f"Row {name!r} needs its own model, by way of {' and '.join(path)}.")
         sweep, row = self.sweep, self.sweep.row(name)
         settings = {**column.settings, **sweep.settings, **sweep.encoders[encoder], **row.settings, "seed": seed}
-        asked = {setting: value for setting, value in settings.items() if isinstance(value, Mapping)}
         needs = {
             setting: tuple(
                 self._trained(column, encoder, other["run"], wanted, (*path, name))
                 for wanted in other.get("seeds") or (seed,)
             )
-            for setting, other in asked.items()
+            for setting, other in settings.items()
+            if isinstance(other, Mapping)
         }
-        return self._declare(
-            Run(
-                column=column.name,
-                encoder=encoder,
-                row=row.name,
-                seed=seed,
-                task=column.task,
-                settings={setting: value for setting, value in settings.items() if setting not in asked},
-                data=row.data or column.data,
-                command=row.command,
-                unlabelled=row.unlabelled,
-                needs=needs,
-            )
-        )
+        settings = {setting: value for setting, value in settings.items() if setting not in needs}
+        data = row.data or column.data
+        about = (column.name, encoder, row.name, seed, column.task, settings, data, row.command, row.unlabelled)
+        return self._declare(Run(*about, needs))
 
     def _declare(self, run: Run) -> Run:
         return replace(run, declared=digest(self._declaration(run)))
@@ -142,7 +125,7 @@ class Plan:
             "settings": with_effect(run.settings),
             "data": self.sweep.data[run.data].declaration(),
             "unlabelled": [self.sweep.data[name].declaration() for name in run.unlabelled],
-            "needs": {name: [digest(self._declaration(need)) for need in needs] for name, needs in run.needs.items()},
+            "needs": {name: [need.declared for need in needs] for name, needs in run.needs.items()},
             **({"command": run.command} if run.command else {}),
         }
 
@@ -175,9 +158,3 @@ class Plan:
     def data_of(self, run: Run) -> list[str]:
         """The preparations that a run and those it needs read."""
         return [run.data, *run.unlabelled, *(name for need in run.all_needs for name in self.data_of(need))]
-
-    def _add(self, run: Run) -> None:
-        for need in run.all_needs:
-            self._add(need)
-        if run.declared not in {other.declared for other in self.runs}:
-            self.runs.append(run)

@@ -19,28 +19,24 @@ COTPD = (sys.executable, "-m", "modeling_cotpd")
 
 
 def entry_point(task: str) -> Path:
-    """`run_mner.py` or `run_mre.py`, in the working directory or beside this package.
-
-    Raises:
-        SettingError: It is in neither.
-    """
+    """`run_mner.py` or `run_mre.py`, in the working directory or beside this package."""
     name = f"run_{task}.py"
-    for folder in (Path.cwd(), Path(__file__).parents[1]):
-        if (folder / name).is_file():
-            return folder / name
-    raise SettingError(f"There is no {name} here.", fix="Start python -m experiments in a clone of the repository.")
+    return path if (path := Path.cwd() / name).is_file() else Path(__file__).parents[1] / name
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a run has finished: it has results, or the predictions of a command that writes no results."""
-    if (folder / OUTPUT / RESULTS_FILE).is_file():
-        return True
-    return bool(read_json(folder / SPEC_FILE).get("finished"))
+    return (folder / OUTPUT / RESULTS_FILE).is_file() or bool(read_json(folder / SPEC_FILE).get("finished"))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file, or nothing where there is none."""
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def note(folder: Path, **facts: Any) -> None:
+    """Add facts to a run's `run.json`."""
+    write_json(folder / SPEC_FILE, {**read_json(folder / SPEC_FILE), **facts})
 
 
 @contextlib.contextmanager
@@ -49,10 +45,9 @@ def locked(folder: Path) -> Iterator[bool]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(exclusive(folder / "lock", "runs this"))
+            free = True
         except SettingError:
             free = False
-        else:
-            free = True
         yield free
 
 
@@ -79,8 +74,8 @@ def call(command: Sequence[str], folder: Path) -> tuple[int, float]:
             _stop(process)
             raise
         finally:
-            spec, seconds = read_json(folder / SPEC_FILE), time.monotonic() - start
-            write_json(folder / SPEC_FILE, {**spec, "seconds": spec.get("seconds", 0.0) + seconds})
+            seconds = time.monotonic() - start
+            note(folder, seconds=read_json(folder / SPEC_FILE).get("seconds", 0.0) + seconds)
     return code, seconds
 
 

@@ -4,6 +4,7 @@ Legend: S seeds of a row, P posts. Counts of a row are an array of shape (S, P, 
 """
 
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,8 @@ RESAMPLES, CONFIDENCE = 5_000, 0.95
 Score = tuple[float, float | None]
 
 
-@dataclass(frozen=True)
-class Retention:
-    """The share of the gain by knowledge at test time that the text-only view keeps.
-
-    Args:
-        value (`float`): R = (F1 text-only view - F1 without) / (F1 with knowledge - F1 without).
-        low, high (`float`): Percentile interval over posts and seeds; infinite where it is not bounded.
-    """
+class Retention(NamedTuple):
+    """R, the share of the gain by knowledge that the text-only view keeps, and its interval, infinite if unbounded."""
 
     value: float
     low: float
@@ -35,21 +30,13 @@ class Retention:
 
 @dataclass
 class Cell:
-    """A row of a table in one column: its finished seeds.
-
-    Args:
-        row (`Row`): The row.
-        counts (`dict[int, np.ndarray]`): Per seed the counts of every test post, `(P, 3)`.
-        runs (`pd.DataFrame`): A line per seed x split, of the row's view.
-        unsure (`dict[int, np.ndarray]`): Per seed the uncertainty of every test post; NaN where it is not saved.
-        places (`dict[str, np.ndarray]`): Per key of `exposure.PLACES` the counts of every seed, `(S, 3)`.
-    """
+    """A row of a table in one column: its finished seeds."""
 
     row: Row
-    counts: dict[int, np.ndarray] = field(default_factory=dict)
-    runs: pd.DataFrame = field(default_factory=pd.DataFrame)
-    unsure: dict[int, np.ndarray] = field(default_factory=dict)
-    places: dict[str, np.ndarray] = field(default_factory=dict)
+    counts: dict[int, np.ndarray] = field(default_factory=dict)  # per seed those of every test post, (P, 3)
+    runs: pd.DataFrame = field(default_factory=pd.DataFrame)  # a line per seed x split, of the row's view
+    unsure: dict[int, np.ndarray] = field(default_factory=dict)  # per seed and test post; NaN where it is not saved
+    places: dict[str, np.ndarray] = field(default_factory=dict)  # per key of PLACES the counts of every seed, (S, 3)
 
     @property
     def stacked(self) -> np.ndarray:
@@ -64,13 +51,12 @@ class Cell:
     def score(self, name: str = "f1", split: str = "test") -> Score | None:
         """Mean and deviation of a score over seeds, `None` where there is none."""
         if (name, split) == ("f1", "test"):
-            return mean_and_deviation(self.seeds) if self.counts else None
-        values = self.runs[self.runs["split"] == split][name].dropna().tolist() if len(self.runs) else []
-        return mean_and_deviation(values) if values else None
+            return mean_and_deviation(self.seeds)
+        return mean_and_deviation(self.runs.loc[self.runs["split"] == split, name].dropna() if len(self.runs) else [])
 
     def place_score(self, place: str) -> Score | None:
         """Mean and deviation of the F1 of names that occur in one place."""
-        return mean_and_deviation(f1_of(self.places[place]).tolist()) if place in self.places else None
+        return mean_and_deviation(f1_of(self.places[place]) if place in self.places else [])
 
     def interval(self) -> tuple[float, float]:
         """95 % interval of the mean F1 over posts and seeds."""
@@ -92,7 +78,7 @@ class Cell:
         return paired_bootstrap(pooled[0], pooled[1], resamples=RESAMPLES, confidence=CONFIDENCE), len(seeds)
 
     def retention(self, without: "Cell", knowledge: "Cell") -> Retention | None:
-        """R of this text-only cell, where all three have runs.
+        """R = (F1 text-only view - F1 without) / (F1 with knowledge - F1 without), where all three have runs.
 
         A resample whose denominator is not positive has no R; where these are more than the interval leaves out on one
         side, the interval is unbounded.
@@ -115,8 +101,11 @@ class Cell:
         return Retention((f1[0] - f1[1]) / gap if gap else float("nan"), low, high)
 
 
-def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; no deviation of a single value."""
+def mean_and_deviation(values: Any) -> Score | None:
+    """Mean and sample standard deviation; no deviation of a single value, nothing of none."""
+    values = np.asarray(values, dtype=float)
+    if not len(values):
+        return None
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
@@ -164,23 +153,21 @@ class Scores:
             return Cell(row)
         lines = self.runs[self.runs["declared"].isin(declared) & (self.runs["reading"] == sweep.reading)]
         seen = lines[lines["view"] == row.view]
+        tested = seen[seen["split"] == "test"]
         if len(lines) and not len(seen):
             place = f"{sweep.name}, {column}"
             raise DataError(f"No run of {name!r} has its {row.view} view.", place=place, fix="See eval_views.")
-        if seen[seen["split"] == "test"]["gold_hash"].nunique() > 1:
+        if tested["gold_hash"].nunique() > 1:
             raise DataError("The seeds were scored on different copies of the data.", place=f"{column} | {name}")
-        found = {
-            int(line.seed): [
-                self._counts.get((line.run, sweep.reading, row.view, names)) for names in (ALL_NAMES, *PLACES)
-            ]
-            for line in seen[seen["split"] == "test"].itertuples(index=False)
-        }
+        keys = {int(line.seed): (line.run, sweep.reading, row.view) for line in tested.itertuples(index=False)}
+        whole = {seed: self._counts[*key, ALL_NAMES] for seed, key in keys.items()}
         places = {}
-        for number, place in enumerate(PLACES, start=1):
-            if found and all(lines[number] is not None for lines in found.values()):
-                places[place] = np.stack([per_row(found[seed][number]).sum(0) for seed in sorted(found)])
-        counts = {seed: by_post(lines[0]) for seed, lines in found.items()}
-        return Cell(row, counts, seen, {seed: _unsure(lines[0]) for seed, lines in found.items()}, places)
+        for place in PLACES:
+            lines = [self._counts.get((*keys[seed], place)) for seed in sorted(keys)]
+            if lines and all(line is not None for line in lines):
+                places[place] = np.stack([per_row(line).sum(0) for line in lines])
+        counts = {seed: by_post(line) for seed, line in whole.items()}
+        return Cell(row, counts, seen, {seed: _unsure(line) for seed, line in whole.items()}, places)
 
     def _mixed(self, column: str, encoder: str, name: str) -> Cell:
         """The knowledge row's predictions for a share of the posts, and the text row's for the rest."""
@@ -195,8 +182,7 @@ class Scores:
                 "random": np.random.default_rng(seed).random(len(one)),
                 "uncertainty": text.unsure[seed],
             }
-            rank = orders[row.mix["by"]]
-            asked = round(row.mix["share"] * len(one))
+            rank, asked = orders[row.mix["by"]], round(row.mix["share"] * len(one))
             if np.isnan(rank).any() and 0 < asked < len(one):
                 continue
             counts[seed] = one.copy()
@@ -205,7 +191,7 @@ class Scores:
         return Cell(row, counts)
 
 
-def _unsure(line) -> np.ndarray:
+def _unsure(line: Any) -> np.ndarray:
     """Uncertainty per post, the largest of its rows; NaN where it is not saved."""
     posts = np.asarray(line.post)
     if line.uncertainty is None:

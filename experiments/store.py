@@ -55,13 +55,7 @@ def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.Dat
 
 
 def read_run(folder: Path, run: Run, data: Path) -> tuple[list[dict], list[dict]]:
-    """Tidy rows and counts of one finished run.
-
-    Args:
-        folder (`Path`): The run's.
-        run (`Run`): Its declaration.
-        data (`Path`): The prepared folder that it read.
-    """
+    """Tidy rows and counts of one finished run, which read the prepared folder `data`."""
     spec, results = read_json(folder / SPEC_FILE), read_json(folder / OUTPUT / RESULTS_FILE)
     dataset = results.get("dataset") or read_json(data / "dataset.json")
     settings = with_effect({name: _portable(value) for name, value in results.get("settings", run.settings).items()})
@@ -86,31 +80,36 @@ def read_run(folder: Path, run: Run, data: Path) -> tuple[list[dict], list[dict]
         "versions": json.dumps(results.get("versions", {}), sort_keys=True),
         "settings": json.dumps(settings, sort_keys=True),
     }
-    row_counts = entity_row_counts if run.task == "mner" else relation_row_counts
-    scores_of = entity_scores if run.task == "mner" else relation_scores
-    runs, counts = [], []
+    is_mner, runs, counts = run.task == "mner", [], []
     for path in sorted((folder / OUTPUT).glob("predictions.*.jsonl")):
         split, rows = path.name.split(".")[1], read_predictions(path)
-        views = [view for view in ("prompt", "knowledge") if rows and view in rows[0]]
-        gold, posts = [row["gold"] for row in rows], post_numbers(rows)
-        for view in views:
+        gold = [row["gold"] for row in rows]
+        for view in [view for view in ("prompt", "knowledge") if rows and view in rows[0]]:
             predicted = [row[view] for row in rows]
-            scores = scores_of(predicted, gold)
-            _compare(scores, results.get("splits", {}).get(split, {}).get(view, scores), folder, split, view)
+            scores = (entity_scores if is_mner else relation_scores)(predicted, gold)
+            recorded = results.get("splits", {}).get(split, {}).get(view, scores)
+            if abs(scores["f1"] - recorded["f1"]) > 1e-9:
+                found = f"The saved predictions of the {view} view on {split} give F1 {scores['f1']:.6f}"
+                message, fix = (
+                    f"{found}, results.json says {recorded['f1']:.6f}.",
+                    "Remove the folder to run it again.",
+                )
+                raise DataError(message, place=str(folder), fix=fix)
             kept = {name: scores.get(name, float("nan")) for name in SCORES}
             gold_hash = dataset["splits"][split]["gold_hash"]
             runs.append({**about, "split": split, "view": view, "gold_hash": gold_hash, "rows": len(rows), **kept})
             if split != "test":
                 continue
-            divided = {ALL_NAMES: row_counts(predicted, gold)}
-            if run.task == "mner" and train_rows:
+            divided = {ALL_NAMES: (entity_row_counts if is_mner else relation_row_counts)(predicted, gold)}
+            if is_mner and train_rows:
                 divided |= read_exposure(data, labelled, settings.get("sample_seed", 0)).counts(rows, view)
-            place = {"run": spec["run"], "reading": about["reading"], "view": view}
             for names, part in divided.items():
-                columns = {name: part[:, index].tolist() for index, name in enumerate(COUNTS)}
-                unsure = [row.get("uncertainty", {}).get(view, float("nan")) for row in rows]
-                columns |= {"post": posts, "uncertainty": unsure} if names == ALL_NAMES else {}
-                counts.append({**place, "names": names, **columns})
+                line = {"run": spec["run"], "reading": about["reading"], "view": view, "names": names}
+                line |= {name: part[:, index].tolist() for index, name in enumerate(COUNTS)}
+                if names == ALL_NAMES:
+                    unsure = [row.get("uncertainty", {}).get(view, float("nan")) for row in rows]
+                    line |= {"post": post_numbers(rows), "uncertainty": unsure}
+                counts.append(line)
     return runs, counts
 
 
@@ -127,24 +126,13 @@ def _portable(value: Any) -> Any:
 def read_predictions(path: Path) -> list[dict[str, Any]]:
     """The labelled rows of a predictions file."""
     with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return [row for row in rows if row["gold"] is not None]
+        return [row for row in map(json.loads, file) if row["gold"] is not None]
 
 
 def post_numbers(rows: Iterable[dict[str, Any]]) -> list[int]:
     """A number per row, equal for rows of the same post, because the pairs of one post are not independent."""
     numbers: dict[tuple, int] = {}
     return [numbers.setdefault(tuple(row["tokens"]), len(numbers)) for row in rows]
-
-
-def _compare(scores: Mapping, recorded: Mapping, folder: Path, split: str, view: str) -> None:
-    if abs(scores["f1"] - recorded["f1"]) > 1e-9:
-        raise DataError(
-            f"The saved predictions of the {view} view on {split} give F1 {scores['f1']:.6f}, results.json says "
-            f"{recorded['f1']:.6f}.",
-            place=str(folder),
-            fix="Remove the folder to run it again.",
-        )
 
 
 def write_store(folder: Path, runs: pd.DataFrame, counts: pd.DataFrame) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ import yaml
 
 from modeling_cotpd.errors import SettingError, did_you_mean
 
-TASKS, VIEWS = ("mner", "mre"), ("prompt", "knowledge")
+TASKS, VIEWS, ORDERS = ("mner", "mre"), ("prompt", "knowledge"), ("uncertainty", "random", "oracle")
 MAX_VALUES = 100_000
 """The most values of a sweep with its aliases in place: a few lines of aliases can stand for gigabytes."""
-ORDERS = ("uncertainty", "random", "oracle")
 WORDS, SUBWORDS = "words", "first subwords"
 """What a score is read from: whole words, or the first subword token of each token of the data.
 
@@ -23,23 +22,14 @@ WORDS, SUBWORDS = "words", "first subwords"
 
 @dataclass(frozen=True)
 class Preparation:
-    """A prepared folder that a sweep reads.
-
-    Args:
-        name (`str`): Its name in the sweep.
-        prepare (`str`): The data set as `cotpd prepare` names it.
-        source (`str`): Its folder below `--source`; empty for the sample corpora.
-        options (`tuple[str, ...]`): More options of `cotpd prepare` or `cotpd augment`.
-        augment (`Preparation`, *optional*): The preparation that `cotpd augment` reads.
-        given (`str`): How to make a folder that `--data NAME=DIR` gives.
-    """
+    """A prepared folder that a sweep reads."""
 
     name: str
-    prepare: str = ""
-    source: str = ""
-    options: tuple[str, ...] = ()
-    augment: "Preparation | None" = None
-    given: str = ""
+    prepare: str = ""  # the data set as `cotpd prepare` names it
+    source: str = ""  # its folder below `--source`; empty for the sample corpora
+    options: tuple[str, ...] = ()  # more options of `cotpd prepare` or `cotpd augment`
+    augment: "Preparation | None" = None  # what `cotpd augment` reads
+    given: str = ""  # how to make a folder that `--data NAME=DIR` gives
 
     def declaration(self) -> dict[str, Any]:
         """Its part in the identity of a run."""
@@ -52,20 +42,12 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Column:
-    """A data set as a column of the table.
-
-    Args:
-        name (`str`): Its heading.
-        task (`str`): `"mner"` or `"mre"`.
-        data (`str`): The preparation to train on.
-        evaluate_on (`str`): The preparation that the finished model predicts instead; empty: `data`.
-        settings (`dict`): The recipe named by `recipe`, with the column's own `settings` over it.
-    """
+    """A data set as a column of the table; its settings are its recipe with its own settings over it."""
 
     name: str
-    task: str
-    data: str
-    evaluate_on: str = ""
+    task: str  # "mner" or "mre"
+    data: str  # the preparation to train on
+    evaluate_on: str = ""  # the preparation that the finished model predicts instead
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,46 +55,32 @@ class Column:
 class Row:
     """A method as a row of the table. Rows with equal settings share their runs.
 
-    Args:
-        name (`str`): A short name; `note` explains it below the table.
-        view (`str`): The view to report, `"prompt"` (text only) or `"knowledge"`; empty: published scores only.
-        settings (`dict`): Changes to the settings. A value `{run: ROW}` stands for the folder of that row's model
-            (same column, encoder and seed), `{run: ROW, seeds: [0, 1]}` for those of these seeds.
-        command (`tuple[str, ...]`): Another command than the entry point, with `{data}`, `{output}`, `{seed}` and the
-            names of settings in braces. It writes `predictions.SPLIT.jsonl` into `{output}`.
-        mix (`dict`): `{text: ROW, knowledge: ROW, share: S, by: ORDER}`: no run, but the predictions of the row
-            `knowledge` for the share S of the test posts that come first in the order, and those of `text` elsewhere.
-        data (`str`): Another preparation than the column's.
-        unlabelled (`tuple[str, ...]`): Preparations whose posts join training without their labels.
-        columns (`tuple[str, ...]`): The columns that it has; empty: all.
-        point (`dict`): Its values on the axes of `each`.
-        line (`str`): The line of the figure that it is a point of.
-        published (`dict[str, float]`): Published score (0-100) per column.
-        baseline, caption, knowledge (`str`): The rows for differences and retention; by default those of the sweep.
-        control (`str`): The row that differs in one ingredient.
-        note (`str`): What it is, below the table.
-        main (`bool`): The summary shows it.
-        retired (`bool`): An option that it sets no longer exists. Its saved runs are shown; it is not run again.
+    A value `{run: ROW}` of a setting stands for the folder of that row's model (same column, encoder and seed),
+    `{run: ROW, seeds: [0, 1]}` for those of these seeds.
     """
 
-    name: str
-    view: str = ""
+    name: str  # short; `note` explains it below the table
+    view: str = ""  # the view to report, "prompt" (text only) or "knowledge"; empty: published scores alone
     settings: dict[str, Any] = field(default_factory=dict)
+    # another program than the entry point, with {data}, {output}, {seed} and settings in braces; it writes
+    # predictions.SPLIT.jsonl into {output}
     command: tuple[str, ...] = ()
+    # {text: ROW, knowledge: ROW, share: S, by: ORDER}: no run, but the predictions of the row `knowledge` for the
+    # share S of the test posts that come first in the order, and those of `text` elsewhere
     mix: dict[str, Any] = field(default_factory=dict)
-    data: str = ""
-    unlabelled: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    point: dict[str, Any] = field(default_factory=dict)
-    line: str = ""
-    published: dict[str, float] = field(default_factory=dict)
-    baseline: str = ""
+    data: str = ""  # another preparation than the column's
+    unlabelled: tuple[str, ...] = ()  # preparations whose posts join training without their labels
+    columns: tuple[str, ...] = ()  # the columns that it has; empty: all
+    point: dict[str, Any] = field(default_factory=dict)  # its values on the axes of `each`
+    line: str = ""  # the line of the figure that it is a point of
+    published: dict[str, float] = field(default_factory=dict)  # score (0-100) per column
+    baseline: str = ""  # the rows for differences and retention; by default those of the sweep
     caption: str = ""
     knowledge: str = ""
-    control: str = ""
+    control: str = ""  # the row that differs in one ingredient
     note: str = ""
-    main: bool = False
-    retired: bool = False
+    main: bool = False  # the summary shows it
+    retired: bool = False  # an option that it sets no longer exists: its saved runs are shown, it is not run again
 
 
 @dataclass(frozen=True)
@@ -121,17 +89,17 @@ class Sweep:
 
     name: str
     title: str
-    columns: dict[str, Column]
-    encoders: dict[str, dict[str, Any]]
-    rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
     data: dict[str, Preparation]
-    settings: dict[str, Any]
-    reading: str
-    published_source: str
-    exposure: bool
-    figure: dict[str, str]
-    note: str
+    columns: dict[str, Column]
+    rows: tuple[Row, ...]
+    encoders: dict[str, dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    reading: str = WORDS
+    published_source: str = ""
+    exposure: bool = False
+    figure: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
     def row(self, name: str) -> Row:
         """The row of this name."""
@@ -157,40 +125,26 @@ def read_sweep(path: str | Path) -> Sweep:
     """
     path = Path(path)
     place = str(path)
-    keys = ("name", "title", "columns", "encoders", "rows", "seeds", "data", "settings", "baseline", "retention",
-            "reading", "published_source", "exposure", "figure", "note")  # fmt: skip
-    raw = _known(_load(path), keys, place, ("name", "title", "columns", "rows", "data"))
-    kept = _known(raw.get("retention") or {}, ("caption", "knowledge"), f"{place}, retention")
-    references = {"baseline": raw.get("baseline") or "", **kept}
+    needed = ("name", "title", "columns", "rows", "data")
+    raw = _known(_load(path), {**Sweep.__dataclass_fields__, "baseline": "", "retention": ""}, place, needed)
+    raw = {key: value for key, value in raw.items() if value is not None}
+    references = {"baseline": raw.pop("baseline", "")}
+    references |= _known(raw.pop("retention", {}), ("caption", "knowledge"), f"{place}, retention")
+    _known(raw.get("figure", {}), ("x", "label"), f"{place}, figure")
     try:
-        sweep = _build(raw, references, path)
+        raw["data"] = _data(raw["data"], place)
+        raw["columns"] = {name: _column(name, value, path) for name, value in raw["columns"].items()}
+        encoders = raw.get("encoders") or {"MiniLM": {}}
+        raw["encoders"] = {name: _over(value or {}, "preset", path) for name, value in encoders.items()}
+        raw["rows"] = tuple(itertools.chain.from_iterable(_rows(row, references, place) for row in raw["rows"]))
+        raw["seeds"] = tuple(int(seed) for seed in raw.get("seeds") or (0,))
+        sweep = Sweep(**{**raw, "note": str(raw.get("note", "")).strip()})
         _check_references(sweep, place)
     except (AttributeError, TypeError, ValueError) as error:
         if isinstance(error, SettingError):
             raise
         raise SettingError(f"A value has the wrong form ({error}).", place=place) from error
     return sweep
-
-
-def _build(raw: dict, references: dict[str, str], path: Path) -> Sweep:
-    place = str(path)
-    return Sweep(
-        name=str(raw["name"]),
-        title=str(raw["title"]),
-        columns={name: _column(name, value, path) for name, value in raw["columns"].items()},
-        encoders={
-            name: _encoder(value or {}, path) for name, value in (raw.get("encoders") or {"MiniLM": {}}).items()
-        },
-        rows=tuple(itertools.chain.from_iterable(_rows(row, references, place) for row in raw["rows"])),
-        seeds=tuple(int(seed) for seed in raw.get("seeds") or (0,)),
-        data=_data(raw["data"], place),
-        settings=dict(raw.get("settings") or {}),
-        reading=str(raw.get("reading") or WORDS),
-        published_source=str(raw.get("published_source") or ""),
-        exposure=bool(raw.get("exposure", False)),
-        figure=_known(raw.get("figure") or {}, ("x", "label"), f"{place}, figure"),
-        note=str(raw.get("note") or "").strip(),
-    )
 
 
 def _load(path: Path) -> dict:
@@ -219,7 +173,7 @@ def _count_values(value: Any, counted: dict[int, float]) -> float:
     return counted[id(value)]
 
 
-def _known(mapping: Any, allowed: Iterable[str], place: str, needed: Iterable[str] = ()) -> dict:
+def _known(mapping: Any, allowed: Collection[str], place: str, needed: Collection[str] = ()) -> dict:
     """The mapping, if all its keys are known and the needed ones are there."""
     if not isinstance(mapping, Mapping):
         raise SettingError(f"'key: value' lines are needed here, not {mapping!r}.", place=place)
@@ -233,51 +187,48 @@ def _known(mapping: Any, allowed: Iterable[str], place: str, needed: Iterable[st
     return dict(mapping)
 
 
-def _column(name: str, raw: Any, sweep_path: Path) -> Column:
-    place = f"{sweep_path}, column {name}"
-    raw = _known(raw, ("task", "recipe", "data", "evaluate_on", "settings"), place, ("task", "data"))
-    recipe = _load(sweep_path.parent / raw["recipe"]) if raw.get("recipe") else {}
-    settings = {**recipe, **(raw.get("settings") or {})}
+def _over(settings: dict, key: str, path: Path) -> dict[str, Any]:
+    """Settings over those of the file that `key` in them names, relative to the sweep."""
+    own = dict(settings)
+    file = own.pop(key, None)
+    return {**(_load(path.parent / file) if file else {}), **own}
+
+
+def _column(name: str, raw: Any, path: Path) -> Column:
+    allowed = ("task", "recipe", "data", "evaluate_on", "settings")
+    raw = _known(raw, allowed, f"{path}, column {name}", ("task", "data"))
+    settings = _over({**(raw.get("settings") or {}), "recipe": raw.get("recipe")}, "recipe", path)
     return Column(name, raw["task"], raw["data"], raw.get("evaluate_on") or "", settings)
 
 
-def _encoder(raw: dict, sweep_path: Path) -> dict[str, Any]:
-    """The settings of an encoder: its preset, if it names one, and its own over it."""
-    own = dict(raw)
-    preset = own.pop("preset", None)
-    return {**(_load(sweep_path.parent / preset) if preset else {}), **own}
-
-
-def _data(raw: Any, sweep_place: str) -> dict[str, Preparation]:
+def _data(raw: Any, place: str) -> dict[str, Preparation]:
     """The preparations; one that augments another follows it."""
     data: dict[str, Preparation] = {}
     for name, value in raw.items():
-        place = f"{sweep_place}, data {name}"
-        value = _known(value, ("prepare", "source", "augment", "options", "given"), place)
+        spot = f"{place}, data {name}"
+        value = _known(value, ("prepare", "source", "augment", "options", "given"), spot)
         if sum(bool(value.get(key)) for key in ("prepare", "augment", "given")) != 1:
             fix = "Name one of 'prepare' (a data set), 'augment' (data above it) and 'given' (how to make the folder)."
-            raise SettingError("The source of this data is missing or ambiguous.", place=place, fix=fix)
-        if value.get("augment") and value["augment"] not in data:
-            raise SettingError(
-                f"There is no data {value['augment']!r} above it.", place=place, fix=f"Known: {', '.join(data)}."
-            )
+            raise SettingError("The source of this data is missing or ambiguous.", place=spot, fix=fix)
+        if value.get("augment"):
+            if value["augment"] not in data:
+                known = f"Known: {', '.join(data)}."
+                raise SettingError(f"There is no data {value['augment']!r} above it.", place=spot, fix=known)
+            value["augment"] = data[value["augment"]]
         value["options"] = tuple(str(option) for option in value.get("options") or ())
-        value["augment"] = data.get(value.get("augment") or "")
         data[name] = Preparation(name, **{key: inner for key, inner in value.items() if inner is not None})
     return data
 
 
-def _rows(raw: Any, references: dict[str, str], sweep_place: str) -> list[Row]:
+def _rows(raw: Any, references: dict[str, str], place: str) -> list[Row]:
     """The rows of one entry: one, or one per point of `each`."""
-    place = f"{sweep_place}, row {raw.get('name') if isinstance(raw, Mapping) else raw}"
-    raw = _known(raw, {*Row.__dataclass_fields__, "each"} - {"point"}, place, ("name",))
+    spot = f"{place}, row {raw.get('name') if isinstance(raw, Mapping) else raw}"
+    raw = _known(raw, {*Row.__dataclass_fields__, "each"} - {"point"}, spot, ("name",))
     each, rows = raw.pop("each", None) or {}, []
     for values in itertools.product(*each.values()):
         point = dict(zip(each, values, strict=True))
         filled = {**references, **_fill(raw, point)}
-        for key, value in filled.items():
-            if isinstance(value, list):
-                filled[key] = tuple(value)
+        filled = {key: tuple(value) if isinstance(value, list) else value for key, value in filled.items()}
         rows.append(Row(point=point, **{**filled, "name": str(filled["name"])}))
     return rows
 
@@ -300,19 +251,16 @@ def _check_references(sweep: Sweep, place: str) -> None:
     """Every name in the sweep must name something in it."""
     rows, columns = sweep.rows, sweep.columns.values()
     names = [row.name for row in rows]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingError(f"Two rows are called {name!r}.", place=place)
+    if doubled := [name for name in names if names.count(name) > 1]:
+        raise SettingError(f"Two rows are called {doubled[0]!r}.", place=place)
     asked = [value for row in rows for value in row.settings.values() if isinstance(value, dict)]
     used = {_known(value, ("run", "seeds"), f"{place}, rows", ("run",))["run"] for value in asked}
     for row in rows:
+        spot, keys = f"{place}, row {row.name}", ("text", "knowledge", "share", "by")
         if not (row.view or row.mix or row.published):
-            raise SettingError("It has no view, no mix and no published score.", place=f"{place}, row {row.name}")
-        used |= {row.baseline, row.caption, row.knowledge, row.control}
-        if row.mix:
-            keys = ("text", "knowledge", "share", "by")
-            mix = _known(row.mix, keys, f"{place}, row {row.name}, mix", keys)
-            used |= {mix["text"], mix["knowledge"]}
+            raise SettingError("It has no view, no mix and no published score.", place=spot)
+        mix = _known(row.mix, keys, f"{spot}, mix", keys if row.mix else ())
+        used |= {row.baseline, row.caption, row.knowledge, row.control, mix.get("text", ""), mix.get("knowledge", "")}
     checks = (
         ("view", {row.view for row in rows}, VIEWS),
         ("data", {c.data for c in columns} | {c.evaluate_on for c in columns} | {row.data for row in rows}
@@ -324,8 +272,7 @@ def _check_references(sweep: Sweep, place: str) -> None:
         ("order", {row.mix["by"] for row in rows if row.mix}, ORDERS),
     )  # fmt: skip
     for what, wanted, there in checks:
-        unknown = sorted(wanted - {*there, ""})
-        if unknown:
+        if unknown := sorted(wanted - {*there, ""}):
             fix = did_you_mean(unknown[0], list(there), f"Known: {', '.join(there)}.")
             raise SettingError(f"There is no {what} {unknown[0]!r}.", place=place, fix=fix)
     if any(row.published for row in rows) and not sweep.published_source:

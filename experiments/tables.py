@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from experiments.exposure import PLACES
 from experiments.scores import Cell, Retention, Score, Scores
-from experiments.sweep import Sweep
 
 NOTHING = "No runs are saved yet."
 
@@ -23,11 +22,8 @@ def percent(score: Score | None, seeds: int = 0) -> str:
     if score is None:
         return ""
     mean, deviation = score
-    return (
-        f"{100 * mean:.1f}"
-        + (f"±{100 * deviation:.1f}" if deviation is not None else "")
-        + f" ({seeds})" * (seeds > 0)
-    )
+    spread = f"±{100 * deviation:.1f}" if deviation is not None else ""
+    return f"{100 * mean:.1f}{spread}" + f" ({seeds})" * (seeds > 0)
 
 
 def delta(cell: Cell, other: Cell | None) -> str:
@@ -79,39 +75,30 @@ def details(scores: Scores, encoder: str, column: str) -> list[str]:
     places = [cell.places for cell in cells if cell.places and sweep.exposure]
     names = {place: f"{heading} ({places[0][place][0, 2]})" for place, heading in PLACES.items() if places}
     head = ["Row", "valid F1", "test F1", other[1], "Δ baseline", "R, [x; I]", "R, text", "Δ control", *names.values()]
-
-    def named(name: str) -> Cell | None:
-        return scores.cell(column, encoder, name) if name else None
-
     for cell in cells:
         row = cell.row
-        baseline, caption, knowledge = (named(name) for name in (row.baseline, row.caption, row.knowledge))
+        references = (row.baseline, row.caption, row.knowledge, row.control)
+        baseline, caption, knowledge, control = (
+            scores.cell(column, encoder, name) if name else None for name in references
+        )
         shares = ["", ""]
         if row.view == "prompt" and cell is not baseline and knowledge is not None:
             shares = [kept(cell.retention(one, knowledge)) if one else "" for one in (caption, baseline)]
         line = [row.name, percent(cell.score("f1", "validation")), percent(cell.score(), len(cell.counts))]
-        line += [percent(cell.score(other[0])), delta(cell, baseline), *shares, delta(cell, named(row.control))]
+        line += [percent(cell.score(other[0])), delta(cell, baseline), *shares, delta(cell, control)]
         lines.append(line + [percent(cell.place_score(place)) for place in names])
     return markdown_table(head, lines)
 
 
 def facts(scores: Scores, encoder: str, column: str) -> str:
     """One line on a column's first finished row: reading, encoder, rows, knowledge, gold hash."""
-    sweep = scores.plan.sweep
     runs = next(cell.runs for cell in scores.finished(column, encoder) if len(cell.runs))
     line = runs[runs["split"] == "test"].iloc[0]
     trained = f"{line['labelled_rows']} labelled" if line["train_rows"] else "trained on the other data set"
-    parts = [encoder, trained, f"{line['rows']} test rows", f"gold {line['gold_hash'][:12]}"]
-    parts += [
-        f"captions {line['captioner']}" if line["captioner"] else "no captions",
-        line["knowledge"] or "no knowledge",
-    ]
-    return f"**{column}**: {', '.join(parts)}; read on {sweep.reading}."
-
-
-def legend(sweep: Sweep, shown: set[str]) -> list[str]:
-    """What the rows are, where a name does not say it."""
-    return [f"- {row.name}: {row.note}" for row in sweep.rows if row.note and row.name in shown]
+    captions = f"captions {line['captioner']}" if line["captioner"] else "no captions"
+    parts = [encoder, trained, f"{line['rows']} test rows", f"gold {line['gold_hash'][:12]}", captions]
+    parts.append(line["knowledge"] or "no knowledge")
+    return f"**{column}**: {', '.join(parts)}; read on {scores.plan.sweep.reading}."
 
 
 def render(scores: Scores, kind: str = "details") -> str:
@@ -136,7 +123,7 @@ def render(scores: Scores, kind: str = "details") -> str:
     if not blocks:
         return NOTHING + "\n"
     text = "\n\n".join("\n".join(block) for block in blocks)
-    shown = {row.name for row in sweep.rows if f"\n|{row.name}|" in text}
-    source = [f"- Paper: {sweep.published_source}"] if kind == "paper" and sweep.published_source else []
-    notes = [sweep.note if kind != "summary" else "", "\n".join([*legend(sweep, shown), *source])]
+    legend = [f"- {row.name}: {row.note}" for row in sweep.rows if row.note and f"\n|{row.name}|" in text]
+    legend += [f"- Paper: {sweep.published_source}"] if kind == "paper" and sweep.published_source else []
+    notes = [sweep.note if kind != "summary" else "", "\n".join(legend)]
     return "\n\n".join([text, *filter(None, notes)]) + "\n"

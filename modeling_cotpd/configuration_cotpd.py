@@ -87,6 +87,10 @@ class CoTPDConfig(PreTrainedConfig):
                 )
         if not 0.0 <= self.classifier_dropout < 1.0:
             raise ValueError(f"classifier_dropout must lie in [0, 1), got {self.classifier_dropout}.")
+        labels = self.id2label or {}
+        names = {name for name in labels.values() if isinstance(name, str)}
+        if sorted(labels) != list(range(len(labels))) or len(names) < len(labels):
+            raise ValueError(f"id2label must name each label once, in ids from 0, got {labels!r:.200}.")
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
         bounded = positions is not None and positions > 0  # XLNet: -1
         if self.prompt_type != "none" and bounded and self.prompt_length >= positions:

@@ -246,19 +246,21 @@ def resolve_encoder(name_or_path: str | os.PathLike) -> str:
     return name
 
 
-def check_weights(name_or_path: str | os.PathLike | None) -> None:
-    """Check that the weights in a folder are safetensors files and whole, before anything is built.
+def check_weights(name_or_path: str | os.PathLike | None, subfolder: str = "") -> None:
+    """Check that the weights in a folder, or its subfolder, are safetensors files and whole, before anything is built.
 
     Raises:
-        OSError: There is only a pickle, which can run code when it is loaded, or a file is cut, a git-lfs pointer, or
-            missing. The message says what to do.
+        OSError: There are none or only a pickle, which can run code when it is loaded, or a file is cut, a git-lfs
+            pointer, or missing. The message says what to do.
     """
-    if name_or_path is None or not Path(name_or_path).is_dir():
+    if name_or_path is None or not Path(name_or_path, subfolder).is_dir():
         return
-    folder = Path(name_or_path)
+    folder = Path(name_or_path, subfolder)
     names = [path.name for path in sorted(folder.iterdir())]
     pickles = [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
-    if pickles and not any(name.endswith(".safetensors") for name in names):
+    if not any(".safetensors" in name for name in names):
+        if not pickles:
+            raise OSError(f"{folder} holds no weights (model.safetensors). Copy or save the model again.")
         raise OSError(
             f"{folder} has only a pickle checkpoint ({pickles[0]}), which can run code when it is loaded. "
             "Convert it where you trust it: load it there and save it with save_pretrained, which writes safetensors."

@@ -1,7 +1,8 @@
 """The exceptions that a user of this package is meant to read."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class CoTPDError(ValueError):
@@ -31,6 +32,35 @@ class SettingError(CoTPDError):
 
 class KnowledgeError(CoTPDError):
     """Knowledge that cannot be elicited, stored, read back or joined."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C in a command that keeps finished work: the message says what is kept and how to go on.
+
+    The command line prints it in one line and exits with code 130.
+    """
+
+
+@contextmanager
+def as_setting_error(place: str | None = None) -> Iterator[None]:
+    """Within the block, turn what a library says of settings that it cannot use into a `SettingError` of one line.
+
+    Args:
+        place (`str`, *optional*): The setting.
+
+    Example:
+        >>> with as_setting_error("lora_r"):
+        ...     raise ValueError("`r` should be a positive\ninteger.")
+        Traceback (most recent call last):
+        ...
+        modeling_cotpd.errors.SettingError: lora_r: `r` should be a positive integer.
+    """
+    try:
+        yield
+    except CoTPDError:
+        raise
+    except (ValueError, ImportError, RuntimeError) as error:
+        raise SettingError(" ".join(str(error).split())[:400], place=place) from error
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

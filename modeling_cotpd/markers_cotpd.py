@@ -39,8 +39,9 @@ def readable(text: str) -> str:
 
 def special_affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The special tokens that the tokenizer puts before and after one text, such as `[CLS]` and `[SEP]`."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
+    # every call says how special tokens are read: a call that changes it fails beside another thread's
+    bare = tokenizer("a", add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    full = tokenizer("a", split_special_tokens=True)["input_ids"]
     start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
     return full[:start], full[start + len(bare) :]
 

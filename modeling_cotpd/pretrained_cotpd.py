@@ -45,10 +45,16 @@ class CoTPDPreTrainedModel(PreTrainedModel):
         if not use_safetensors:
             raise ValueError("Only safetensors are loaded: leave use_safetensors out.")
         source = pretrained_model_name_or_path
-        check_weights(source)
+        check_weights(source, kwargs.get("subfolder") or "")
         returns_info = kwargs.pop("output_loading_info", False)
-        if not isinstance(kwargs.get("config"), PreTrainedConfig) and not returns_info:
-            cls._check_kind(source, {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs})
+        if not returns_info:
+            config = kwargs.get("config")
+            if isinstance(config, PreTrainedConfig):
+                cls._check_kind(source, config.model_type, config.architectures)
+            else:
+                hub = {name: kwargs[name] for name in HUB_ARGUMENTS if name in kwargs}
+                config, _ = PreTrainedConfig.get_config_dict(source, **hub)
+                cls._check_kind(source, config.get("model_type"), config.get("architectures"))
         resizes = kwargs.pop("ignore_mismatched_sizes", False)
         model, info = super().from_pretrained(
             source,
@@ -64,23 +70,20 @@ class CoTPDPreTrainedModel(PreTrainedModel):
             names = wrong or missing
             raise OSError(
                 f"{source}: The weights do not fit the configuration: {len(names)} of them "
-                f"{'have another shape' if wrong else 'are missing'}, such as {names[0]}. Copy the model again."
+                f"{'have another shape' if wrong else 'are missing'}, such as {names[0]}. Copy the model again"
+                f"{', or make them anew with ignore_mismatched_sizes=True' if wrong else ''}."
             )
-        labels = model.config.id2label
-        if sorted(labels) != list(range(len(labels))) or len(set(labels.values())) < len(labels):
-            raise OSError(f"{source}: id2label in config.json does not name each label once, in ids from 0.")
         return (model, info) if returns_info else model
 
     @classmethod
-    def _check_kind(cls, source: str, hub: dict[str, Any]) -> None:
+    def _check_kind(cls, source: str, model_type: str | None, architectures: list[str] | None) -> None:
         """Refuse a plain encoder, and a model with another head."""
-        config, _ = PreTrainedConfig.get_config_dict(source, **hub)
-        if config.get("model_type") != CoTPDConfig.model_type:
+        if model_type != CoTPDConfig.model_type:
             raise OSError(
-                f"{source}: This is a model of type {config.get('model_type')}, not a trained CoTPD model. "
+                f"{source}: This is a model of type {model_type}, not a trained CoTPD model. "
                 f"To train one from it: {cls.__name__}.from_encoder({str(source)!r})"
             )
-        heads = config.get("architectures") or [cls.__name__]
+        heads = architectures or [cls.__name__]
         if cls.__name__ not in ("CoTPDModel", *heads):
             raise OSError(f"{source}: This is a {heads[0]}, not a {cls.__name__}. Load it with {heads[0]}.")
 

@@ -11,11 +11,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from tiny_models import ENCODER_FAMILIES, TOKENIZER_KINDS, tiny_encoder_config
+from support.tiny_models import ENCODER_FAMILIES, TOKENIZER_KINDS, tiny_encoder_config
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 torch.set_num_threads(1)
-# A process that was started in the background may have been told to ignore Ctrl-C, and its children with it
+# A process that was started in the background may ignore Ctrl-C, as may its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from tiny_models import ENCODER_FAMILIES, tiny_encoder_config
+from support.tiny_models import ENCODER_FAMILIES, tiny_encoder_config
 
 from modeling_cotpd import CoTPDConfig
 
@@ -58,6 +58,8 @@ def test_text_config_is_the_encoder():
         ({"prompt_attention_heads": 0}, "prompt_attention_heads must be at least 1, got 0"),
         ({"classifier_dropout": 1.0}, r"classifier_dropout must lie in \[0, 1\), got 1.0"),
         ({"classifier_dropout": -0.1}, r"classifier_dropout must lie in \[0, 1\), got -0.1"),
+        ({"id2label": {0: "O", 2: "B-PER"}}, "id2label must name each label once, in ids from 0"),
+        ({"id2label": {0: "O", 1: "O"}}, "id2label must name each label once"),
         ({"prompt_length": 64}, "prompt_length must leave room for text in the encoder's 64 positions, got 64"),
     ],
 )

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, commands, words
-from published_files import write_published
-from stub_server import StubServer
+from support.document_blocks import DOCUMENTS, ROOT, Block, all_commands, blocks, commands, words
+from support.published_files import write_published
+from support.stub_server import StubServer
 from transformers import HfArgumentParser
 
 from experiments import __main__ as experiments
@@ -36,7 +36,7 @@ NOT_RUN = {
     "hf download": HUB,
     "vllm ": "another project's server",
     "cotpd teacher": "serves until Ctrl-C; tests/knowledge/test_local_teacher.py runs it",
-    "cotpd demo": "serves until Ctrl-C; tests/cli/test_demo.py runs it",
+    "cotpd demo": "serves until Ctrl-C; tests/cli/test_models.py runs it",
     "cotpd elicit posts.jsonl --out explained": "asks the server of the command above it",
     "cotpd caption --images pictures --out captions.jsonl": HUB,
     "cotpd caption --images pictures --data data/twitter2017": HUB,
@@ -60,7 +60,7 @@ NOT_RUN = {
     "python -m experiments --check": "tests/experiments/test_document.py runs it",
     "python -m experiments.cases": "needs two runs; tests/experiments/test_cases.py runs it",
     "hf auth login": "asks for a token",
-    "cotpd push": "tests/cli/test_push.py runs it against a stand-in for the Hub",
+    "cotpd push": "tests/cli/test_models.py runs it against a stand-in for the Hub",
 }
 PYTHON_NOT_RUN = {"push_to_hub": "uploads"}
 """A python block is left out when it holds this."""
@@ -112,7 +112,7 @@ def parse(command: list[str]) -> None:
         parse_cotpd(arguments)
     elif program in ("run_mner.py", "run_mre.py"):
         assert (ROOT / program).is_file()
-        # a machine without a GPU takes bf16 only when told to stay on the processor
+        # a machine without a GPU takes bf16 only with use_cpu
         parse_arguments(SETTINGS, [*arguments, "--use_cpu", "true"])
     elif program == "make":
         assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), arguments
@@ -274,7 +274,7 @@ def test_the_documents_stay_short():
 
 def test_the_readme_has_the_numbers_of_the_results():
     results = (ROOT / "docs" / "results.md").read_text("utf-8")
-    text = GENERATED.sub("", (ROOT / "README.md").read_text("utf-8")).split("## Results")[1].split("## More")[0]
+    text = (ROOT / "README.md").read_text("utf-8").split("## Results")[1].split("## More")[0]
     shown = re.findall(r"[+-]?\d+\.\d", text)
     assert len(shown) >= 8
     for number in shown:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import transformers
-from tiny_models import ENCODER_FAMILIES, padded, tiny_encoder_config, tiny_model
+from support.tiny_models import ENCODER_FAMILIES, padded, tiny_encoder_config, tiny_model
 from transformers import AutoModel
 
 from modeling_cotpd import CoTPDConfig, CoTPDForTokenClassification

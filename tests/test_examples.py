@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from document_blocks import DOCUMENTS, blocks
+from support.document_blocks import DOCUMENTS, blocks
 
 from modeling_cotpd.data.duplicates import find_pairs
 from modeling_cotpd.demo.app import EXAMPLES

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import TOKENIZER_KINDS
+from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.markers_cotpd import (
     ENTITY_MARKERS,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tiny_models import (
+from support.tiny_models import (
     ENCODER_FAMILIES,
     HIDDEN,
     LABELS,

@@ -5,7 +5,7 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
+from support.tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
 from modeling_cotpd.data.schema import make_split

@@ -6,8 +6,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from saved_models import PAIR, TEXT, save_tiny_model
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
+from support.saved_models import PAIR, TEXT, save_tiny_model
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config, tiny_model
 
 from modeling_cotpd import (
     CoTPDConfig,
@@ -41,6 +41,17 @@ def test_another_head_is_refused(tmp_path):
     with pytest.raises(OSError, match="is a CoTPDForRelationExtraction, not a CoTPDForTokenClassification"):
         CoTPDForTokenClassification.from_pretrained(tmp_path)
     assert CoTPDModel.from_pretrained(tmp_path).config.model_type == "cotpd"
+    # the auto classes bring the configuration with them
+    with pytest.raises(OSError, match="is a CoTPDForRelationExtraction, not a CoTPDForTokenClassification"):
+        transformers.AutoModelForTokenClassification.from_pretrained(tmp_path)
+
+
+def test_weights_in_a_subfolder(tmp_path):
+    tiny_model(CoTPDForTokenClassification).save_pretrained(tmp_path / "best")
+    assert CoTPDForTokenClassification.from_pretrained(tmp_path, subfolder="best")
+    (tmp_path / "best" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(OSError, match=r"is a git-lfs pointer, not the weights. Run: git lfs pull"):
+        CoTPDForTokenClassification.from_pretrained(tmp_path, subfolder="best")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +73,7 @@ def test_weights_of_another_shape_are_refused(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text("utf-8"))
     config["id2label"] = {"0": "O", "1": "B-PER"}
     (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
-    with pytest.raises(OSError, match="2 of them have another shape, such as classifier"):
+    with pytest.raises(OSError, match=r"2 of them have another shape, such as classifier.*ignore_mismatched_sizes"):
         CoTPDForTokenClassification.from_pretrained(tmp_path)
     model = CoTPDForTokenClassification.from_pretrained(tmp_path, ignore_mismatched_sizes=True)
     assert model.config.num_labels == 2

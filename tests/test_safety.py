@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from published_runs import write_run
 from safetensors.torch import load_file
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
+from support.published_runs import write_run
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.data.posts import Post
@@ -33,7 +33,7 @@ CALLS = [
 
 
 @pytest.fixture
-def nobody_is_asked(monkeypatch):
+def no_question_is_asked(monkeypatch):
     """transformers asks on the standard input where nothing says whether code may run."""
 
     def ask(*_):
@@ -122,7 +122,7 @@ class TestPickles:
         assert not marker.exists()
 
 
-@pytest.mark.usefixtures("nobody_is_asked")
+@pytest.mark.usefixtures("no_question_is_asked")
 class TestCode:
     def test_code_beside_a_finished_model(self, run, marker):
         """The package's own classes are used, whatever lies in the folder."""

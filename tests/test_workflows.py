@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_stand_in import WRITER, HubStandIn
-from published_files import write_published
+from support.hub_stand_in import WRITER, HubStandIn
+from support.published_files import write_published
 
 ROOT = Path(__file__).parents[1]
 MAKE_MODEL = ROOT / "examples" / "make_model.py"

@@ -21,9 +21,6 @@ class PlanOptions:
 
     times: Annotated[int, option("Samples wanted of each kind per post.", min=0)] = 1
     seed: Annotated[int, option("Of the random draws.")] = 0
-    fact_check: Annotated[
-        bool, option("Keep only entity samples that are possible.", "--fact-check/--no-fact-check")
-    ] = True
     entity_source: Annotated[
         str, option("in-domain: names of the training split; teacher: a list that the teacher writes.")
     ] = "in-domain"
@@ -58,6 +55,9 @@ def augment(
     teacher: options.AskingOptions,
     model: Model = "",
     kinds: Annotated[str, option("style, entity, image; image goes with one of the others.")] = "style,entity,image",
+    no_fact_check: Annotated[
+        bool, option("Keep entity samples without asking whether they are possible.", "--no-fact-check")
+    ] = False,
     only_new: Annotated[bool, option("Leave the original training posts out.", "--only-new")] = False,
     offline: options.Offline = False,
     partial: options.Partial = False,
@@ -82,7 +82,9 @@ def augment(
     from modeling_cotpd.knowledge.prompt import load_prompts
 
     settings = teacher.settings(model) if model else None
-    plan = AugmentPlan(load_prompts(teacher.prompts), settings, options.words(kinds), **vars(wanted))
+    plan = AugmentPlan(
+        load_prompts(teacher.prompts), settings, options.words(kinds), fact_check=not no_fact_check, **vars(wanted)
+    )
     posts = TrainingPosts(source, **vars(parents))
     asking = teacher.asking(model, offline)
     echo_all([f"wanted: {len(posts.wanted) * plan.times:,} samples of each of {', '.join(plan.text_kinds)}"])

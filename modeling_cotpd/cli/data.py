@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from modeling_cotpd.cli.options import AsJson, argument, echo, echo_json, option, with_options, words
 from modeling_cotpd.errors import SettingError
 
@@ -21,8 +19,6 @@ class SourceOptions:
     captioner: Annotated[
         str | None, option("Key of captions.SPLIT.jsonl that fills the caption column.", show_default="blip2")
     ] = None
-    captions: Annotated[bool, typer.Option(help="Read caption files.")] = True
-    knowledge: Annotated[bool, typer.Option(help="Read knowledge files.")] = True
     context_column: Annotated[str | None, option("Column that takes the retrieved text of MoRe's files.")] = None
     tag_scheme: Annotated[str, option("custom: bio, iob1 or bioes (also BILOU, BMEWO); written as bio.")] = "bio"
     min_coverage: Annotated[float, option("Least share of rows whose id a caption or knowledge file must have.")] = 0.5
@@ -43,6 +39,8 @@ def prepare(
     knowledge_from_captions: Annotated[
         list[str] | None, option("COLUMN=CAPTIONER: a long caption fills a knowledge column; repeatable.")
     ] = None,
+    no_captions: Annotated[bool, option("Leave caption files unread.", "--no-captions")] = False,
+    no_knowledge: Annotated[bool, option("Leave knowledge files unread.", "--no-knowledge")] = False,
     labels: Annotated[str | None, option("Label names in id order, separated by commas.")] = None,
     rename_type: Annotated[list[str] | None, option("OLD=NEW: another name for an entity type; repeatable.")] = None,
     as_json: AsJson = False,
@@ -58,6 +56,8 @@ def prepare(
 
     options = PrepareOptions(
         **vars(reading),
+        captions=not no_captions,
+        knowledge=not no_knowledge,
         knowledge_from_captions=_pairs(knowledge_from_captions or [], "--knowledge-from-captions"),
         label_names=list(words(labels or "")),
         rename_types=_pairs(rename_type or [], "--rename-type"),
@@ -72,7 +72,7 @@ def prepare(
     for report in coverage:
         echo(str(report))
     echo(f"captions: {info.captioner or 'none'}; knowledge: {info.knowledge or 'none'}")
-    echo(f"Written to {out}. Look it over with: cotpd check {out}")
+    echo(f"Written to {out}. Check it with: cotpd check {out}")
 
 
 def _pairs(values: list[str], name: str) -> dict[str, str]:
@@ -119,7 +119,7 @@ def render(report: dict) -> Iterable[str]:
     rows = []
     for name, facts in splits.items():
         gold = facts["gold_hash"][:16] + ("" if facts["hash_fits"] else " DIFFERS from dataset.json")
-        copy = facts["copy"] or "not a published copy known here"
+        copy = facts["copy"] or "no known published copy"
         rows.append([name, facts["rows"], facts["unlabelled"], gold, copy])
     yield from table(["split", "rows", "unlabelled", "gold hash", "copy"], rows)
     yield ""
@@ -158,7 +158,7 @@ def _relations(report: dict) -> Iterable[str]:
 
 
 def _findings(report: dict) -> Iterable[str]:
-    yield "Duplicates and leaks (posts that say the same)"
+    yield "Duplicates and leaks (posts with the same text)"
     rows = [
         [" - ".join(found["splits"]), found["kind"], found["pairs"], " = ".join(found["examples"][0])]
         for found in report["duplicates"]

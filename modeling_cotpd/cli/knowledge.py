@@ -31,7 +31,7 @@ class QuestionOptions:
     """What `elicit` and `batch-write` ask about which posts."""
 
     split: Annotated[list[str] | None, option("Only this split or shard; may be repeated.", "--split")] = None
-    grains: Annotated[str, option("Which grains, in the order in which they are asked.")] = GRAINS
+    grains: Annotated[str, option("Which grains, in the order in which they are asked.", show_default="all")] = GRAINS
     mode: Annotated[str, option("dialogue: one conversation per post; independent: each grain alone.")] = "dialogue"
     nouns: Annotated[str, option("text: the paper's question; list: a JSON list of mentions and glosses.")] = "text"
     images: Annotated[Path | None, option("Show the pictures in this folder instead of the captions.")] = None
@@ -123,7 +123,7 @@ def _listed(counts: dict) -> str:
 def teacher(
     port: Annotated[int, option("Port on 127.0.0.1; 0 takes a free one.")] = 8080,
     model: Annotated[Path | None, option("A GGUF file; default: the embedded SmolLM2-135M.")] = None,
-    slots: Annotated[int, option("Requests served at once; one answers repeatably.", min=1)] = 1,
+    slots: Annotated[int, option("Requests served at once; 1 gives repeatable answers.", min=1)] = 1,
     context: Annotated[int, option("Tokens of question and answer together.", min=64)] = 2048,
     threads: Annotated[int, option("Processor threads.", min=1)] = 1,
 ) -> None:

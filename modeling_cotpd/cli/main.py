@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from modeling_cotpd.cli import augment, data, knowledge, models, predict, sources
 from modeling_cotpd.cli.options import STOPPED, WRONG_INPUT
-from modeling_cotpd.errors import CoTPDError
+from modeling_cotpd.errors import CoTPDError, Interrupted
 from modeling_cotpd.text_safety import printable
 from modeling_cotpd.version import __version__
 
@@ -63,6 +63,10 @@ def cotpd(
     """
 
 
+BEGINS_AGAIN = "Stopped. Nothing is half-written; the same command begins again."
+"""For commands that keep no finished parts; the others raise `Interrupted`."""
+
+
 class _Warnings(logging.Handler):
     """Prints every warning once, above a progress bar, with control characters of a file or endpoint escaped."""
 
@@ -102,12 +106,14 @@ def exit_code(run: Callable[[], object], program: str) -> int:
     Returns:
         `int`: 0, the program's own code, 2 after wrong input, 130 after Ctrl-C.
     """
-    message = ""
     try:
         found = run()
         code = found if isinstance(found, int) else 0
+        message = BEGINS_AGAIN if code == STOPPED else ""  # typer returns this code after Ctrl-C
     except KeyboardInterrupt:
-        code = STOPPED
+        code, message = STOPPED, BEGINS_AGAIN
+    except Interrupted as error:
+        code, message = STOPPED, f"Stopped: {error}"
     except CoTPDError as error:
         code, message = WRONG_INPUT, str(error)
     except typer.TyperException as error:
@@ -116,8 +122,6 @@ def exit_code(run: Callable[[], object], program: str) -> int:
         # transformers raises one without a file name for a model that is not there; its first line says so
         message = f"{error.filename}: {error.strerror}." if error.filename else _first_line(error)
         code = WRONG_INPUT
-    if code == STOPPED:  # a command may have ended itself
-        message = "Stopped. Finished work is kept; the same command goes on from there."
     if message:
         # what another library says may have several lines
         line = " ".join(line.strip() for line in message.splitlines())

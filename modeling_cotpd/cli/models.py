@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,14 +15,24 @@ if TYPE_CHECKING:
 Model = Annotated[str, argument("A run's output folder, or a Hub repository.")]
 
 
+def _list_settings(wanted: bool) -> None:
+    if wanted:
+        from modeling_cotpd.training.arguments import parse_run
+
+        parse_run(["--help"])
+
+
 def train(
-    context: typer.Context, recipe: Annotated[str, argument("A YAML file, or the name of a recipe.", metavar="RECIPE")]
+    context: typer.Context,
+    recipe: Annotated[str, argument("A YAML file, or the name of a recipe.", metavar="RECIPE")],
+    settings: Annotated[
+        bool, option("List all settings and exit.", "--settings", is_eager=True, callback=_list_settings)
+    ] = False,
 ) -> None:
     """Train and evaluate a model on one process, as run_mner.py and run_mre.py do.
 
     More recipes and flags may follow, such as --dataset_dir DIR --output_dir DIR --num_train_epochs 3. A later recipe
-    wins over an earlier one, and flags win over both; docs/settings.md lists them. Several GPUs: accelerate launch
-    run_mner.py RECIPE.
+    wins over an earlier one, and flags win over both. Several GPUs: accelerate launch run_mner.py RECIPE.
 
     Example:
 
@@ -44,7 +54,7 @@ def explain(
     caption: Annotated[str, option("The picture in words.")] = "",
     noun: Annotated[str, option("What its nouns are.")] = "",
     sentence: Annotated[str, option("What the sentence says.")] = "",
-    multimodality: Annotated[str, option("How text and picture go together.")] = "",
+    multimodality: Annotated[str, option("How text and picture relate.")] = "",
     view: Annotated[str, option("prompt, knowledge, both; auto: both where there is knowledge.")] = "auto",
     similar: Annotated[int, option("How many similar training posts to show.", min=1)] = 3,
     as_json: options.AsJson = False,
@@ -176,7 +186,7 @@ def export(
     model: Model,
     out: Annotated[Path, option("A new folder.")],
     int8: Annotated[bool, option("Quantize the weights to 8 bits.", "--int8")] = False,
-    tolerance: Annotated[float, option("The largest difference of a logit that is taken.")] = 1.0e-4,
+    tolerance: Annotated[float, option("Largest accepted difference of a logit.")] = 1.0e-4,
     revision: options.Revision = None,
 ) -> None:
     """Export a trained model, prompt generator included, to ONNX with dynamic batch and length.
@@ -188,14 +198,11 @@ def export(
 
         cotpd export outputs/twitter2017_minilm --out exported --int8
     """
-    from modeling_cotpd.inference.load import load_model, task_of_model
+    from modeling_cotpd.inference.load import load_predictor
     from modeling_cotpd.inference.onnx_export import export_onnx
-    from modeling_cotpd.training.pretrained import load_tokenizer
 
-    hub: dict[str, Any] = {"revision": revision} if revision else {}
-    task = task_of_model(model, **hub)
-    student = load_model(model, task, "float32", **hub)
-    report = export_onnx(student, load_tokenizer(model, **hub), out, int8, tolerance)
+    student, _ = load_predictor(model, dtype="float32", revision=revision)
+    report = export_onnx(student.model, student.tokenizer, out, int8, tolerance)
     echo(f"Exported to {out}; logits differ from the model's by at most {report.difference:.1e}.")
     if report.int8_agreement is not None:
         echo(
@@ -211,12 +218,12 @@ def push(
     revision: Annotated[str | None, option("A branch, made if it does not exist; default: main.")] = None,
     create_pr: Annotated[bool, option("Open a pull request instead of writing.", "--create-pr")] = False,
     commit_message: Annotated[str, option("The commit's message.")] = "Model, tokenizer, code and card",
-    dry_run: Annotated[bool, option("List what would go; contact no server.", "--dry-run")] = False,
+    dry_run: Annotated[bool, option("List what would be published; contact no server.", "--dry-run")] = False,
 ) -> None:
     """Publish a trained model: weights, the code that runs them, tokenizer, model card, and results.
 
-    All of it is one commit. Optimizer states, checkpoints, predictions and whatever names a place on this machine stay
-    here. The access token is that of `hf auth login` or of the variable HF_TOKEN.
+    All of it is one commit. Optimizer states, checkpoints, predictions and files that name a path on this machine
+    stay here. The access token is that of `hf auth login` or of the variable HF_TOKEN.
 
     Example:
 

@@ -11,7 +11,8 @@ import typer
 
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import argument, echo, echo_all, option
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import Interrupted, SettingError
+from modeling_cotpd.files import json_line, write_json_lines
 
 if TYPE_CHECKING:
     from modeling_cotpd.inference.on_demand import KnowledgeOnDemand
@@ -31,10 +32,10 @@ class PostOptions:
     text_column: Annotated[str, option("The column of the text; else rows need tokens.")] = "text"
     batch_size: Annotated[int, option("Maximum number of texts in a batch.")] = 32
     max_batch_tokens: Annotated[int | None, option("Maximum subword tokens in a batch; 384 on a CPU.")] = None
-    onnx: Annotated[bool, option("The model is what cotpd export wrote.", "--onnx")] = False
+    onnx: Annotated[bool, option("MODEL is a folder that cotpd export wrote.", "--onnx")] = False
     device: options.Device = "auto"
     dtype: options.Dtype = "auto"
-    overwrite: Annotated[bool, option("Begin again, whatever is there.", "--overwrite")] = False
+    overwrite: Annotated[bool, option("Replace an existing output.", "--overwrite")] = False
 
     def check(self, output: Path | None) -> None:
         """Raise when a file that is to be written cannot be."""
@@ -76,7 +77,7 @@ def predict(
     input: Annotated[str, option("Posts: a file, a folder of files, or - for the standard input.")] = "",
     text: Annotated[list[str] | None, option("A post; may be repeated.")] = None,
     output: Annotated[Path | None, option("A .jsonl file; by default the standard output.")] = None,
-    min_score: Annotated[float, option("Leave out what is less probable.", min=0, max=1)] = 0.0,
+    min_score: Annotated[float, option("Leave out less probable predictions.", min=0, max=1)] = 0.0,
     max_length: Annotated[int | None, option("Maximum subword tokens read at once.")] = None,
     revision: options.Revision = None,
     as_json: options.AsJson = False,
@@ -119,7 +120,6 @@ def predict(
     from modeling_cotpd.inference.run import (
         all_posts,
         chunks,
-        json_line,
         map_in_threads,
         predict_to_file,
         probable,
@@ -141,9 +141,9 @@ def predict(
                 for row in rows:
                     line = json_line(probable(row, min_score))
                     if sys.stdout.isatty():
-                        echo(line.decode().rstrip())
+                        echo(line.rstrip())
                     else:
-                        sys.stdout.buffer.write(line)
+                        sys.stdout.buffer.write(line.encode())
                 sys.stdout.flush()
         return
     settings = run_settings(
@@ -154,7 +154,7 @@ def predict(
         dtype=reading.dtype,
         onnx=reading.onnx,
         min_score=min_score,
-        revision=getattr(predictor.model.config, "_commit_hash", None),
+        revision=revision,
         posts=text,
     )
     first: Any = predictor
@@ -203,7 +203,11 @@ def predict(
 
 
 def interruptible(output: Path, run: Callable[[], Any]) -> Any:
-    """Run; when interrupted, print what is kept and exit."""
+    """Run; when interrupted, say what is kept.
+
+    Raises:
+        Interrupted: After Ctrl-C.
+    """
     from modeling_cotpd.inference.run import done_chunks, parts_folder
 
     try:
@@ -211,8 +215,7 @@ def interruptible(output: Path, run: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         done = done_chunks(output)
         kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-        echo(f"Interrupted: {kept}. Give the same command to continue.", err=True)
-        raise typer.Exit(options.STOPPED) from None
+        raise Interrupted(f"{kept}. The same command continues.") from None
 
 
 def _given(input: str, text: list[str] | None, format: str) -> tuple[Any, list]:
@@ -221,14 +224,13 @@ def _given(input: str, text: list[str] | None, format: str) -> tuple[Any, list]:
     from contextlib import nullcontext
 
     from modeling_cotpd.data.posts import PostFile, find_post_files
-    from modeling_cotpd.inference.run import json_line
 
     if input not in ("", "-"):
         return nullcontext(), find_post_files(input, format)
     folder = tempfile.TemporaryDirectory(prefix="cotpd-")
     if text:
         path, form = Path(folder.name) / "text.jsonl", "jsonl"
-        path.write_bytes(b"".join(json_line({"text": post}) for post in text))
+        write_json_lines(path, ({"text": post} for post in text))
     else:
         path, form = Path(folder.name) / "stdin", "text" if format == "auto" else format
         with path.open("wb") as file:
@@ -272,7 +274,7 @@ def triples(
     input: Annotated[Path, option("Posts: .jsonl, .txt, .conll or .parquet, or a folder of them.")],
     output: Annotated[Path, option("Where the predictions go, a .jsonl file.")],
     reading: PostOptions,
-    base: Annotated[str, option("What the IRIs of an .nt file begin with.")] = "urn:cotpd:",
+    base: Annotated[str, option("Prefix of the IRIs in an .nt file.")] = "urn:cotpd:",
     min_score: Annotated[float, option("Leave out relations that are less probable.")] = 0.0,
     check_types: options.CheckTypes = True,
     nearest: Annotated[int, option("Pair each entity with this many behind it.")] = 10,

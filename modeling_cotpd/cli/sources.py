@@ -30,19 +30,21 @@ def caption(
     data: Annotated[Path | None, option("Prepared folder whose image column to caption.")] = None,
     model: Annotated[str, option("Folder, Hub name, or the endpoint's name.")] = "Salesforce/blip2-opt-2.7b",
     name: Annotated[str, option("Field of the captions; default: the end of the model's name.")] = "",
-    prompt: Annotated[str, option("What to ask; BLIP-2 and its like caption without.")] = "",
+    prompt: Annotated[str, option("What to ask; BLIP-2 and similar models need none.")] = "",
     max_new_tokens: Annotated[int, option("Longest caption of a local model.")] = 40,
     batch_size: Annotated[int, option("Pictures in one forward pass of a local model.")] = 8,
     dtype: Annotated[str, option("auto, float32, bfloat16 or float16.")] = "auto",
     revision: options.Revision = None,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run model code that comes with the weights.")] = False,
+    trust_remote_code: Annotated[
+        bool, option("Run model code that comes with the weights.", "--trust-remote-code")
+    ] = False,
     ids: Annotated[str, option("Without --data: ids are file names (name) or lack the suffix (stem).")] = "name",
     limit: Annotated[int | None, option("Caption no more than this many pictures now.")] = None,
 ) -> None:
     """Turn pictures into captions, in batches, resumably, on one device or several.
 
     Every caption is stored when it is made. Pictures without a caption are listed with their reason in a report beside
-    the captions, and the command ends with code 1. Run it again after an interruption: only what is missing is
+    the captions, and the command ends with code 4. Run it again after an interruption: only what is missing is
     captioned.
 
     Example:
@@ -123,7 +125,7 @@ def caption(
     if summary.failed:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.failed.items()))
         options.echo(f"Without a caption: {reasons}. Listed in {files.report}")
-        raise typer.Exit(1)
+        raise typer.Exit(options.UNUSABLE)
 
 
 def _processes() -> tuple[dict[str, Any], Any]:
@@ -231,4 +233,4 @@ def retrieve(
         rows = ({"image": name, "reason": each.reason, "detail": each.detail} for name, each in problems.items())
         write_json_lines(report, rows)
         options.echo_all([f"{len(problems)} pictures could not be used. Listed in {report}"])
-        raise typer.Exit(1)
+        raise typer.Exit(options.UNUSABLE)

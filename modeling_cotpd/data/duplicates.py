@@ -16,13 +16,13 @@ by one word of ten lie above it and different posts on one event mostly below.""
 MIN_WORDS = 4
 """Least number of different words of a post that can be nearly equal to another: with fewer, greetings match."""
 MAX_PARTNERS = 20
-"""A post is paired with at most this many earlier ones that equal it: a text that stands a thousand times would give
-half a million pairs, and fewer of them tell as much."""
+"""A post is paired with at most this many earlier ones that equal it: a text that occurs a thousand times would give
+half a million pairs, and a few of them show the same."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two posts that say the same: `"exact"` (the same tokens), `"normalised"` (the same words once user handles,
+    """Two equal or nearly equal posts: `"exact"` (the same tokens), `"normalised"` (the same words once user handles,
     addresses, case and punctuation are taken away) or `"near"` (at least `NEAR` of their different words are shared).
     """
 

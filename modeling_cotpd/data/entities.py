@@ -1,5 +1,6 @@
 """From a label per subword token to entities in characters: the one reading of training, evaluation and inference."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,8 +65,8 @@ class EntityReader:
                 current["said"] = end
                 current.pop("after", None)
                 current["scores"].append(scores[token])
-            elif current is None:
-                continue
+            elif current is None or (label is None and unicodedata.category(text[start]) in ("Cc", "Cf")):
+                continue  # what the tokenizer drops and no reader sees parts nothing
             elif label is None and (joined or (start < reach and text[start].isalnum())):
                 current["end"] = end
             elif label is not None and joined and current["end"] == start:

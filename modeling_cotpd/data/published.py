@@ -15,7 +15,7 @@ from modeling_cotpd.data.files import decode_lines, place, read_json, read_lines
 from modeling_cotpd.data.folders import SPLIT_ALIASES, find_split_file, inside
 from modeling_cotpd.data.schema import SPLITS
 from modeling_cotpd.data.sources import RELATION_FILES, RemoteFile, Source
-from modeling_cotpd.data.values import check_token_span, id_of, text_of, token_list, whole_number
+from modeling_cotpd.data.values import bounds_of, check_token_span, id_of, text_of, token_list
 from modeling_cotpd.errors import DataError, KnowledgeError
 
 MAX_MEMBER_BYTES = 1 << 28
@@ -133,13 +133,9 @@ def _literal(line: str, spot: str) -> dict:
 
 
 def _mnre_span(entity: dict, key: str, tokens: list[str], spot: str) -> dict:
-    position = entity.get("pos") if isinstance(entity, dict) else None
-    start, end = position if isinstance(position, list | tuple) and len(position) == 2 else (None, None)
-    start, end = whole_number(start), whole_number(end)
-    if start is None or end is None:
-        raise DataError(f"{key!r} has no 'pos' of two token numbers.", place=spot, fix="It looks like 'pos': [0, 2].")
+    start, end = bounds_of(entity, key, spot)
     check_token_span(start, end, len(tokens), f"{key!r} span", spot)
-    name = entity.get("name")
+    name = entity.get("name") if isinstance(entity, dict) else None
     if name is not None and text_of(name, "name", spot) != " ".join(tokens[start:end]):
         message = f"{key!r} is named {name!r}, but {' '.join(tokens[start:end])!r} stands at its span."
         raise DataError(message, place=spot, fix="Correct the name or the span.")
@@ -204,8 +200,8 @@ def read_explanations(archive: str | os.PathLike, split: str, rows: Sequence[dic
     """The explanations of a split of PGIM's archive `2015.zip` or `2017.zip`, by row id.
 
     The archive holds a CoNLL file per split, whose posts stand in the order of the published split and carry no ids;
-    each explanation follows its post after a token `<EOS>`. Of both splits, posts are compared one by one. The last
-    posts of a split may be missing. `rows` are the posts of the published split, in its order.
+    each explanation follows its post after a token `<EOS>`. Posts are compared one by one with those of the split.
+    The last posts of a split may be missing. `rows` are the posts of the published split, in its order.
 
     Raises:
         DataError: The archive or its file cannot be read, or unpacks to far more than its size.

@@ -6,6 +6,7 @@ tokenizer's own rules apply. The change is saved with the tokenizer, so a stock 
 """
 
 import json
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
@@ -34,6 +35,7 @@ apostrophes between them, an abbreviation, a Chinese character, a run of kana or
 
 _WORD = regex.compile(WORD)
 _UNIT = regex.compile(rf"{_LETTERS}|{_SPACELESS}\p{{M}}*|\S\p{{M}}*")
+_CHARACTER = regex.compile(r"\X")
 _ONE_CHARACTER = regex.compile(_SPACELESS)
 _BLANK = "▁"  # how SentencePiece writes a space
 
@@ -68,6 +70,24 @@ def word_spans(tokens: Sequence[str]) -> list[tuple[int, int]]:
     return spans
 
 
+def _continues(text: str, place: int, whole: set[int] | None) -> bool:
+    """Whether the word at a place of a text belongs to what stands right before it."""
+    before, first, after = text[place - 1], text[place], text[place + 1 : place + 2]
+    if before in "#@＃＠":
+        return first.isalnum()
+    if whole is None:
+        return False
+    if _is_inner(first):
+        return after.isalnum() or (after != "" and place + 1 not in whole)
+    return place not in whole or (_is_inner(before) and first.isalnum())
+
+
+def _is_inner(character: str) -> bool:
+    """Whether a character may stand within a word: signs of Hebrew and Catalan, and format characters such as a soft
+    hyphen, a joiner or a mark of direction; a zero-width space parts words."""
+    return character in "·‧׳״" or (unicodedata.category(character) == "Cf" and character != "\u200b")
+
+
 @lru_cache(maxsize=4096)
 def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
     """Split a text into units: runs of letters and digits, and single other characters.
@@ -75,7 +95,8 @@ def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
     Returns:
         `tuple[tuple[int, int, bool], ...]`: Per unit its first character, the one after its last, and whether it
         belongs to the same word as the unit before it. An entity that begins in a word ends no earlier than the word.
-        Each character of a script without spaces is a unit and a word. A `#` or `@` belongs to the word after it.
+        Each character of a script without spaces is a unit and a word. A `#` or `@` belongs to the word after it, and
+        letters with a soft hyphen or a joiner between them and the parts of an emoji are one word.
 
     Example:
         >>> text = "@mira (Holt-Ray)"
@@ -83,11 +104,12 @@ def units_of(text: str) -> tuple[tuple[int, int, bool], ...]:
         ['@', '+mira', '(', 'Holt', '+-', '+Ray', ')']
     """
     units: list[tuple[int, int, bool]] = []
+    # characters of more than one code point: emoji with a joiner or a skin tone, flags
+    whole = None if text.isascii() else {character.start() for character in _CHARACTER.finditer(text)}
     for word in _WORD.finditer(text):
         if word.group().isspace():  # Python counts a few control characters that the expression does not
             continue
-        joined = bool(units) and units[-1][1] == word.start() and text[word.start() - 1] in "#@＃＠"
-        joined = joined and word.group()[0].isalnum()
+        joined = bool(units) and units[-1][1] == word.start() and _continues(text, word.start(), whole)
         for unit in _UNIT.finditer(text, word.start(), word.end()):
             alone = _ONE_CHARACTER.match(unit.group()) is not None
             units.append((unit.start(), unit.end(), joined and not alone))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from modeling_cotpd.demo.guard import Guard
 from modeling_cotpd.demo.markup import plain
-from modeling_cotpd.demo.page import COLUMN_NAMES, notice, render, types_of
+from modeling_cotpd.demo.page import COLUMN_NAMES, notice, render
 from modeling_cotpd.demo.style import STYLE
 from modeling_cotpd.errors import CoTPDError, SettingError
+from modeling_cotpd.inference.colours import types_of
 from modeling_cotpd.inference.triples import TripleExtractor
 from modeling_cotpd.inference.view_predictor import ViewPredictor, first_span
 

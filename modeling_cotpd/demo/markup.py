@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-COLOURS = {"PER": "blue", "LOC": "green", "ORG": "amber", "MISC": "violet", "OTHER": "violet"}
-"""The types of the benchmark data sets; others take the rest of `SPARE` in turn, head and tail the first two."""
-SPARE = ("blue", "amber", "green", "violet", "rose", "teal")
+from modeling_cotpd.inference.colours import colour_of
+
 # Gradio fills an HTML component in as a template, in which these would be read as code
 _TEMPLATE = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;"})
 # What HTML or UTF-8 cannot hold, and the marks that turn the direction of all text behind them
@@ -21,14 +20,6 @@ def plain(text: str) -> str:
         '&lt;b&gt;&#36;&#123;x&#125;'
     """
     return escape(_UNPRINTABLE.sub("\ufffd", text)).translate(_TEMPLATE)
-
-
-def colour_of(kind: str, kinds: Iterable[str]) -> str:
-    """The name of a type's colour, the same on the whole page; `kinds` are all types that the model knows."""
-    if kind in COLOURS:
-        return COLOURS[kind]
-    others = sorted(name for name in {*kinds, kind} if name not in COLOURS)
-    return SPARE[others.index(kind) % len(SPARE)]
 
 
 def marked(text: str, entities: Sequence[dict], kinds: Iterable[str]) -> str:
@@ -54,7 +45,7 @@ def chip(mention: str, kind: str, kinds: Iterable[str]) -> str:
     if len(last) > 30:
         words, space, last = mention, "", ""
     end = f'<span class="end"><bdi>{plain(last)}</bdi><small>{plain(kind)}</small></span>'
-    return f'<mark class="{colour_of(kind, kinds)}">{plain(words + space)}{end}</mark>'
+    return f'<mark style="background:{colour_of(kind, kinds)}">{plain(words + space)}{end}</mark>'
 
 
 def with_glosses(text: str, glosses: Sequence[tuple[int, int, str]]) -> str:

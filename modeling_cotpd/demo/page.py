@@ -51,16 +51,6 @@ def notice(html: str) -> str:
     return f'<section class="card notice" role="alert">{html}</section>'
 
 
-def types_of(label_names: Sequence[str]) -> list[str]:
-    """The entity types of a tag set.
-
-    Example:
-        >>> types_of(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"])
-        ['LOC', 'PER']
-    """
-    return sorted({name[2:] for name in label_names if name[:2] in ("B-", "I-")})
-
-
 def _card(title: str, body: str, kind: str = "", hint: str = "") -> str:
     more = f'<p class="hint">{hint}</p>' if hint else ""
     return f'<section class="card {kind}"><h3>{title}</h3>{more}{body}</section>'

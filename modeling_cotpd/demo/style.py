@@ -32,9 +32,6 @@ STYLE = """
 .cotpd mark small { font-size: .66rem; font-weight: 700; letter-spacing: .03em; margin-left: .3rem; opacity: .68;
   white-space: nowrap }
 .cotpd mark, .cotpd mark *, .cotpd .kind { color: #14181f !important }
-.cotpd mark.blue { background: #cfe1ff } .cotpd mark.green { background: #c9efd0 }
-.cotpd mark.amber { background: #ffe1b0 } .cotpd mark.violet { background: #e4d6fb }
-.cotpd mark.rose { background: #ffd3da } .cotpd mark.teal { background: #c3efec }
 .cotpd table, .cotpd tr { border: 0 !important } .cotpd table { border-collapse: collapse; width: 100%; margin: 0 }
 .cotpd td, .cotpd th { border: 0 !important; padding: .28rem 0; text-align: left; vertical-align: middle;
   background: none; color: inherit }

@@ -1,24 +1,23 @@
 """A trained model ready to predict: in PyTorch, or exported to ONNX."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.data.words import continuing_tokens
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
 from modeling_cotpd.inference.onnx_model import ONNX_FILE, OnnxStudent
 from modeling_cotpd.inference.predictor import EntityPredictor, Predictor, RelationPredictor
-from modeling_cotpd.training.pretrained import load_config, load_tokenizer
-from modeling_cotpd.training.results import RUN_FILE
+from modeling_cotpd.training.pretrained import check_tokenizer, load_config, load_finished_model, load_tokenizer
+from modeling_cotpd.training.results import RUN_FILE, read_settings
 from modeling_cotpd.training.tasks import TASK_OF_MODEL, TASKS
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -30,14 +29,15 @@ def task_of_model(name_or_path: str, **hub) -> str:
     Raises:
         SettingError: There is no such folder or repository, or it is not a trained CoTPD model.
     """
-    if Path(name_or_path).is_dir() and not (Path(name_or_path) / "config.json").is_file():
+    folder = Path(resolve_encoder(name_or_path))
+    if folder.is_dir() and not (folder / "config.json").is_file():
         raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
     config = load_config(name_or_path, **hub)
     for architecture in config.architectures or ():
         if architecture in TASK_OF_MODEL:
             return TASK_OF_MODEL[architecture]
     raise SettingError(
-        f"This is a {config.model_type} model, not a trained CoTPD model.",
+        f"This is a {config.model_type} model with architectures {config.architectures}, not a trained CoTPD model.",
         place=name_or_path,
         fix="Train one with run_mner.py or run_mre.py.",
     )
@@ -59,24 +59,6 @@ def usable_device(name: str | torch.device) -> torch.device:
             fix="Use auto or cpu.",
         ) from None
     return device
-
-
-def load_model(name_or_path: str, task: str, dtype: str = "auto", **hub) -> PreTrainedModel:
-    """The PyTorch model in evaluation mode, on the CPU.
-
-    Raises:
-        SettingError: The type of numbers is unknown, or the weights cannot be read.
-        OSError: The weights are not whole; see `CoTPDPreTrainedModel.from_pretrained`.
-    """
-    if dtype not in DTYPES:
-        raise SettingError(f"There is no dtype {dtype!r}.", place="--dtype", fix=f"Use {', '.join(DTYPES)}.")
-    model_class: Any = TASKS[task].model_class
-    try:
-        return model_class.from_pretrained(name_or_path, dtype=dtype, **hub).eval()
-    except SafetensorError as error:
-        raise SettingError(
-            f"The weights cannot be read: {error}.", place=name_or_path, fix="Fetch or save the model again."
-        ) from error
 
 
 def load_predictor(
@@ -108,8 +90,9 @@ def load_predictor(
         The predictor, and `"mner"` or `"mre"`.
 
     Raises:
-        SettingError: There is no such model or device, or the model is of another kind.
-        OSError: The weights are not whole.
+        SettingError: There is no such model, device or type of numbers, or the model or its tokenizer is of another
+            kind.
+        OSError: The model is not whole.
     """
     is_export = (Path(name_or_path) / ONNX_FILE).is_file()
     if onnx and not is_export:
@@ -118,14 +101,19 @@ def load_predictor(
         )
     if is_export and not onnx:
         raise SettingError("This is an exported model.", place=name_or_path, fix="Add --onnx.")
+    if dtype not in DTYPES:
+        raise SettingError(f"There is no dtype {dtype!r}.", place="--dtype", fix=f"Use {', '.join(DTYPES)}.")
     device = usable_device(device)
     hub: dict[str, Any] = {"revision": revision} if revision else {}
     task = task_of_model(name_or_path, **hub)
     tokenizer = load_tokenizer(name_or_path, **hub)
+    model: PreTrainedModel
     if onnx:
-        model: PreTrainedModel = OnnxStudent.from_folder(name_or_path)
+        model = OnnxStudent.from_folder(name_or_path)
     else:
-        model = load_model(name_or_path, task, dtype, **hub)
+        model = load_finished_model(name_or_path, TASKS[task].model_class, dtype=dtype, **hub)
+    check_tokenizer(tokenizer, model, TASKS[task], name_or_path)
+    if not onnx:
         if task == "mner" and not model.continues_word.any():  # an adapter alone, for example, does not save them
             model.read_words(continuing_tokens(tokenizer))
         model = model.to(device)
@@ -153,7 +141,9 @@ def knowledge_settings(config: CoTPDConfig, name_or_path: str, columns: Sequence
     recorded, length = config.knowledge_columns, config.knowledge_max_length
     path = Path(name_or_path) / RUN_FILE
     if recorded is None and path.is_file():
-        run = json.loads(path.read_text("utf-8"))
+        run = read_settings(path)
         recorded, length = run.get("knowledge_columns"), run.get("max_length", length)
+        if not isinstance(recorded, list) or not isinstance(length, int):
+            raise SettingError("The file is not what a run writes.", place=str(path), fix="Copy the run again.")
     chosen = columns if columns is not None else recorded if recorded is not None else KNOWLEDGE_COLUMNS
     return ViewSettings(tuple(chosen), length, placement=config.knowledge_placement)

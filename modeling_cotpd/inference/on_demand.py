@@ -4,7 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class KnowledgeOnDemand:
 
     def choose(self, posts: Sequence[Post], rows: Sequence[dict]) -> np.ndarray:
         """Which posts to ask about, `(posts,)` of bool."""
-        known = np.array([has_knowledge(post) for post in posts], dtype=bool)
+        known = np.array([has_knowledge(post.columns) for post in posts], dtype=bool)
         uncertainty = np.array([row["uncertainty"] for row in rows])
         return ~known & self.choose_among(np.where(known, -1.0, uncertainty))
 
@@ -110,7 +110,7 @@ class KnowledgeOnDemand:
     def read_again(self, posts: Sequence[Post], rows: Sequence[dict], chosen: np.ndarray) -> list[dict]:
         """Read the chosen posts, and those that have knowledge, in the knowledge view."""
         results = [{**row, "view": "prompt", "asked": bool(ask)} for row, ask in zip(rows, chosen, strict=True)]
-        places = [place for place, post in enumerate(posts) if has_knowledge(post)]
+        places = [place for place, post in enumerate(posts) if has_knowledge(post.columns)]
         read = [posts[place] for place in places]
         asked = [place for place in range(len(posts)) if chosen[place]]
         for place, (columns, problem) in zip(asked, self.explain([posts[place] for place in asked]), strict=True):
@@ -132,12 +132,8 @@ class KnowledgeOnDemand:
         return results
 
 
-def has_knowledge(post: Post) -> bool:
-    """Return whether a post has explanations of its own."""
-    return _has_explanation(post.columns)
-
-
-def _has_explanation(columns: Mapping[str, Any]) -> bool:
+def has_knowledge(columns: Mapping[str, Any]) -> bool:
+    """Return whether the columns of a post hold explanations."""
     return any(columns.get(name) for name in ("glosses", *COT_COLUMNS))
 
 
@@ -181,6 +177,7 @@ class DryRun(Exception):
     """Ends a run before anything is sent."""
 
 
+@dataclass
 class SecondPass:
     """Ranks the posts of a whole run by uncertainty, and reads the most uncertain ones again.
 
@@ -192,29 +189,23 @@ class SecondPass:
         dry_run (`bool`): Estimate the cost and stop.
     """
 
-    def __init__(
-        self,
-        demand: KnowledgeOnDemand,
-        plan: ElicitationPlan,
-        store: Path,
-        asking: Asking,
-        files: Sequence[PostFile],
-        task: str,
-        output: Path,
-        text_column: str,
-        min_score: float,
-        dry_run: bool,
-    ):
-        self.demand, self.plan, self.store, self.asking = demand, plan, store, asking
-        self.files, self.task, self.output, self.text_column = files, task, output, text_column
-        self.min_score, self.dry_run = min_score, dry_run
-        self.counts: Counter = Counter()
-        self.lines: list[str] = []
+    demand: KnowledgeOnDemand
+    plan: ElicitationPlan
+    store: Path
+    asking: Asking
+    files: Sequence[PostFile]
+    task: str
+    output: Path
+    text_column: str
+    min_score: float
+    dry_run: bool
+    counts: Counter = field(default_factory=Counter, init=False)
+    lines: list[str] = field(default_factory=list, init=False)
 
     def first(self, posts: Sequence[Post], on_progress: Progress | None = None) -> list[dict]:
         """What the first pass writes: text-only predictions with their uncertainty."""
         rows = self.demand.student(posts, uncertainty=True, on_progress=on_progress)
-        return [{**row, KNOWN: has_knowledge(post)} for post, row in zip(posts, rows, strict=True)]
+        return [{**row, KNOWN: has_knowledge(post.columns)} for post, row in zip(posts, rows, strict=True)]
 
     def __call__(self, sizes: list[int]) -> None:
         """Rewrite the chunks.
@@ -287,7 +278,7 @@ def add_explained(predictions: str | os.PathLike, dataset_dir: str | os.PathLike
     with open(predictions, "rb") as lines:
         for row in map(json.loads, lines):
             tokens = [row["text"][start:end] for start, end in cut(row["text"])]
-            if tokens and " ".join(tokens) not in known and _has_explanation(row.get("knowledge", {})):
+            if tokens and " ".join(tokens) not in known and has_knowledge(row.get("knowledge", {})):
                 known.add(" ".join(tokens))
                 rows.append({"id": f"asked-{len(rows)}", "tokens": tokens, "ner_tags": None, **row["knowledge"]})
     if not rows:

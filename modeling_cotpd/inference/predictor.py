@@ -13,14 +13,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_cotpd.data.entities import EntityReader
 from modeling_cotpd.data.posts import Post
-from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
+from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR
 from modeling_cotpd.data.views import Knowledge, ViewBuilder, ViewSettings
 from modeling_cotpd.data.words import begins_word
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import UNBOUNDED_LENGTH, BatchSettings, Window, run_batches, text_windows
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.markers_cotpd import insert_markers, tokens_of_span
-from modeling_cotpd.pipeline_cotpd import TooFarApart, window
+from modeling_cotpd.pipeline_cotpd import TooFarApart, span_of, window
 
 VIEWS = ("prompt", "knowledge")
 
@@ -287,9 +287,9 @@ class RelationPredictor(Predictor):
         features: list[dict[str, Any]] = []
         owners: list[int] = []
         for row, post in enumerate(posts):
-            spans = {"head": post.head, "tail": post.tail}
+            spans = pair_of(post)
             results.append({"id": post.id, "text": post.text, **spans, "relation": None, "score": None})
-            head, tail = (tokens_of_span(offsets[row], *span) for span in self._pair(post))
+            head, tail = (tokens_of_span(offsets[row], *span) for span in spans.values())
             try:
                 begin, sequence, markers = self._marked(tokens[row], head, tail, view)
             except TooFarApart as error:
@@ -327,7 +327,7 @@ class RelationPredictor(Predictor):
     def _first_window(
         self, post: Post, tokens: list[int], offsets: list[tuple[int, int]]
     ) -> tuple[int, dict[str, Any], list[int]]:
-        head, tail = (tokens_of_span(offsets, *span) for span in self._pair(post))
+        head, tail = (tokens_of_span(offsets, *span) for span in pair_of(post).values())
         begin, sequence, markers = self._marked(tokens, head, tail, "prompt")
         return begin, {"input_ids": sequence, "marker_positions": markers}, self._own_places(sequence)
 
@@ -336,11 +336,24 @@ class RelationPredictor(Predictor):
         places = [place for place, token in enumerate(sequence) if token not in self.builder.markers]
         return places[len(self.prefix) : len(places) - len(self.suffix)]
 
-    @staticmethod
-    def _pair(post: Post) -> tuple[tuple[int, int], tuple[int, int]]:
-        if post.head is None or post.tail is None:
-            raise SettingError("A relation needs two entities.", place=post.place, fix="Read the posts for mre.")
-        return post.head, post.tail
+
+def pair_of(post: Post) -> dict[str, tuple[int, int]]:
+    """The characters of `head` and `tail` of a post.
+
+    Raises:
+        SettingError: One is missing, or is not a span of the text; see `pipeline_cotpd.span_of`.
+    """
+    spans = {}
+    for side in PAIR:
+        value = getattr(post, side)
+        if value is None:
+            message = f"A relation needs two entities; {side} is missing."
+            raise SettingError(message, place=post.place, fix=f"Give {side}=(0, 4).")
+        try:
+            spans[side] = span_of(value, post.text, side)
+        except ValueError as error:
+            raise SettingError(str(error), place=post.place) from None
+    return spans
 
 
 def attention_over_words(text: str, attention: np.ndarray, offsets: Sequence[tuple[int, int]]) -> WordAttention | None:

@@ -16,11 +16,12 @@ from typing import TypeVar
 
 import torch
 from accelerate import PartialState
+from huggingface_hub import try_to_load_from_cache
 from tqdm import tqdm
 
 from modeling_cotpd.data.posts import Post, PostFile, count_posts, read_posts
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.files import atomic_write, exclusive, write_json
+from modeling_cotpd.files import atomic_write, exclusive, write_json, write_json_lines
 
 CHUNK_POSTS = 1024
 CHUNK_CHARACTERS = 1 << 20
@@ -154,12 +155,23 @@ def done_chunks(output: Path) -> int:
     return sum(1 for path in parts.iterdir() if path.suffix == ".jsonl") if parts.is_dir() else 0
 
 
-def run_settings(model: str, files: Sequence[PostFile], **further) -> dict:
-    """What predictions depend on: the model's and the posts' files by name, size and time, and further settings."""
+def run_settings(model: str, files: Sequence[PostFile], revision: str | None = None, **further) -> dict:
+    """What predictions depend on: the model's and the posts' files by name, size and time, and further settings.
+
+    Args:
+        model (`str`): A folder, or a Hub repository that was loaded, of which the commit counts.
+        files (`Sequence[PostFile]`): The posts.
+        revision (`str`, *optional*): Branch, tag or commit of the repository.
+        further: Further settings.
+    """
     folder = Path(model)
-    weights = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
+    if folder.is_dir():
+        facts = [_stamp(path) for path in sorted(folder.iterdir()) if path.is_file()]
+    else:
+        cached = try_to_load_from_cache(model, "config.json", revision=revision)
+        facts = [Path(cached).parent.name if isinstance(cached, str) else revision]
     return {
-        "model": [model, *map(_stamp, weights)],
+        "model": [model, *facts],
         "input": [[*_stamp(file.path), file.format] for file in files],
         "chunk": [CHUNK_POSTS, CHUNK_CHARACTERS],
         **further,
@@ -249,22 +261,13 @@ def part_path(output: Path, number: int) -> Path:
 
 def write_part(path: Path, rows: Sequence[dict]) -> None:
     """Write the rows of one chunk, all of them or nothing."""
-    with atomic_write(path, "wb") as file:
-        file.writelines(map(json_line, rows))
+    write_json_lines(path, rows)
 
 
 def read_part(path: Path) -> list[dict]:
     """The rows of one chunk."""
     with path.open("rb") as file:
         return [json.loads(line) for line in file]
-
-
-def json_line(row: dict) -> bytes:
-    """A row as a UTF-8 line; one with a lone surrogate, which UTF-8 cannot hold, has its characters escaped."""
-    try:
-        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(row).encode() + b"\n"
 
 
 def merge_chunks(output: Path, sizes: Sequence[int]) -> Predicted:

@@ -6,12 +6,13 @@ from itertools import islice
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.batches import BatchSettings
+from modeling_cotpd.inference.colours import colour_of, types_of
 from modeling_cotpd.inference.load import load_predictor
 
 try:
     from spacy.language import Language
     from spacy.tokens import Doc
-    from spacy.util import filter_spans
+    from spacy.util import filter_spans, registry
 except ImportError as error:
     raise SettingError("spaCy is not installed.", fix="pip install 'modeling_cotpd[spacy]'") from error
 
@@ -21,7 +22,8 @@ class CoTPDComponent:
     """Sets `doc.ents` from a model for named entity recognition, from the text alone.
 
     A spaCy token may hold more than an entity, as "@mira" does; `doc.ents` then has the whole token, and
-    `doc.user_data["cotpd"]` the exact characters and the scores, as `EntityPredictor` returns them.
+    `doc.user_data["cotpd"]` the exact characters and the scores, as `EntityPredictor` returns them. displaCy shows the
+    types in the colours of the demo.
 
     Args:
         nlp (`Language`), name (`str`): Given by spaCy.
@@ -49,6 +51,8 @@ class CoTPDComponent:
         self.predictor, task = load_predictor(model, device=device, batches=BatchSettings(batch_size))
         if task != "mner":
             raise SettingError("The component takes a model for entities.", place=model, fix="Name one for mner.")
+        kinds = types_of(self.predictor.label_names)
+        registry.displacy_colors.register("cotpd", func={kind: colour_of(kind, kinds) for kind in kinds})
 
     def __call__(self, doc: Doc) -> Doc:
         return next(self.pipe([doc], batch_size=1))

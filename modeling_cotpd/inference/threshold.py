@@ -14,8 +14,8 @@ from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import write_json
 from modeling_cotpd.inference.predictor import Predictor
 from modeling_cotpd.inference.triples import NO_RELATION
+from modeling_cotpd.training.results import THRESHOLD_FILE
 
-THRESHOLD_FILE = "on_demand.json"
 MEASURE = "expected number of wrong labels"
 
 

@@ -12,7 +12,7 @@ from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference.knowledge_source import KnowledgeSource, knowledge_columns_of
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.predictor import Predictor, WordAttention
+from modeling_cotpd.inference.predictor import Predictor, WordAttention, pair_of
 from modeling_cotpd.inference.triples import TripleExtractor
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class ViewPredictor:
             knowledge (`Mapping[str, str]` or `str`, *optional*): Explanations under `noun`, `sentence` and
                 `multimodality`, or one text. What is missing is asked from the teacher, if there is one.
             head, tail (`tuple[int, int]`, *optional*): For a model for relations alone, the two entities: their first
-                character and the one behind the last.
+                character and the one behind the last, or another form that the relation pipeline takes.
             view (`str`, *optional*, defaults to `"auto"`): `"prompt"` reads the text alone, `"knowledge"` also caption
                 and explanations, `"both"` reads both ways and returns the differences. `"auto"` takes the knowledge
                 view with an image, a caption or knowledge, the prompt view without.
@@ -204,7 +204,10 @@ class ViewPredictor:
             raise SettingError(f"There is no view {view!r}.", fix=f"Use {', '.join(CHOICES)}.")
         if not isinstance(text, str):
             raise SettingError(f"The post is a {type(text).__name__}, not a string.")
-        self._check_pair(text, head, tail)
+        if self.task == "mre":
+            pair_of(Post("post", text, "the post", head, tail))
+        elif head is not None or tail is not None:
+            raise SettingError("This model finds the entities itself.", fix="Leave head and tail out.")
         given = {**({"caption": caption} if caption and caption.strip() else {}), **knowledge_columns_of(knowledge)}
         if view == "auto":
             view = "knowledge" if given or image is not None else "prompt"
@@ -245,21 +248,6 @@ class ViewPredictor:
                 fix='Give a caption or knowledge, configure a teacher, or use view="prompt".',
             )
         return known, problems
-
-    def _check_pair(self, text: str, head: tuple[int, int] | None, tail: tuple[int, int] | None) -> None:
-        if self.task != "mre":
-            if head is not None or tail is not None:
-                raise SettingError("This model finds the entities itself.", fix="Leave head and tail out.")
-            return
-        for name, span in (("head", head), ("tail", tail)):
-            if span is None:
-                raise SettingError(f"A relation needs two entities; {name} is missing.", fix=f"Give {name}=(0, 4).")
-            start, end = span
-            if not 0 <= start < end <= len(text) or not text[start:end].strip():
-                raise SettingError(
-                    f"The {name} span ({start}, {end}) holds no characters of the {len(text)} of the text.",
-                    fix="Spans count characters from 0 and exclude their end.",
-                )
 
     def _similar(self, post: Post, count: int) -> "list[SimilarPost]":
         if not count:

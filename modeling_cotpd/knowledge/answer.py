@@ -258,7 +258,7 @@ def _text_of(content: object, kinds: tuple[str, ...] = ("text", "output_text")) 
 
 
 def _count(usage: object, name: str) -> int:
-    """A number of tokens; 0 for what is no sensible number, because a paid answer must not be lost over its bill."""
+    """A number of tokens; 0 for an invalid one, because a malformed usage field must not lose a paid answer."""
     value = usage.get(name) if isinstance(usage, dict) else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)

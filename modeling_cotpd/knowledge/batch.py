@@ -111,7 +111,7 @@ class BatchWriter:
 def read_batch(
     paths: Iterable[str | os.PathLike], store: ResponseStore, secrets: Iterable[str] = ()
 ) -> tuple[Counter, list[str]]:
-    """Read output and error files of OpenAI's Batch API or vLLM's `run-batch`, in any order, as often as one likes.
+    """Read output and error files of OpenAI's Batch API or vLLM's `run-batch`, in any order, repeatedly.
 
     `secrets`, such as those of `EndpointSettings`, are redacted.
 

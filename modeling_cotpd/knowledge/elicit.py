@@ -224,7 +224,7 @@ def write_columns(
     Args:
         columns (`dict[str, dict[str, list]]`): Per split, column name to values; other splits stay as they are.
         origin (`str`), made (`list[dict]`): Where the columns are from and how they were made, for `DatasetInfo`.
-        grains (`Iterable[str]`, *optional*): Those that `origin` speaks of; the others keep their earlier origin.
+        grains (`Iterable[str]`, *optional*): Those that `origin` describes; the others keep their earlier origin.
     """
     splits, info = read_prepared(source)
     for name, values in columns.items():

@@ -57,7 +57,7 @@ def fingerprint(parts: Iterable[str]) -> str:
 
 
 def model_fingerprint(model: str, revision: str | None) -> str:
-    """What tells one embedding model from another: a folder's weights and settings, or the Hub name and revision."""
+    """What identifies an embedding model: a folder's weights and settings, or the Hub name and revision."""
     if not os.path.isdir(model):
         return f"{model}@{revision or 'main'}"
     files = sorted(path for path in Path(model).rglob("*") if path.suffix in (".safetensors", ".json", ".txt"))
@@ -101,11 +101,11 @@ class Embedder:
         self.dimension = self._model.get_embedding_dimension() or len(self.queries(["x"])[0])
 
     def queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors (len(texts), d), float32, of texts that search."""
+        """Vectors (len(texts), d), float32, of queries."""
         return self._vectors(self._model.encode_query, texts)
 
     def passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors (len(texts), d), float32, of texts that are found."""
+        """Vectors (len(texts), d), float32, of passages."""
         return self._vectors(self._model.encode_document, texts)
 
     def pictures(self, images: Sequence["Image.Image"]) -> np.ndarray:
@@ -129,7 +129,7 @@ def stored_vectors(
     """Vectors (count, d), float32, memory-mapped from disk, made first where they are missing.
 
     `embed` makes those from a number up to another. They are appended chunk by chunk, under a lock, so that a run
-    which was cut off goes on behind the last whole chunk. The folder's name changes with the model and with what is
+    which was interrupted resumes after the last whole chunk. The folder's name changes with the model and with what is
     embedded.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ EXPECTED_CHARACTERS = {
 """Mean lengths of the published ChatGPT explanations of Twitter-2015 and 2017; for other purposes, assumptions."""
 EXPECTED_OTHERWISE = 200
 ENOUGH_ANSWERS = 20
-"""From how many stored answers of a purpose on their mean length is expected."""
+"""With this many stored answers of a purpose, their mean length is the expected length."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures from the wild: found inside one folder only, opened safely, turned into plain RGB.
+"""Pictures of any origin: read from one folder only, opened safely, converted to plain RGB.
 
 Pillow is needed only when a picture is opened (`pip install modeling_cotpd[caption]`).
 """

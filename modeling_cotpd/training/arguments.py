@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from transformers import HfArgumentParser
 
@@ -14,7 +14,7 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import read_info
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
 from modeling_cotpd.data.views import check_columns
-from modeling_cotpd.errors import SettingError, did_you_mean
+from modeling_cotpd.errors import SettingError, as_setting_error, did_you_mean
 from modeling_cotpd.files import read_yaml
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
@@ -175,9 +175,8 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
         SettingError: The recipe is missing or has an unknown key, a flag is unknown, or a value is out of range.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(
-        tuple(dataclass_types), description="Usage: [RECIPE ...] [--flag value ...]", allow_abbrev=False
-    )
+    parser = HfArgumentParser(tuple(dataclass_types), usage="[RECIPE ...] [--flag value ...]", allow_abbrev=False)
+    parser.error = _refuse  # type: ignore[method-assign]
     recipe: dict[str, Any] = {}
     allowed = [f.name for kind in dataclass_types for f in dataclasses.fields(kind) if f.init]
     while argv and not argv[0].startswith("-"):
@@ -190,12 +189,18 @@ def parse_arguments(dataclass_types: Sequence[type], argv: Sequence[str] | None 
             elif isinstance(value, int | float) and action.type not in (None, type(value)):
                 value = str(value)  # argparse converts strings alone, and reports what it cannot convert
             action.default, action.required = value, False
-    *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    with as_setting_error("command line"):
+        *parsed, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         flags = [flag for action in parser._actions for flag in action.option_strings]
         fix = did_you_mean(unknown[0], flags, "Recipes come first, flags after them.")
         raise SettingError(f"Unknown argument {unknown[0]!r}.", place="command line", fix=fix)
     return tuple(parsed)
+
+
+def _refuse(message: str) -> NoReturn:
+    """In place of argparse's usage of many lines."""
+    raise SettingError(f"{message}.", place="command line", fix="All settings: cotpd train --settings")
 
 
 def run_recipe(argv: Sequence[str]) -> dict:

@@ -20,7 +20,13 @@ from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.pretrained import is_cotpd_checkpoint, load_finished_model, load_tokenizer
+from modeling_cotpd.training.pretrained import (
+    check_tokenizer,
+    is_cotpd_checkpoint,
+    load_finished_model,
+    load_tokenizer,
+)
+from modeling_cotpd.training.tasks import TASKS
 
 TARGET_COLUMN = "target_log_probs"
 STUDENT_COLUMNS = {"offsets": "student_offsets", "distillation_mask": "student_mask"}
@@ -214,10 +220,11 @@ def load_teacher(
     if not is_cotpd_checkpoint(source, **hub):
         message = "distill_from names a plain encoder, not a finished CoTPD model."
         raise SettingError(message, place=name, fix="Name folders of finished runs.")
-    model = load_finished_model(source, model_class, label_names, hub).eval().to(settings.device)
+    model = load_finished_model(source, model_class, label_names, **hub).to(settings.device)
     if task == "mner":
         model.read_words(None)  # the student learns a distribution for every subword token
     tokenizer = load_tokenizer(source, **hub)
+    check_tokenizer(tokenizer, model, TASKS[task], name)
     base = model.get_base_model()
     views = ViewSettings(
         settings.knowledge_columns if settings.view == "knowledge" else (),

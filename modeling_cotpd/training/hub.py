@@ -15,7 +15,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import model_card
-from modeling_cotpd.training.results import RESULTS_FILE
+from modeling_cotpd.training.results import ONNX_FOLDER, RESULTS_FILE
 from modeling_cotpd.training.tasks import TASK_OF_MODEL
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
@@ -30,8 +30,6 @@ PUBLISHED_RESULTS = (
     "seed", "splits", "training", "log", "example", "settings", "versions", "python",
 )  # fmt: skip
 """What of `results.json` is published; the rest describes the machine, such as the command as it was typed."""
-ONNX_FOLDER = "onnx"
-"""What `cotpd export MODEL --out MODEL/onnx` wrote, for `cotpd predict MODEL/onnx --onnx`."""
 LOCAL_SETTINGS = ("model_name_or_path", "dataset_dir", "unlabelled_dataset_dir", "cache_dir")
 """Settings that name places on this machine; encoder and data set stand in the results by their names."""
 NAMES = ("label_names", "example")

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers.models import Unigram
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.views import ViewSettings, require_fast
 from modeling_cotpd.data.words import continuing_tokens, split_at_words
 from modeling_cotpd.encoder_cotpd import resolve_encoder
-from modeling_cotpd.errors import SettingError
-from modeling_cotpd.markers_cotpd import add_entity_markers
+from modeling_cotpd.errors import SettingError, as_setting_error
+from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, add_entity_markers
 from modeling_cotpd.modeling_cotpd import CoTPDForTokenClassification, CoTPDPreTrainedModel
 from modeling_cotpd.training.arguments import ModelArguments
 from modeling_cotpd.training.results import MODEL_SETTINGS
@@ -26,6 +27,9 @@ from modeling_cotpd.training.splits import filled_columns
 from modeling_cotpd.training.tasks import Task
 
 NEW_MODULES = ("prompt", "classifier", "crf")
+OTHER_TOKENS = 0.02
+"""The share of a vocabulary in which a tokenizer may differ from the model's; one of another model differs in a third
+of it."""
 
 
 def load_tokenizer(
@@ -60,9 +64,22 @@ def load_tokenizer(
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     if tokenizer.is_fast:
         unspell_special_tokens(tokenizer)
+    ensure_padding(tokenizer)
     if max_length is not None:
         tokenizer.model_max_length = max_length
     return tokenizer
+
+
+def ensure_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Take another special token for padding where there is none: padding is not attended to, so any serves.
+
+    Raises:
+        SettingError: There is no other one.
+    """
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+        if tokenizer.pad_token_id is None:
+            raise SettingError("The tokenizer has no token for padding.", fix="Set one: tokenizer.pad_token = '...'")
 
 
 def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -85,7 +102,7 @@ def load_config(name_or_path: str, trust_remote_code: bool = False, **kwargs) ->
 
     Raises:
         SettingError: There is no such folder, and no such repository on the Hub or no connection to it.
-        OSError: The folder or repository holds no model that can be read.
+        OSError: The folder or repository holds no model that can be read, or a configuration with odd values.
     """
     source = resolve_encoder(name_or_path)
     try:
@@ -101,6 +118,13 @@ def load_config(name_or_path: str, trust_remote_code: bool = False, **kwargs) ->
         else:
             raise
         raise SettingError(f"There is no such folder here, and {reason}.", place=name_or_path, fix=fix) from error
+    # a value of another kind ends in many kinds of errors, those of strict dataclasses among them
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"{name_or_path}: The configuration cannot be used ({type(error).__name__}: {reason:.200}). Copy the "
+            "model again."
+        ) from error
 
 
 def is_cotpd_checkpoint(name_or_path: str, trust_remote_code: bool = False, **kwargs) -> bool:
@@ -111,26 +135,32 @@ def is_cotpd_checkpoint(name_or_path: str, trust_remote_code: bool = False, **kw
 def load_finished_model(
     name_or_path: str,
     model_class: type[CoTPDPreTrainedModel],
-    label_names: Sequence[str],
-    hub: dict[str, Any],
-    attn_implementation: str | None = None,
+    label_names: Sequence[str] = (),
+    **loading,
 ) -> CoTPDPreTrainedModel:
-    """A CoTPD model of a given task and given labels.
+    """A CoTPD model of a given task and given labels, in evaluation mode.
 
     Args:
         name_or_path (`str`): A folder or a name on the Hub.
         model_class (`type`): The class that it must be of.
-        label_names (`Sequence[str]`): The labels that it must predict, in id order.
-        hub (`dict`): `revision`, `cache_dir`, `trust_remote_code`.
-        attn_implementation (`str`, *optional*): As in `from_pretrained`.
+        label_names (`Sequence[str]`, *optional*): The labels that it must predict, in id order; any by default.
+        loading: Passed to `from_pretrained` (`revision`, `dtype`, `attn_implementation`, ...).
 
     Raises:
         OSError: It is of another class, or not whole.
         SettingError: Its labels are others.
     """
-    model = model_class.from_pretrained(name_or_path, attn_implementation=attn_implementation, **hub)
+    try:
+        model = model_class.from_pretrained(name_or_path, **loading)
+    except (OSError, ImportError):
+        raise
+    # odd weights and an odd adapter beside them end in errors of several libraries
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        message = f"{name_or_path}: The model cannot be loaded ({type(error).__name__}: {reason:.200})."
+        raise OSError(f"{message} Copy it again, and what lies beside it.") from error
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    if labels != list(label_names):
+    if label_names and labels != list(label_names):
         raise SettingError(
             f"The checkpoint predicts {labels}, the data has {list(label_names)}.",
             place=name_or_path,
@@ -173,33 +203,54 @@ def make_model(
     hub = hub_arguments(arguments)
     source = resolve_encoder(arguments.model_name_or_path)
     tokenizer = load_tokenizer(source, **hub)
-    if is_cotpd_checkpoint(source, **hub):
-        model = load_finished_model(source, task.model_class, label_names, hub, arguments.attn_implementation)
-    else:
-        loading = {**hub, "attn_implementation": arguments.attn_implementation}
-        if arguments.encoder_config_overrides:
-            loading["config"] = changed_encoder_config(source, arguments.encoder_config_overrides, hub)
-        try:
+    loading: dict[str, Any] = {**hub, "attn_implementation": arguments.attn_implementation}
+    with as_setting_error():
+        if is_cotpd_checkpoint(source, **hub):
+            model = load_finished_model(source, task.model_class, label_names, **loading)
+        else:
+            if arguments.encoder_config_overrides:
+                loading["config"] = changed_encoder_config(source, arguments.encoder_config_overrides, hub)
             config = CoTPDConfig(
                 **{name: getattr(arguments, name) for name in MODEL_SETTINGS},
                 id2label=dict(enumerate(label_names)),
                 label2id={name: index for index, name in enumerate(label_names)},
             )
             model = task.model_class.from_encoder(source, config=config, encoder_kwargs=loading)
-        except ValueError as error:
-            raise SettingError(str(error)) from error
-        prepare_tokenizer(tokenizer, model, task)
-    known = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > known:
-        raise SettingError(
-            f"The tokenizer has {len(tokenizer):,} tokens, the model {known:,}: they are of different models.",
-            place=arguments.model_name_or_path,
-            fix="Copy the tokenizer of this model again.",
-        )
+            prepare_tokenizer(tokenizer, model, task)
+    check_tokenizer(tokenizer, model, task, arguments.model_name_or_path)
     limit = model.get_base_model().max_text_length
     if limit is not None:
         tokenizer.model_max_length = limit
     return model, tokenizer
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, task: Task, name_or_path: str) -> None:
+    """Refuse a tokenizer of another model, by its size, its entity markers, and which tokens continue a word.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
+        model (`PreTrainedModel`): The model, or its ONNX form.
+        task (`Task`): The task.
+        name_or_path (`str`): Where they are from, for the message.
+
+    Raises:
+        SettingError: It is of another model.
+    """
+    known = model.config.get_text_config().vocab_size
+    marks = getattr(model, "continues_word", None)
+    fault = ""
+    if len(tokenizer) > known:
+        fault = f"The tokenizer has {len(tokenizer):,} tokens, the model {known:,}"
+    elif task.adds_tokens and not set(ENTITY_MARKERS) <= set(tokenizer.get_added_vocab()):
+        fault = "The tokenizer lacks the entity markers"
+    elif marks is not None and marks.any():
+        found = torch.tensor(continuing_tokens(tokenizer), dtype=torch.bool)
+        wrong = (found != marks[: len(found)].cpu()).sum() + marks[len(found) :].sum()
+        if wrong > OTHER_TOKENS * known:
+            fault = f"{wrong:,} of the tokenizer's tokens are not the model's"
+    if fault:
+        fix = "Copy the tokenizer of this model again."
+        raise SettingError(f"{fault}: they are of different models.", place=name_or_path, fix=fix)
 
 
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrainedModel, task: Task) -> None:
@@ -209,14 +260,9 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrained
         SettingError: The tokenizer cannot split at words, is a slow one, or has no token to pad with.
     """
     require_fast(tokenizer)
-    try:
+    with as_setting_error(model.config.encoder_config._name_or_path or None):
         split_at_words(tokenizer)
-    except ValueError as error:
-        raise SettingError(str(error), place=model.config.encoder_config._name_or_path or None) from error
-    if tokenizer.pad_token_id is None:  # padding is not attended to, so any token serves
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
-        if tokenizer.pad_token_id is None:
-            raise SettingError("The tokenizer has no token for padding.", fix="Set one: tokenizer.pad_token = '...'")
+    ensure_padding(tokenizer)
     if task.adds_tokens and add_entity_markers(tokenizer):
         model.resize_token_embeddings(len(tokenizer))
     if isinstance(model, CoTPDForTokenClassification):
@@ -269,11 +315,12 @@ def add_lora(model: CoTPDPreTrainedModel, arguments: ModelArguments, new_vocabul
     if targets in (None, ["all-linear"], ["all_linear"]):
         targets = [name for name, module in modules if isinstance(module, nn.Linear) and ".encoder." in f".{name}"]
     embeddings = [name.rsplit(".", 1)[-1] for name, module in modules if module is model.get_input_embeddings()]
-    config = LoraConfig(
-        r=arguments.lora_r,
-        lora_alpha=arguments.lora_alpha,
-        lora_dropout=arguments.lora_dropout,
-        target_modules=targets,
-        modules_to_save=[name for name in NEW_MODULES if name in present] + (embeddings if new_vocabulary else []),
-    )
-    return get_peft_model(model, config)
+    with as_setting_error("lora"):
+        config = LoraConfig(
+            r=arguments.lora_r,
+            lora_alpha=arguments.lora_alpha,
+            lora_dropout=arguments.lora_dropout,
+            target_modules=targets,
+            modules_to_save=[name for name in NEW_MODULES if name in present] + (embeddings if new_vocabulary else []),
+        )
+        return get_peft_model(model, config)

@@ -1,6 +1,7 @@
 """What a run leaves behind: the saved model, settings, results, predictions."""
 
 import copy
+import dataclasses
 import importlib.metadata
 import json
 import logging
@@ -20,7 +21,7 @@ from peft import PeftModel
 
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.files import STAGING, atomic_write, exclusive, json_line, staged_folder, write_json
+from modeling_cotpd.files import STAGING, exclusive, staged_folder, write_json, write_json_lines
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import example_output, write_model_card
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUN_FILE, RESULTS_FILE, LOCK_FILE = "run.json", "results.json", ".lock"
+ADAPTER_FOLDER, ONNX_FOLDER, THRESHOLD_FILE = "adapter", "onnx", "on_demand.json"
+"""What is made of a trained model: LoRA's adapter, `cotpd export MODEL --out MODEL/onnx`, `cotpd threshold`."""
+OF_A_RUN = ("checkpoint-*", RESULTS_FILE, "predictions.*.jsonl", ADAPTER_FOLDER, ONNX_FOLDER, THRESHOLD_FILE)
 LIBRARIES = ("modeling_cotpd", "torch", "transformers", "accelerate", "datasets", "peft", "tokenizers")
 TRAINING_SETTINGS = (
     "seed", "data_seed", "learning_rate", "new_parameters_learning_rate", "num_train_epochs", "max_steps",
@@ -39,6 +43,11 @@ TRAINING_SETTINGS = (
     "eval_views", "bf16", "fp16", "metric_for_best_model", "load_best_model_at_end",
 )  # fmt: skip
 """Training arguments that change the outcome of a run."""
+MORE_SETTINGS = (
+    "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_kwargs", "neftune_noise_alpha",
+    "dataloader_drop_last", "train_sampling_strategy",
+)  # fmt: skip
+"""More of these. A run names those that are not at their default."""
 MODEL_SETTINGS = (
     "prompt_type", "prompt_length", "prompt_layers", "prompt_attention_heads", "use_crf", "classifier_dropout"
 )  # fmt: skip
@@ -50,6 +59,15 @@ def training_settings(args: CoTPDTrainingArguments) -> dict[str, Any]:
     """The training arguments that change a run's outcome."""
     settings = {name: getattr(args, name) for name in TRAINING_SETTINGS}
     return settings | {"lr_scheduler_type": str(args.lr_scheduler_type)}
+
+
+def changed_settings(args: CoTPDTrainingArguments) -> dict[str, Any]:
+    """Those of `MORE_SETTINGS` that are not at their default."""
+    return {
+        each.name: getattr(args, each.name)
+        for each in dataclasses.fields(args)
+        if each.name in MORE_SETTINGS and getattr(args, each.name) not in (each.default, None, {})
+    }
 
 
 def run_results(trainer: "CoTPDTrainer") -> dict:
@@ -98,7 +116,7 @@ def save_finished(trainer: "CoTPDTrainer", folder: Path, save: Callable[..., Non
     """
     model, writes = trainer.accelerator.unwrap_model(trainer.model), trainer.args.should_save
     merged = isinstance(model, PeftModel)
-    with staged_folder(folder / "adapter" if merged else folder, writes) as staging:
+    with staged_folder(folder / ADAPTER_FOLDER if merged else folder, writes) as staging:
         save(str(staging), _internal_call=True)
     if writes:
         with staged_folder(folder) as staging:
@@ -135,7 +153,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         folder (`str` or `Path`): The output folder.
         settings (`dict`): What defines the run; written to `run.json`.
         resume (`bool`): Continue the run that is there; its settings must be the same.
-        overwrite (`bool`): Remove the checkpoints, results and predictions of the run that is there.
+        overwrite (`bool`): Remove what the run that is there made, but for the model, which the new run replaces.
 
     Raises:
         SettingError: The folder holds another run.
@@ -145,10 +163,8 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
     settings = without_secrets(json.loads(json.dumps(settings)))
     if known.is_file():
         if overwrite:
-            for path in folder.glob("checkpoint-*"):
-                shutil.rmtree(path)
-            for path in (folder / RESULTS_FILE, *folder.glob("predictions.*.jsonl")):
-                path.unlink(missing_ok=True)
+            for path in (path for pattern in OF_A_RUN for path in folder.glob(pattern)):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         elif not resume:
             raise SettingError(
                 "The output folder holds another run.",
@@ -182,7 +198,7 @@ def read_settings(path: Path) -> dict:
         settings = None
     if not isinstance(settings, dict):
         raise SettingError(
-            "The file is not what a run writes.", place=str(path), fix="Start again with --overwrite_output_dir true."
+            "The file is not what a run writes.", place=str(path), fix="Copy the run again, or start it anew."
         )
     return settings
 
@@ -256,11 +272,14 @@ def write_predictions(path: Path, split: Dataset, predictions: dict[str, list]) 
     Args:
         predictions (`dict[str, list]`): Per view the decoded predictions in the order of the split.
     """
-    shown = [name for name in ("id", "tokens", "head", "tail") if name in split.column_names]
-    with atomic_write(path) as file:
-        for index, (row, gold) in enumerate(zip(split.select_columns(shown), gold_labels(split), strict=True)):
-            row = {**row, "gold": gold, **{view: rows[index] for view, rows in predictions.items()}}
-            file.write(json_line(row))
+    shown = split.select_columns([name for name in ("id", "tokens", "head", "tail") if name in split.column_names])
+    write_json_lines(
+        path,
+        (
+            {**row, "gold": gold, **{view: rows[index] for view, rows in predictions.items()}}
+            for index, (row, gold) in enumerate(zip(shown, gold_labels(split), strict=True))
+        ),
+    )
 
 
 def summary(results: dict, folder: Path) -> str:

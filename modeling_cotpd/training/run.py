@@ -19,7 +19,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.encoder_cotpd import check_weights
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import Interrupted, SettingError, as_setting_error
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.text_safety import without_secrets
@@ -29,6 +29,7 @@ from modeling_cotpd.training.model_card import encoder_label, write_model_card
 from modeling_cotpd.training.pretrained import add_lora, hub_arguments, record_views
 from modeling_cotpd.training.results import (
     RESULTS_FILE,
+    changed_settings,
     claim_output_dir,
     output_folder,
     run_results,
@@ -49,7 +50,11 @@ RESUMABLE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
 
 @contextmanager
 def started(args: CoTPDTrainingArguments) -> Iterator[None]:
-    """Set up logging, and hold the output folder until all processes are done."""
+    """Set up logging, and hold the output folder until all processes are done.
+
+    Raises:
+        Interrupted: After Ctrl-C.
+    """
     level = args.get_process_log_level()
     logging.basicConfig(level=level, format="%(message)s")
     transformers.utils.logging.set_verbosity(max(level, logging.WARNING))
@@ -58,9 +63,19 @@ def started(args: CoTPDTrainingArguments) -> Iterator[None]:
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
     with output_folder(args.output_dir, writes=args.process_index == 0), writable_cache():
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(_kept(args.output_dir)) from None
         # gloo may abort a process whose partner leaves first
         PartialState().wait_for_everyone()
+
+
+def _kept(output_dir: str) -> str:
+    """What an interrupted run keeps, and how to go on."""
+    if (last := get_last_checkpoint(output_dir)) is None:
+        return "no checkpoint is kept. Begin again with --overwrite_output_dir true."
+    return f"{last} is kept. Go on from it with --resume_from_checkpoint true."
 
 
 @contextmanager
@@ -120,7 +135,7 @@ def claim(settings: dict, info: DatasetInfo, data_args: DataArguments, args: CoT
     """Make the output folder this run's own, and set the seed. See `claim_output_dir` for what is refused."""
     if args.process_index == 0:
         resume = bool(args.resume_from_checkpoint)
-        settings = settings | {"gold_hash": info.splits}
+        settings = settings | changed_settings(args) | {"gold_hash": info.splits}
         claim_output_dir(args.output_dir, settings, resume, data_args.overwrite_output_dir)
     set_seed(args.seed)
 
@@ -176,14 +191,15 @@ def make_trainer(
     if args.do_train:
         record_views(model, views)
         train = training_features(task, splits, tokenizer, views, model_args, data_args, args)
-    return CoTPDTrainer(
-        model=add_lora(model, model_args, task.adds_tokens) if model_args.lora_r else model,
-        args=args,
-        train_dataset=train,
-        eval_dataset=splits.get("validation"),
-        processing_class=tokenizer,
-        views=views,
-    )
+    with as_setting_error():
+        return CoTPDTrainer(
+            model=add_lora(model, model_args, task.adds_tokens) if model_args.lora_r else model,
+            args=args,
+            train_dataset=train,
+            eval_dataset=splits.get("validation"),
+            processing_class=tokenizer,
+            views=views,
+        )
 
 
 def training_features(

@@ -16,10 +16,10 @@ from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.errors import SettingError, did_you_mean
+from modeling_cotpd.errors import SettingError, as_setting_error, did_you_mean
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT, CompleteCheckpoints, EpochLines, ProgressBar
 from modeling_cotpd.training.collator import CoTPDCollator
@@ -71,8 +71,8 @@ class CoTPDTrainer(Trainer):
         kwargs: Passed to `Trainer`.
 
     Raises:
-        SettingError: The arguments or the collator are stock ones, or `metric_for_best_model` is not a metric that
-            evaluation returns.
+        SettingError: The arguments or the collator are stock ones, a loss function is given, or
+            `metric_for_best_model` is not a metric that evaluation returns.
         DataError: A record breaks a rule; the message names row and column.
 
     Example:
@@ -109,6 +109,9 @@ class CoTPDTrainer(Trainer):
         if not isinstance(args, CoTPDTrainingArguments):
             fix = "Use CoTPDTrainingArguments; it takes the same arguments."
             raise SettingError(f"args is a {type(args).__name__}.", fix=fix)
+        if kwargs.get("compute_loss_func") is not None:
+            fix = "Leave it out, or override compute_loss."
+            raise SettingError("compute_loss_func would take the place of the two-view loss.", fix=fix)
         if str(getattr(data_collator, "__module__", "")).startswith("transformers"):
             fix = "Leave data_collator out, or use CoTPDCollator."
             raise SettingError("The collator is one of transformers, which pads no views.", fix=fix)
@@ -281,7 +284,8 @@ class CoTPDTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Give prompt and head their own learning rate when there is one."""
-        optimizer = super().create_optimizer(model)
+        with as_setting_error():
+            optimizer = super().create_optimizer(model)
         rate = self.args.new_parameters_learning_rate
         if rate is None:
             return optimizer
@@ -297,6 +301,19 @@ class CoTPDTrainer(Trainer):
                 groups.append({**group, "params": new, "lr": rate})
         optimizer.param_groups[:] = groups
         return optimizer
+
+    def create_scheduler(self, *args, **kwargs) -> torch.optim.lr_scheduler.LRScheduler:
+        """As the parent; a scheduler that lacks a setting is a `SettingError`."""
+        with as_setting_error("lr_scheduler_type"):
+            return super().create_scheduler(*args, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """As the parent; without a whole batch nothing would be trained."""
+        loader = super().get_train_dataloader()
+        if self.args.dataloader_drop_last and has_length(loader) and not len(loader):
+            fix = "Leave it out, or choose a smaller batch."
+            raise SettingError("dataloader_drop_last leaves no batch: all rows are fewer than one batch.", fix=fix)
+        return loader
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
         """As the parent, also for records; all rows, in their own order."""

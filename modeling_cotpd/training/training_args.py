@@ -10,6 +10,7 @@ from modeling_cotpd.errors import SettingError
 
 ALPHA_SCHEDULES = ("constant", "linear")
 EVAL_VIEWS = ("prompt", "knowledge", "both")
+SAMPLING = ("random", "sequential", "group_by_length")
 FIXED = {
     "label_smoothing_factor": (0.0, "the two-view loss has no smoothing"),
     "remove_unused_columns": (False, "the collator reads columns that forward does not name"),
@@ -17,6 +18,7 @@ FIXED = {
     "eval_do_concat_batches": (True, "scores are computed over all rows at once"),
     "batch_eval_metrics": (False, "scores are computed over all rows at once"),
     "hub_strategy": (HubStrategy.END, "checkpoints are never uploaded"),
+    "use_liger_kernel": (False, "its kernels do not know these models"),
 }
 """Settings of the parent that have one possible value here, and why."""
 
@@ -95,6 +97,16 @@ class CoTPDTrainingArguments(TrainingArguments):
             ("alpha_schedule", self.alpha_schedule in ALPHA_SCHEDULES, f"be one of {', '.join(ALPHA_SCHEDULES)}"),
             ("eval_views", self.eval_views in EVAL_VIEWS, f"be one of {', '.join(EVAL_VIEWS)}"),
             ("new_parameters_learning_rate", rate is None or rate > 0, "be positive"),
+            # what the parent takes, and what ends in an error later or trains nothing
+            ("learning_rate", self.learning_rate >= 0, "not be negative"),
+            ("per_device_train_batch_size", self.per_device_train_batch_size > 0, "be positive"),
+            ("per_device_eval_batch_size", self.per_device_eval_batch_size > 0, "be positive"),
+            ("gradient_accumulation_steps", self.gradient_accumulation_steps > 0, "be positive"),
+            ("max_steps", self.max_steps != 0, "not be 0"),
+            ("num_train_epochs", self.max_steps > 0 or self.num_train_epochs > 0, "be positive"),
+            ("seed", 0 <= self.seed < 2**32, "be in [0, 2**32)"),
+            ("train_sampling_strategy", self.train_sampling_strategy in SAMPLING, f"be one of {', '.join(SAMPLING)}"),
+            ("fp16", not (self.fp16 and self.device.type == "cpu"), "not be set on a CPU, which has bf16"),
         ):
             if not fits:
                 value = getattr(self, name)

@@ -1,9 +1,9 @@
 import random
 
 import pytest
-from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
 
 from modeling_cotpd.augmentation.entity import draw, read_verdict, replace_entities, replaced_row
 from modeling_cotpd.augmentation.names import fold

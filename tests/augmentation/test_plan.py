@@ -1,5 +1,5 @@
 import pytest
-from fictional import plan
+from support.fictional import plan
 
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.errors import SettingError

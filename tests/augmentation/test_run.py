@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from fictional import KNOWLEDGE, LABELS, RELATIONS
-from stub_server import StubServer
+from support.fictional import KNOWLEDGE, LABELS, RELATIONS
+from support.stub_server import StubServer
 
 from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.run import TrainingPosts, augment, estimates

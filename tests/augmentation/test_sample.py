@@ -1,4 +1,4 @@
-from fictional import mner, mner_row, mre
+from support.fictional import mner, mner_row, mre
 
 from modeling_cotpd.augmentation.sample import Mention, bio_tags, moved, read_sample, replace_spans, with_mentions
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from fictional import drive, mner, mre, plan
+from support.fictional import drive, mner, mre, plan
 
 from modeling_cotpd.augmentation.sample import Mention
 from modeling_cotpd.augmentation.sources import (

@@ -1,9 +1,9 @@
 """Rewrites, and the gold mentions found again in them."""
 
 import pytest
-from fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
 
 from modeling_cotpd.augmentation.names import name_key
 from modeling_cotpd.augmentation.plan import ACCEPTED, REJECTED, UNASKED, Rejected

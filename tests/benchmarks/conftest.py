@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import VOCABULARY, tiny_encoder_config, wordpiece_tokenizer
+from support.tiny_models import VOCABULARY, tiny_encoder_config, wordpiece_tokenizer
 from transformers import AutoModel
 
 from modeling_cotpd.data.prepare import prepare

@@ -13,7 +13,7 @@ import torch
 from archive import MANIFEST, unpack, write_pieces
 from rows import ROWS
 from run import Run, Session, summary, tags
-from tiny_models import TOKENIZER_KINDS
+from support.tiny_models import TOKENIZER_KINDS
 from transformers import AutoModel
 from vocabulary import needed_tokens, prune_encoder, texts_of
 

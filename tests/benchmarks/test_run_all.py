@@ -13,10 +13,10 @@ def test_every_script_is_there():
 
 def test_the_document_has_ratios_and_figures():
     rows = [
-        {"what": "a", "reference": "b", "ours": 1.0, "theirs": 2.0, "ratio": 0.5, "target": 0.6},
+        {"what": "a", "reference": "b", "seconds": 1.0, "reference_seconds": 2.0, "ratio": 0.5, "target": 0.6},
         {"what": "service, p99, ms", "value": 12.3456},
     ]
     text = run_all.document({"bench_x.py": json.loads(json.dumps({"machine": "M", "rows": rows}))})
     assert "| a | b | 0.5 | 0.6 |" in text and "| service, p99, ms | value 12.35 |" in text
     assert text.startswith("M\n")
-    assert "| a | ours 1, theirs 2, ratio 0.5, target 0.6 |" in text
+    assert "| a | seconds 1, reference_seconds 2, ratio 0.5, target 0.6 |" in text

@@ -3,17 +3,13 @@
 import json
 
 import pytest
-import typer
-from stub_server import StubServer
-from typer.testing import CliRunner
+from support.command_line import call
+from support.stub_server import StubServer
 
-from modeling_cotpd.cli.augment import augment
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, SettingError
 
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(augment)
 LABELS = ["O", "B-PER", "I-PER"]
 
 
@@ -33,19 +29,19 @@ def folder(tmp_path):
     return tmp_path / "data"
 
 
-def call(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+def augment(*arguments):
+    return call("augment", *arguments)
 
 
 def test_augmentation_with_a_teacher(folder, tmp_path):
     with StubServer(answer=answer) as server:
         common = [folder, "--out", tmp_path / "out", "--store", tmp_path / "s.sqlite", "--model", "stub"]
-        dry = call(*common, "--base-url", server.base_url, "--dry-run", "--price-in", 1, "--price-out", 1)
+        dry = augment(*common, "--base-url", server.base_url, "--dry-run", "--price-in", 1, "--price-out", 1)
         assert "requests to send: 16 (4 style, 8 image, 4 fact_check)" in dry.stderr
         assert "$" in dry.stderr
         assert not server.asked
         assert not (tmp_path / "s.sqlite").exists()
-        result = call(*common, "--base-url", server.base_url)
+        result = augment(*common, "--base-url", server.base_url)
     assert result.exit_code == 0
     assert "style: 4 wanted, 4 accepted" in result.stderr
     assert "entity: 4 wanted, 4 accepted" in result.stderr
@@ -54,7 +50,7 @@ def test_augmentation_with_a_teacher(folder, tmp_path):
 
 def test_requests_without_an_answer_give_exit_code_3(folder, tmp_path):
     with StubServer(answer=answer, fault=lambda body, number: ("status", 500)) as server:
-        result = call(
+        result = augment(
             folder, "--out", tmp_path / "out", "--store", tmp_path / "s.sqlite", "--model", "stub",
             "--base-url", server.base_url, "--retries", 0, "--kinds", "style",
         )  # fmt: skip
@@ -65,7 +61,7 @@ def test_requests_without_an_answer_give_exit_code_3(folder, tmp_path):
 
 
 def test_no_teacher_is_needed_for_names_of_the_training_split(folder, tmp_path):
-    result = call(
+    result = augment(
         folder, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check", "--times", 2, "--limit", 2
     )
     assert result.exit_code == 0
@@ -74,13 +70,13 @@ def test_no_teacher_is_needed_for_names_of_the_training_split(folder, tmp_path):
 
 def test_wrong_settings_are_reported(folder, tmp_path):
     with pytest.raises(SettingError, match="needs a model to ask"):
-        call(folder, "--out", tmp_path / "out")
+        augment(folder, "--out", tmp_path / "out")
     with pytest.raises(DataError, match=r"dataset\.json"):
-        call(tmp_path, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check")
+        augment(tmp_path, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check")
 
 
 def test_the_summary_as_json(folder, tmp_path):
-    result = call(folder, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check", "--json")
+    result = augment(folder, "--out", tmp_path / "out", "--kinds", "entity", "--no-fact-check", "--json")
     summary = json.loads(result.stdout)
     assert summary["kinds"]["entity"]["accepted"] == 4 and summary["written"]
     assert summary["asked"] == {}

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from hub_stand_in import HubStandIn
 from PIL import Image
-from stub_server import StubServer
+from support.hub_stand_in import HubStandIn
+from support.stub_server import StubServer
 
 from modeling_cotpd.cli.main import app, exit_code
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import Interrupted, SettingError
 
 HEAVY = ("torch", "transformers", "datasets", "evaluate", "peft", "accelerate", "pyarrow", "numpy", "openai")
 
@@ -112,6 +112,30 @@ def test_a_file_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "file" in done.stderr
 
 
+def test_option_names_are_whole_in_80_columns():
+    code = """
+from modeling_cotpd.cli.main import app, main
+import typer
+def walk(command, path):
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from walk(below, [*path, name])
+for path, command in walk(typer.main.get_command(app), []):
+    print("=", *path, *(name for each in command.params for name in each.opts if name.startswith("--")))
+    main([*path, "--help"])
+"""
+    narrow = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=narrow)
+    helps = re.split(r"^= ?", done.stdout, flags=re.MULTILINE)[1:]
+    assert len(helps) > 15
+    for text in helps:
+        heading, shown = text.split("\n", 1)
+        names = {word for word in heading.split() if word.startswith("--")}
+        missing = {name for name in names if not re.search(rf"{name}(?![-\w])", shown)}
+        assert not missing and "…" not in shown, (heading, missing)
+        assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_no_arguments_print_the_help():
     done = run()
     assert done.returncode == 2 and "Usage: cotpd" in done.stdout and done.stderr == ""
@@ -154,7 +178,8 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path):
         _, errors = first.communicate(timeout=60)
         asked = server.asked.total()
         assert first.returncode == 130 and 4 <= asked < 30
-        assert errors.splitlines()[-1].startswith("cotpd: Stopped.") and "Traceback" not in errors
+        assert errors.splitlines()[-1].startswith("cotpd: Stopped: finished answers are in the store")
+        assert "Traceback" not in errors
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert server.asked.total() == 30
@@ -178,7 +203,8 @@ def test_errors_of_a_run_script_are_one_line_with_the_same_code(tmp_path):
         (SettingError("It is wrong.", place="here", fix="Do that."), 2, "prog: here: It is wrong. Do that."),
         (FileNotFoundError(2, "No such file", "x"), 2, "prog: x: No such file."),
         (OSError("first\nsecond"), 2, "prog: first"),
-        (KeyboardInterrupt(), 130, "prog: Stopped."),
+        (KeyboardInterrupt(), 130, "prog: Stopped. Nothing is half-written; the same command begins again."),
+        (Interrupted("2 chunks are kept."), 130, "prog: Stopped: 2 chunks are kept."),
         (SettingError("The id '\x1b]0;x\x07\u202e' is wrong."), 2, "prog: The id '\\x1b]0;x\\x07\\u202e' is wrong."),
         (FileNotFoundError(2, "No such file", "\x9b2J"), 2, "prog: \\x9b2J: No such file."),
     ],

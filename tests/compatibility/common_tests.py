@@ -3,7 +3,7 @@
 import unittest
 
 import torch
-from tiny_models import tiny_encoder_config
+from support.tiny_models import tiny_encoder_config
 from transformers_tests.test_configuration_common import ConfigTester
 from transformers_tests.test_modeling_common import ModelTesterMixin, ids_tensor
 

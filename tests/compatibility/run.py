@@ -3,7 +3,7 @@
     python tests/compatibility/run.py
 
 They are in the source distribution of the installed version, on PyPI and not in the wheel; it is fetched into a
-temporary folder, and nothing of it stays. What each of our classes skips, and why, stands in `common_tests.py`.
+temporary folder, and nothing of it stays. What each class of the package skips, and why, stands in `common_tests.py`.
 Arguments go to pytest, such as `-k TokenClassification`. The exit code is pytest's.
 """
 
@@ -24,7 +24,7 @@ NOT_IN_THE_DISTRIBUTION = {
     "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",
     "utils/test_configuration_utils.py": "config_common_kwargs = {}\n",
 }
-"""Imported by the common tests and left out of the distribution. The first is about exporting (tests of ours cover
+"""Imported by the common tests and left out of the distribution. The first is about exporting (other tests cover
 ONNX), the second about text generation, the third about configurations without a nested one; none applies here."""
 
 

@@ -8,7 +8,7 @@ import pytest
 import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import LABELS, TOKENIZER_KINDS
+from support.tiny_models import LABELS, TOKENIZER_KINDS
 
 from modeling_cotpd.data.entities import EntityReader, entity_tags, gold_entities
 from modeling_cotpd.data.words import split_at_words, token_labels, word_spans, words_of_tokens
@@ -66,6 +66,9 @@ def test_a_score_is_the_mean_over_units():
         ("Mira's", "BOO", [("PER", "Mira")]),
         ("(Mira)", "OBO", [("PER", "Mira")]),
         ("U.S. x", "BOOOO", [("PER", "U.S.")]),
+        ("Quar\u00adry x", "BOOO", [("PER", "Quar\u00adry")]),
+        ("\u0645\u06cc\u200c\u062e\u0648 x", "BOOO", [("PER", "\u0645\u06cc\u200c\u062e\u0648")]),
+        ("\U0001f469\u200d\U0001f680 x", "BOOO", [("PER", "\U0001f469\u200d\U0001f680")]),
     ],
 )
 def test_words_come_out_whole(text, labels, expected):
@@ -145,6 +148,18 @@ def test_any_text_and_any_labels(kind, text, data):
         for place in (start, end):
             around = text[max(0, place - 1) : place + 1]
             assert not regex.fullmatch(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}\p{Nd}_]{2}", around)
+
+
+@pytest.mark.parametrize(
+    "text", ["Mi\0ra x", "\u05d1\u200f\u05ea\u05dc x", "Mira\u200bHolt x", "Quar\u00adry x"], ids=ascii
+)
+@pytest.mark.parametrize("kind", SPLIT)
+def test_characters_that_no_reader_sees_cut_no_name(kind, text):
+    """WordPiece drops them, so no token begins there."""
+    end = text.index(" ")
+    offsets = tokens_of(SPLIT[kind], text)
+    labels = [(4 if place else 3) if start < end else 0 for place, (start, _) in enumerate(offsets)]
+    assert [(entity["start"], entity["end"]) for entity in read(offsets, text, labels)] == [(0, end)]
 
 
 def test_tags_of_words():

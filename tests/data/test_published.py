@@ -309,7 +309,7 @@ def test_code_is_not_run(tmp_path):
     ("change", "message"),
     [
         ({"relation": ...}, "The key 'relation' is missing"),
-        ({"h": {"name": "Ada", "pos": [0]}}, "'h' has no 'pos' of two token numbers"),
+        ({"h": {"name": "Ada", "pos": [0]}}, "'h' is .*, not a span. A span is two whole numbers"),
         ({"t": {"name": "York", "pos": [5, 7]}}, r"The 't' span \[5, 7\) lies outside the 6 tokens"),
         ({"t": {"name": "Leeds", "pos": [5, 6]}}, "'t' is named 'Leeds', but 'York' stands at its span"),
         ({"token": "Ada met"}, "The column 'token' does not hold a list of strings"),

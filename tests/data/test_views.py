@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import TOKENIZER_KINDS
+from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, features_for, make_split
 from modeling_cotpd.data.views import (

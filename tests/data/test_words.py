@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import TOKENIZER_KINDS
+from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.data.words import (
     begins_word,
@@ -50,6 +50,21 @@ def words(text: str) -> list[str]:
 )
 def test_words(text, expected):
     assert words(text) == expected.split(" ") if expected else words(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648 Quar\u00adry \u2060Mi\u2060ra",  # joiners and a soft hyphen
+        "\U0001f469\u200d\U0001f680 \U0001f1ec\U0001f1e7 \U0001f44d\U0001f3fd",  # emoji of several code points
+        "\u05d1\u200f\u05ea\u05dc \u05e6\u05d4\u05f4\u05dc Paral\u00b7lel \u00b7",
+        "Mira \u200b Holt",
+    ],
+    ids=ascii,
+)
+def test_what_is_one_word(text):
+    assert words(text) == text.split(" ")
+    assert words("Mira\u200bHolt Tarn\u00ad") == ["Mira", "\u200b", "Holt", "Tarn", "\u00ad"]
 
 
 @given(TEXTS)
@@ -118,9 +133,9 @@ def test_no_token_reaches_over_two_words(kind, text):
             spans.append((start, end))
     for start, end in offsets:
         touched = [span for span in spans if span[0] < end and span[1] > start]
-        # a normalizer may write one character as several words, or move it; else a token lies within a word,
+        # a normalizer may write one character as several words, move it, or drop it; else a token lies within a word,
         # a run of kana or Thai aside
-        assert len(touched) <= 1 or not text[start:end].isascii()
+        assert len(touched) <= 1 or not text[start:end].isascii() or not text[start:end].isprintable()
 
 
 def test_tokens_of_units():

@@ -5,7 +5,7 @@ import socket
 import urllib.request
 
 import pytest
-from inference_models import RELATIONS, made
+from support.inference_models import RELATIONS, made
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.views import ViewSettings

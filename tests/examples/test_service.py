@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from inference_models import saved
+from support.inference_models import saved
 
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.load import load_predictor

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_sweep import SWEEP, behave, write_fictional, write_sweep
+from support.small_sweep import SWEEP, behave, write_fictional, write_sweep
 
 from experiments.plan import Plan
 from experiments.runner import Runner
@@ -22,7 +22,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory holds an entry point that trains nothing; see `entry_stand_in.py`."""
     folder = tmp_path / "entry"
     folder.mkdir()
-    shutil.copy(Path(__file__).parents[1] / "entry_stand_in.py", folder / "run_mner.py")
+    shutil.copy(Path(__file__).parents[1] / "support" / "entry_stand_in.py", folder / "run_mner.py")
     behave(folder)
     monkeypatch.chdir(folder)
     return folder

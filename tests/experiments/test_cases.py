@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from small_sweep import fictional_rows
+from support.small_sweep import fictional_rows
 
 from experiments.cases import main, read_cases, render_page
 from modeling_cotpd.errors import DataError

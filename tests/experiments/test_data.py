@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_sweep import write_sweep
+from support.small_sweep import write_sweep
 
 from experiments.data import prepare_all
 from experiments.sweep import read_sweep

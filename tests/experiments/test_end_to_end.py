@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import transformers
-from small_sweep import SWEEP, write_fictional, write_sweep
-from tiny_models import tiny_encoder_config
+from support.small_sweep import SWEEP, write_fictional, write_sweep
+from support.tiny_models import tiny_encoder_config
 
 from experiments.__main__ import report
 from experiments.plan import Plan

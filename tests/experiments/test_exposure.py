@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_sweep import LABELS
+from support.small_sweep import LABELS
 
 from experiments.exposure import Exposure, read_exposure
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from stub_server import StubServer
+from support.files import read_lines
+from support.stub_server import StubServer
 from typer.testing import CliRunner
 
 from experiments.llm_baseline import Question, app, choose_examples, find_mention, question_prompt
@@ -219,7 +220,7 @@ def test_entities_are_scored_with_the_projects_metric(tmp_path):
     assert (summary["unparsable"], summary["rows"], summary["statuses"]) == (1, 8, {"answered": 8})
     assert summary["left_out"] == {"mention not in the text": 3}
     assert "could not be read: 1 of 8" in result.stdout and "f1 0.8333" in result.stdout
-    rows = [json.loads(line) for line in (tmp_path / "out/predictions.jsonl").read_text().splitlines()]
+    rows = read_lines(tmp_path / "out/predictions.jsonl")
     assert rows[5]["parsed"] is False and rows[5]["prediction"] == ["O"] * 5 and rows[5]["answer"] == "I think so."
     assert rows[7]["gold"] is None
 

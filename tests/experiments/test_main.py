@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_sweep import behave, calls, write_fictional, write_sweep
+from support.small_sweep import behave, calls, write_fictional, write_sweep
 
 from experiments.__main__ import FAILED, main
 from modeling_cotpd.errors import DataError, SettingError
@@ -12,7 +12,7 @@ from modeling_cotpd.errors import DataError, SettingError
 @pytest.fixture
 def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An entry point that trains nothing, in the working directory."""
-    stand_in = Path(__file__).parents[1] / "entry_stand_in.py"
+    stand_in = Path(__file__).parents[1] / "support" / "entry_stand_in.py"
     (tmp_path / "run_mner.py").write_text(stand_in.read_text("utf-8"), "utf-8")
     behave(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_sweep import SWEEP, write_sweep
+from support.small_sweep import SWEEP, write_sweep
 
 from experiments.plan import Plan
 from experiments.runner import Runner

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_sweep import SWEEP, write_sweep
+from support.small_sweep import SWEEP, write_sweep
 
 from experiments.plan import Plan
 from experiments.sweep import read_sweep

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from small_sweep import SWEEP, write_sweep
+from support.small_sweep import SWEEP, write_sweep
 
 from experiments.__main__ import report
 from experiments.plan import Plan

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 import transformers
-from published_runs import write_run
 from safetensors.torch import load_file
-from stub_server import StubServer
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
+from support.published_runs import write_run
+from support.stub_server import StubServer
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 import run_mner
 from modeling_cotpd.cli.predict import predict

@@ -1,7 +1,7 @@
 """Faults for a command that runs in a forked child: killed at a chosen moment, or its writes cut by a size limit.
 
 The child is a fork, so that hundreds of runs pay for the imports once. What starts threads (torch, pyarrow) is done
-in children alone: a fork of a process with threads may wait for a lock that nobody holds.
+in children alone: a fork of a process with threads may wait for a lock that no thread holds.
 """
 
 import ast

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults.commands import Long, eliciting, predicting, preparing, training
 from faults.injection import FINISHED, count_events, from_child, in_child, killed_at, unfinished, with_size_limit
-from stub_server import StubServer
+from support.stub_server import StubServer
 
 MOMENTS = int(os.environ.get("COTPD_FAULT_MOMENTS", "6"))
 """How many moments of a run are hit in the ordinary tests; 0 hits every one."""

@@ -7,7 +7,7 @@ import torch
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
+from support.tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.markers_cotpd import add_entity_markers
@@ -82,7 +82,7 @@ def test_the_words_of_an_entity_stand_where_it_says(tagger):
 
 
 def test_the_stock_pipeline_refuses_half_a_surrogate_pair(tagger):
-    """Which tokenizers can not take; `cotpd predict` and the pipeline for relations read it as U+FFFD."""
+    """Which tokenizers cannot take; `cotpd predict` and the pipeline for relations read it as U+FFFD."""
     with pytest.raises((TypeError, UnicodeEncodeError)):
         tagger("Mira \ud83d Holt")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from modeling_cotpd.data.posts import PostFile, read_posts
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import json_line
 from modeling_cotpd.inference.exports import RdfWriter, conll_post, export, literal
-from modeling_cotpd.inference.run import json_line
 
 # The grammar of N-Triples (W3C Recommendation of 25 February 2014)
 IRI = r"<[A-Za-z][^\x00-\x20<>\"{}|^`\\]*>"

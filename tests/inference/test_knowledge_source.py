@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from inference_models import made
-from stub_server import StubServer
+from support.inference_models import made
+from support.stub_server import StubServer
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.errors import KnowledgeError, SettingError
@@ -31,7 +31,7 @@ def predictor(knowledge: KnowledgeSource) -> ViewPredictor:
 def test_what_is_missing_is_asked_once(tmp_path: Path):
     with StubServer() as server:
         predict = predictor(source(server, tmp_path)).predict
-        assert predict(TEXT).view == "prompt" and not server.asked  # nobody is asked for nothing
+        assert predict(TEXT).view == "prompt" and not server.asked  # without an option no request is sent
         result = predict(TEXT, caption="a stage")
         assert set(result.knowledge) == {"caption", "cot_noun", "cot_sentence", "cot_multimodality"}
         assert all(result.knowledge[name].startswith("About this: ") for name in result.knowledge if name != "caption")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from inference_models import made
-from stub_server import StubServer
+from support.inference_models import made
+from support.stub_server import StubServer
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.posts import Post

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inference_models import made
-from tiny_models import TOKENIZER_KINDS
+from support.inference_models import made
+from support.tiny_models import TOKENIZER_KINDS
 from transformers import pipeline
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification

@@ -199,10 +199,27 @@ def test_chunks_close_at_a_number_of_posts_or_of_characters():
     assert list(run.chunks(iter(()), 3, 10)) == []
 
 
-def test_a_lone_surrogate_survives_the_way_to_json_and_back():
-    row = {"text": "a\ud83d é", "entities": []}
-    assert json.loads(run.json_line(row).decode("utf-8")) == row
-    assert run.json_line({"text": "é"}) == '{"text": "é"}\n'.encode()
+def test_another_commit_of_a_model_does_not_continue_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A branch of a repository moves; what was loaded is in the cache under its commit."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    cache = tmp_path / "models--someone--model"
+    for commit in ("1" * 40, "2" * 40):
+        (cache / "snapshots" / commit).mkdir(parents=True)
+        (cache / "snapshots" / commit / "config.json").write_text("{}")
+    (cache / "refs").mkdir()
+
+    def settings(commit: str, revision: str | None = None) -> dict:
+        (cache / "refs" / "main").write_text(commit)
+        return run.run_settings("someone/model", [], revision)
+
+    assert settings("1" * 40)["model"] == ["someone/model", "1" * 40]
+    assert settings("2" * 40)["model"] != settings("1" * 40)["model"]
+    assert settings("1" * 40, "2" * 40)["model"] == ["someone/model", "2" * 40]
+    with pytest.raises(SettingError, match="had another model"):
+        (
+            claim(tmp_path / "out.jsonl", settings("1" * 40), False),
+            claim(tmp_path / "out.jsonl", settings("2" * 40), False),
+        )
 
 
 def test_problems_are_counted_and_words_that_look_like_one_are_not(tmp_path: Path):

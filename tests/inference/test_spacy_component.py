@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from inference_models import saved
+from support.inference_models import saved
 
 spacy = pytest.importorskip("spacy")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inference_models import RELATIONS, made, saved
-from tiny_models import TOKENIZER_KINDS
+from support.inference_models import RELATIONS, made, saved
+from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.posts import Post

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inference_models import RELATIONS, made, saved
-from tiny_models import TOKENIZER_KINDS
+from support.inference_models import RELATIONS, made, saved
+from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.posts import Post
@@ -176,11 +176,21 @@ def test_wrong_calls(shared, call: dict, message: str):
         shared.predict(TEXT, **call)
 
 
-@pytest.mark.parametrize("span", [(3, 3), (-1, 2), (0, 10_000), (20, 22), None])
+@pytest.mark.parametrize(
+    "span", [(3, 3), (-1, 2), (0, 10_000), (20, 22), None, "i", {"from": 0}, (0, 1, 2), slice(0, 4), ("a", "b")]
+)
 def test_wrong_pairs(span):
     text = "Mira Holt sings here  "
     with pytest.raises(SettingError, match="head"):
         ViewPredictor(relater()).predict(text, head=span, tail=(0, 4))
+
+
+@pytest.mark.parametrize(
+    "head", [[0, 9], {"start": 0, "end": 9}, "Mira Holt", (0.0, 9.0)], ids=["list", "record", "mention", "floats"]
+)
+def test_every_form_of_a_span(head):
+    predictor = ViewPredictor(relater())
+    assert predictor.predict(TEXT, head=head, tail=PAIR["tail"]).answer == predictor.predict(TEXT, **PAIR).answer
 
 
 def test_a_folder_says_what_its_knowledge_view_reads(tmp_path: Path):

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from stub_server import completion
+from support.stub_server import completion
 
 from modeling_cotpd.knowledge.answer import Answer, MalformedAnswer, read_answer, visible_text
 

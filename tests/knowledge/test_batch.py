@@ -3,7 +3,7 @@ import random
 
 import pytest
 from PIL import Image
-from stub_server import completion, default_answer
+from support.stub_server import completion, default_answer
 
 from modeling_cotpd import files
 from modeling_cotpd.data.posts import Post

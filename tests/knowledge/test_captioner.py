@@ -3,9 +3,9 @@ import json
 import pytest
 
 pytest.importorskip("PIL")
-import tiny_vision
 import torch
 from PIL import Image
+from support import tiny_vision
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.captioner import TransformersCaptioner, one_line, pick_dtype

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("PIL")
 from PIL import Image
-from stub_server import StubServer
+from support.stub_server import StubServer
 
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import bio_label_names, make_split

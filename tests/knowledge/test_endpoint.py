@@ -5,7 +5,7 @@ import time
 from email.utils import formatdate
 
 import pytest
-from stub_server import StubServer, completion
+from support.stub_server import StubServer, completion
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge import endpoint

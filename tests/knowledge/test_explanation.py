@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 from PIL import Image
-from stub_server import StubServer
+from support.stub_server import StubServer
 
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError

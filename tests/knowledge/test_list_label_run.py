@@ -2,7 +2,7 @@ import json
 import shutil
 
 import pytest
-from listed_posts import TAGS, make_posts
+from support.listed_posts import TAGS, make_posts
 
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from listed_posts import TAGS, make_posts
+from support.listed_posts import TAGS, make_posts
 
 from modeling_cotpd.data.glosses import MAX_GLOSSES
 from modeling_cotpd.data.schema import make_split

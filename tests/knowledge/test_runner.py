@@ -12,7 +12,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from stub_server import StubServer
+from support.stub_server import StubServer
 
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import KnowledgeError, SettingError

@@ -152,8 +152,10 @@ def test_equals_seqeval(rows):
                 gold, predicted, output_dict=True, zero_division=0, **reading
             )
             for kind in set(report) - {"micro avg", "macro avg", "weighted avg"}:
-                ours = [scores["per_type"][kind][prefix + name] for name in ("precision", "recall", "f1", "support")]
-                assert ours == pytest.approx([report[kind][n] for n in ("precision", "recall", "f1-score", "support")])
+                found = [scores["per_type"][kind][prefix + name] for name in ("precision", "recall", "f1", "support")]
+                assert found == pytest.approx(
+                    [report[kind][n] for n in ("precision", "recall", "f1-score", "support")]
+                )
     if any(gold):
         assert scores["accuracy"] == pytest.approx(seqeval.metrics.accuracy_score(gold, predicted))
 
@@ -170,7 +172,7 @@ def test_no_entity_scores_zero_without_a_warning(rows):
 
 
 @pytest.mark.parametrize(
-    ("predicted", "gold", "told"),
+    ("predicted", "gold", "message"),
     [
         ([["O"], ["O", "O"]], [["O"], ["O"]], "row 1: 2 predicted tags but 1 gold"),
         ([["O"]], [["O"], ["O"]], "1 predictions but 2 references"),
@@ -183,10 +185,10 @@ def test_no_entity_scores_zero_without_a_warning(rows):
         (["O"], [["O"]], "predictions, row 0: A list of tags is needed"),
     ],
 )
-def test_bad_input_names_its_place(predicted, gold, told):
-    with pytest.raises(DataError, match=told):
+def test_bad_input_names_its_place(predicted, gold, message):
+    with pytest.raises(DataError, match=message):
         entity_scores(predicted, gold)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         entity_row_counts(predicted, gold)
 
 

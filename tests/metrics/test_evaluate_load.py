@@ -1,4 +1,4 @@
-"""Both scores load through the evaluate library in a fresh process that can not reach a network."""
+"""Both scores load through the evaluate library in a fresh process that cannot reach a network."""
 
 import json
 import os
@@ -22,16 +22,16 @@ entity = evaluate.load(f"{folder}/entity_score")
 relation = evaluate.load(f"{folder}/relation_score")
 try:
     entity.compute(predictions=[["O", "O"]], references=[["O"]])
-    told = ""
+    message = ""
 except DataError as error:
-    told = str(error)
+    message = str(error)
 entity = evaluate.load(f"{folder}/entity_score")
 for predicted, gold in zip(tags, gold_tags):
     entity.add(prediction=predicted, reference=gold)
 json.dump({
     "entity": entity.compute(),
     "relation": relation.compute(predictions=labels, references=gold_labels, none_label="no"),
-    "told": told,
+    "message": message,
 }, sys.stdout)
 """
 
@@ -56,4 +56,4 @@ def test_evaluate_loads_both_scores_offline(tmp_path):
     assert loaded["entity"] == entity_scores(*tags)
     assert loaded["entity"]["f1"] == 2 / 3 and loaded["entity"]["strict_f1"] == 0.4
     assert loaded["relation"] == relation_scores(*labels, none_label="no")
-    assert loaded["told"].startswith("row 0: 2 predicted tags but 1 gold tags")
+    assert loaded["message"].startswith("row 0: 2 predicted tags but 1 gold tags")

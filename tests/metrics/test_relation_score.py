@@ -83,13 +83,13 @@ def test_another_name_for_no_relation():
 
 
 @pytest.mark.parametrize(
-    ("predicted", "gold", "told"),
+    ("predicted", "gold", "message"),
     [
         (["near"], ["near", "None"], "1 predictions but 2 references"),
         (["near", "near"], ["near", None], "references, row 1: The label None is not a string"),
         ([4], ["near"], "predictions, row 0: The label 4 is not a string"),
     ],
 )
-def test_bad_input_names_its_place(predicted, gold, told):
-    with pytest.raises(DataError, match=told):
+def test_bad_input_names_its_place(predicted, gold, message):
+    with pytest.raises(DataError, match=message):
         relation_scores(predicted, gold)

@@ -119,7 +119,7 @@ def test_ten_thousand_resamples_take_seconds():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "groups", "told"),
+    ("a", "b", "groups", "message"),
     [
         ([[1, 1, 1]], [[1, 1, 1]] * 2, None, "One system has 1 rows, the other 2"),
         ([[1, 1, 1], [0, 0, 2]], [[1, 1, 1], [0, 0, 1]], None, "row 1: One system was scored against 2 gold items"),
@@ -129,8 +129,8 @@ def test_ten_thousand_resamples_take_seconds():
         ([[1, 1, 1]], [[1, 1, 1]], ["one", "two"], "There are 2 groups but 1 rows"),
     ],
 )
-def test_counts_that_do_not_fit_are_refused(a, b, groups, told):
-    with pytest.raises(DataError, match=told):
+def test_counts_that_do_not_fit_are_refused(a, b, groups, message):
+    with pytest.raises(DataError, match=message):
         paired_bootstrap(np.array(a), np.array(b), groups=groups)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import transformers
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import CoTPDConfig, CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.schema import make_split

@@ -8,10 +8,10 @@ import huggingface_hub
 import pytest
 import torch
 from datasets import Dataset
-from hub_stand_in import READER, WRITER, HubStandIn, use_hub
 from huggingface_hub import ModelCard
-from published_runs import write_run
-from tiny_models import tiny_model
+from support.hub_stand_in import READER, WRITER, HubStandIn, use_hub
+from support.published_runs import write_run
+from support.tiny_models import tiny_model
 
 from modeling_cotpd import CoTPDForTokenClassification
 from modeling_cotpd.errors import SettingError

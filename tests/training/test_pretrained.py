@@ -6,8 +6,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from saved_models import save_tiny_model
-from tiny_models import (
+from support.saved_models import save_tiny_model
+from support.tiny_models import (
     ENCODER_FAMILIES,
     LABELS,
     PROMPT_TYPES,
@@ -142,7 +142,7 @@ def test_a_label_map_that_is_not_whole(tmp_path, names):
     tiny_model(CoTPDForTokenClassification, num_labels=2).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text("utf-8"))
     (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": names}), "utf-8")
-    with pytest.raises(OSError, match=r"id2label in config.json does not name each label once"):
+    with pytest.raises(ValueError, match="id2label must name each label once, in ids from 0"):
         CoTPDForTokenClassification.from_pretrained(tmp_path)
 
 
@@ -208,6 +208,30 @@ def test_by_default_every_linear_layer_of_the_encoder_gets_lora(family):
         if "lora_A" in name
     }
     assert found == linear
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lora_target_modules": ["nothing"]}, "lora: No modules were targeted"),
+        ({"lora_r": -1}, "lora: .*r.*positive"),
+    ],
+)
+def test_settings_that_peft_refuses(settings, message):
+    with pytest.raises(SettingError, match=message):
+        add_lora(tiny_model(CoTPDForTokenClassification), ModelArguments(**{"lora_r": 2, **settings}), False)
+
+
+@pytest.mark.parametrize("attention", ["nothing", "flash_attention_2"])
+@pytest.mark.parametrize("source", ["encoder", "model"])
+def test_an_attention_that_cannot_be_had(tmp_path, attention, source):
+    if source == "encoder":
+        transformers.AutoModel.from_config(tiny_encoder_config("bert")).save_pretrained(tmp_path)
+    else:
+        save_tiny_model(tmp_path, "mner")
+    TOKENIZER_KINDS["wordpiece"]().save_pretrained(tmp_path)
+    with pytest.raises((SettingError, OSError), match=r"attn_implementation|FlashAttention2"):
+        make_model(TASKS["mner"], ModelArguments(str(tmp_path), attn_implementation=attention), LABELS)
 
 
 def test_named_targets():

@@ -74,10 +74,11 @@ class TestClaim:
             claim_output_dir(tmp_path, settings, resume=True, overwrite=False)
         assert claimed(tmp_path) == SETTINGS and (tmp_path / "checkpoint-5").is_dir()
 
-    def test_overwriting_removes_checkpoints_results_and_predictions_and_nothing_else(self, tmp_path):
+    def test_overwriting_removes_what_was_made_of_the_old_model_and_nothing_else(self, tmp_path):
         claim_output_dir(tmp_path, SETTINGS, resume=False, overwrite=False)
-        (tmp_path / "checkpoint-5").mkdir()
-        for name in ("results.json", "predictions.test.jsonl", "notes.txt"):
+        for name in ("checkpoint-5", "adapter", "onnx"):
+            (tmp_path / name).mkdir()
+        for name in ("results.json", "predictions.test.jsonl", "on_demand.json", "adapter/x", "notes.txt"):
             (tmp_path / name).write_text("x", "utf-8")
         claim_output_dir(tmp_path, {**SETTINGS, "seed": 9}, resume=False, overwrite=True)
         assert claimed(tmp_path)["seed"] == 9

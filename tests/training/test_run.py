@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hub_stand_in import WRITER, HubStandIn, use_hub
 from huggingface_hub import ModelCard
 from packaging.version import Version
 from safetensors.torch import load_file
 from seqeval.metrics import f1_score, precision_score, recall_score
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
+from support.hub_stand_in import WRITER, HubStandIn, use_hub
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 import run_mner
 import run_mre
@@ -26,10 +26,11 @@ from modeling_cotpd.data.entities import EntityReader, entity_tags
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.words import word_spans
-from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.errors import DataError, Interrupted, SettingError
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT
 from modeling_cotpd.training.results import output_folder
+from modeling_cotpd.training.run import started
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -330,6 +331,15 @@ class TestContinuing:
         for name, value in whole.items():
             torch.testing.assert_close(cut[name], value, atol=1e-7, rtol=0)
 
+    @pytest.mark.parametrize(
+        "changed", [{"optim": "sgd"}, {"neftune_noise_alpha": 5.0}, {"train_sampling_strategy": "sequential"}], ids=str
+    )
+    def test_resuming_with_another_setting(self, places, tmp_path, changed):
+        settings = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, "do_eval": False, "do_predict": False}
+        run_task("mner", places, tmp_path, **settings)
+        with pytest.raises(SettingError, match=f"has {next(iter(changed))} = None, this one"):
+            run_task("mner", places, tmp_path, resume_from_checkpoint="true", **settings, **changed)
+
     def test_an_output_folder_with_another_run(self, finished, places):
         for again in ({}, {"resume_from_checkpoint": "false"}):
             with pytest.raises(SettingError, match="holds another run"):
@@ -349,6 +359,17 @@ class TestRefusals:
     def test_n_too_large(self, places, tmp_path, length):
         with pytest.raises(SettingError, match=f"prompt_length must leave room .*64 positions, got {length}"):
             run_task("mner", places, tmp_path / "out", {"prompt_length": length})
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"report_to": "nothing"}, "nothing"),
+            ({"lr_scheduler_type": "reduce_lr_on_plateau", "do_eval": False}, "reduce_lr_on_plateau"),
+        ],
+    )
+    def test_what_the_trainer_refuses(self, places, tmp_path, settings, message):
+        with pytest.raises(SettingError, match=message):
+            run_task("mner", places, tmp_path / "out", **settings)
 
     def test_a_wrong_prompt_type(self, places, tmp_path):
         with pytest.raises(SettingError, match="prompt_type must be one of"):
@@ -639,6 +660,14 @@ def test_a_cache_that_cannot_be_written(places, tmp_path, monkeypatch, caplog):
     results = run_task("mner", places, tmp_path / "out", max_steps=1)
     assert results["git_commit"] is None and (tmp_path / "out" / "results.json").is_file()
     assert "/proc/nowhere cannot be written" in caplog.text
+
+
+def test_ctrl_c_says_which_checkpoint_is_kept(tmp_path):
+    args = CoTPDTrainingArguments(str(tmp_path / "run"), use_cpu=True)
+    for kept in ("no checkpoint is kept. Begin again with --overwrite", "checkpoint-10 is kept. Go on from it with"):
+        with pytest.raises(Interrupted, match=kept), started(args):
+            raise KeyboardInterrupt
+        (tmp_path / "run" / "checkpoint-10").mkdir(exist_ok=True)
 
 
 def test_losses_only_leave_nothing_to_score(places, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.errors import SettingError
@@ -346,7 +346,7 @@ sys.path[:0] = {paths!r}
 import torch
 from pathlib import Path
 from test_trainer import inline_rows, make_trainer, mner_rows, mre_rows, trained
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 kind = sys.argv[1]
 rows = {{"mre": mre_rows, "inline": inline_rows}}.get(kind, mner_rows)(8)
@@ -590,6 +590,17 @@ class TestArguments:
             ({"alpha_schedule": "cosine"}, "alpha_schedule must be one of constant, linear, got 'cosine'"),
             ({"eval_views": "all"}, "eval_views must be one of prompt, knowledge, both, got 'all'"),
             ({"new_parameters_learning_rate": 0.0}, "new_parameters_learning_rate must be positive"),
+            ({"learning_rate": -1.0}, "learning_rate must not be negative"),
+            ({"per_device_train_batch_size": 0}, "per_device_train_batch_size must be positive, got 0"),
+            ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must be positive"),
+            ({"max_steps": 0}, "max_steps must not be 0"),
+            ({"num_train_epochs": 0}, "num_train_epochs must be positive"),
+            ({"seed": -1}, "seed must be in"),
+            (
+                {"train_sampling_strategy": "sorted"},
+                "train_sampling_strategy must be one of random, sequential, group",
+            ),
+            ({"fp16": True, "use_cpu": True}, "fp16 must not be set on a CPU"),
             ({"alpha": math.nan}, "alpha"),
             ({"temperature": math.inf}, "temperature"),
         ],
@@ -597,6 +608,33 @@ class TestArguments:
     def test_ranges(self, tmp_path, settings, message):
         with pytest.raises(SettingError, match=message):
             CoTPDTrainingArguments(str(tmp_path), **settings)
+
+    def test_settings_that_would_have_no_effect(self, tmp_path):
+        for settings in ({"use_liger_kernel": True}, {"label_smoothing_factor": 0.1}, {"batch_eval_metrics": True}):
+            (name,) = settings
+            with pytest.raises(SettingError, match=f"{name} must be "):
+                CoTPDTrainingArguments(str(tmp_path), **settings)
+        with pytest.raises(SettingError, match="compute_loss_func would take the place of the two-view loss"):
+            CoTPDTrainer(
+                tiny_model(CoTPDForTokenClassification),
+                CoTPDTrainingArguments(str(tmp_path), use_cpu=True),
+                compute_loss_func=lambda outputs, labels, num_items_in_batch: 0,
+            )
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (
+                {"dataloader_drop_last": True, "per_device_train_batch_size": 64},
+                "dataloader_drop_last leaves no batch",
+            ),
+            ({"lr_scheduler_type": "cosine_with_min_lr"}, "lr_scheduler_type: .*min_lr"),
+            ({"optim": "adamw_bnb_8bit"}, "bitsandbytes"),
+        ],
+    )
+    def test_settings_that_only_training_can_check(self, tmp_path, settings, message):
+        with pytest.raises(SettingError, match=message):
+            make_trainer(tmp_path, mner_rows(4), **settings).train()
 
     def test_defaults(self, tmp_path):
         args = CoTPDTrainingArguments(str(tmp_path))

@@ -13,7 +13,7 @@ import os, sys
 sys.path.insert(0, {tests!r})
 
 import torch
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 

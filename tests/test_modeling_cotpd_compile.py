@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 
 from modeling_cotpd import CoTPDForTokenClassification
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from saved_models import PAIR, TEXT, WITHOUT_PACKAGE, save_tiny_model
+from support.saved_models import PAIR, TEXT, WITHOUT_PACKAGE, save_tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
 

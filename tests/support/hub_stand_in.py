@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.stand_in.requests.append((self.command, path))
         for part, status in self.stand_in.fail.items():
             if part in path:
-                return self._json({"error": f"told to answer {status}"}, status)
+                return self._json({"error": f"set to answer {status}"}, status)
         for kind, pattern, action in _ROUTES:
             match = re.fullmatch(pattern, path)
             if match and kind == method:

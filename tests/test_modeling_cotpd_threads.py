@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from tiny_models import ENCODER_FAMILIES, PROMPT_TYPES, pad_id, padded, tiny_model
+from support.tiny_models import ENCODER_FAMILIES, PROMPT_TYPES, TOKENIZER_KINDS, pad_id, padded, tiny_model
 
-from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
+from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
+from modeling_cotpd.markers_cotpd import add_entity_markers
 
 TIGHT = {"atol": 1e-5, "rtol": 0}
 
@@ -44,6 +45,21 @@ def test_concurrent_forwards_are_those_of_one_thread(family, prompt_type):
         for _ in range(3):
             for found, wanted in zip(threads.map(run, given), expected, strict=True):
                 torch.testing.assert_close(found, wanted, **TIGHT)
+
+
+def test_concurrent_calls_of_the_relation_pipeline():
+    """Its tokenizer has a setting for special tokens that a call may change, which another call's encoding forbids."""
+    tokenizer = TOKENIZER_KINDS["wordpiece"]()
+    assert not tokenizer.split_special_tokens
+    add_entity_markers(tokenizer)
+    tokenizer.model_max_length = 60
+    model = tiny_model(CoTPDForRelationExtraction, encoder_changes={"vocab_size": len(tokenizer)})
+    extract = RelationExtractionPipeline(model=model, tokenizer=tokenizer, device=torch.device("cpu"))
+    posts = [{"text": f"Mira {'[SEP] ' * count}met Dario", "head": "Mira", "tail": "Dario"} for count in range(8)]
+    expected = [extract.preprocess(post)["input_ids"].tolist() for post in posts]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            assert [found["input_ids"].tolist() for found in threads.map(extract.preprocess, posts)] == expected
 
 
 @pytest.mark.parametrize("prompt_type", PROMPT_TYPES)

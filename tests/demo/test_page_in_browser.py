@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from inference_models import RELATIONS, made
+from support.inference_models import RELATIONS, made
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.schema import bio_label_names, make_split

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_models import ENCODER_FAMILIES, PROMPT_TYPES, pad_id, padded, tiny_model
+from support.tiny_models import ENCODER_FAMILIES, PROMPT_TYPES, pad_id, padded, tiny_model
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.training.collator import CoTPDCollator

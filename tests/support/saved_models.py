@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 from transformers import PreTrainedTokenizerFast
 from transformers.dynamic_module_utils import custom_object_save
 
@@ -14,6 +13,7 @@ from modeling_cotpd import (
 )
 from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.pipeline_cotpd import RELATION_PIPELINE
+from support.tiny_models import LABELS, TOKENIZER_KINDS, tiny_model
 
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
 TEXT = "Mira Holt sings at Quarry Lane"

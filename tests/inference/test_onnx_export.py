@@ -1,20 +1,19 @@
-"""`cotpd export`: the graph equals the model, and serves in its place."""
+"""The export to ONNX: the graph equals the model, and serves in its place."""
 
-import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-import typer
-from tiny_models import LABELS, tiny_model, wordpiece_tokenizer
+from support.command_line import call
+from support.files import read_lines
+from support.tiny_models import LABELS, tiny_model, wordpiece_tokenizer
 from transformers import pipeline
-from typer.testing import CliRunner
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
-from modeling_cotpd.cli.models import export
-from modeling_cotpd.cli.predict import predict
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.inference import onnx_export
+from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.onnx_export import export_onnx
 from modeling_cotpd.inference.onnx_model import OnnxStudent
 from modeling_cotpd.markers_cotpd import add_entity_markers
@@ -22,10 +21,6 @@ from modeling_cotpd.training.pretrained import load_tokenizer
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
-
-app = typer.Typer()
-app.command()(predict)
-app.command()(export)
 
 
 def made(kind: type, **changes):
@@ -46,9 +41,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     model, tokenizer = made(CoTPDForTokenClassification)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    result = CliRunner().invoke(
-        app, ["export", str(folder / "model"), "--out", str(folder / "onnx"), "--int8"], catch_exceptions=False
-    )
+    result = call("export", folder / "model", "--out", folder / "onnx", "--int8")
     assert result.exit_code == 0, result.output
     assert "logits differ from the model's by at most" in result.output and "In 8 bits" in result.output
     return folder / "model", folder / "onnx"
@@ -70,13 +63,34 @@ def test_the_stock_pipeline_takes_the_export(exported, caplog: pytest.LogCapture
 
 def test_predict_reads_posts_with_the_export(exported, tmp_path: Path):
     (tmp_path / "posts.txt").write_text("Mira Holt sings at Quarry Lane\n\nTarn Bridge\n", "utf-8")
-    arguments = ["--input", str(tmp_path / "posts.txt"), "--output", str(tmp_path / "out.jsonl")]
+    arguments = ["--input", tmp_path / "posts.txt", "--output", tmp_path / "out.jsonl"]
     with pytest.raises(SettingError, match="Add --onnx"):
-        CliRunner().invoke(app, ["predict", str(exported[1]), *arguments], catch_exceptions=False)
-    result = CliRunner().invoke(app, ["predict", str(exported[1]), "--onnx", *arguments], catch_exceptions=False)
+        call("predict", exported[1], *arguments)
+    result = call("predict", exported[1], "--onnx", *arguments)
     assert result.exit_code == 0
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    rows = read_lines(tmp_path / "out.jsonl")
     assert len(rows) == 3 and rows[0]["entities"] and not rows[1]["entities"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("model.onnx", lambda data: data[:2000], "The graph cannot be read"),
+        ("model.onnx", lambda data: b"version https://git-lfs.github.com/spec/v1\n", "The graph cannot be read"),
+        ("model.onnx", lambda data: b"", "The graph cannot be read"),
+        ("config.json", lambda data: data.replace(b'"4": "I-PER"', b'"5": "I-PER"'), "id2label must name"),
+        ("config.json", lambda data: data.replace(b'"4": "I-PER"', b'"4": "I-PER", "5": "X"'), "graph has 5 labels"),
+        ("config.json", lambda data: data[:99], "not a valid JSON"),
+        ("tokenizer.json", lambda data: data[:99], "The tokenizer cannot be loaded"),
+    ],
+)  # fmt: skip
+def test_an_export_that_is_not_whole(exported, tmp_path: Path, name: str, change, message: str):
+    folder = Path(shutil.copytree(exported[1], tmp_path / "onnx"))
+    before = (folder / name).read_bytes()
+    (folder / name).write_bytes(change(before))
+    assert (folder / name).read_bytes() != before
+    with pytest.raises((SettingError, OSError), match=message):
+        load_predictor(str(folder), onnx=True)
 
 
 @pytest.mark.slow

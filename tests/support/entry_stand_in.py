@@ -27,7 +27,7 @@ def main() -> None:
     (output / "run.json").write_text("{}")
     prompt = settings.get("prompt_type", "conditional")
     if prompt in behaviour.get("fail", []):
-        sys.exit("the stand-in was told to fail")
+        sys.exit("the stand-in is set to fail")
     if behaviour.get("crash_once") and "--resume_from_checkpoint" not in flags:
         (output / "checkpoint-1").mkdir()
         sys.exit(1)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from inference_models import made
-from tiny_models import TOKENIZER_KINDS
+from support.inference_models import made
+from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.posts import Post

@@ -9,7 +9,7 @@ import torch
 import transformers
 from datasets import ClassLabel, Dataset, Features, List, Value
 from huggingface_hub import ModelCard
-from tiny_models import TOKENIZER_KINDS, tiny_encoder_config
+from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
 from modeling_cotpd import (
     CoTPDForRelationExtraction,

@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "tutorial.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "tutorial.ipynb"
 
 
 def test_the_notebook_is_stored_without_outputs():

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tiny_models import LABELS, TOKENIZER_KINDS, tiny_model, wordpiece_tokenizer
-
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification
 from modeling_cotpd.data.words import continuing_tokens, split_at_words
 from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.training.pretrained import unspell_special_tokens
+from support.tiny_models import LABELS, TOKENIZER_KINDS, tiny_model, wordpiece_tokenizer
 
 FAMILY = {"wordpiece": "bert", "bpe": "roberta", "unigram": "xlm-roberta"}
 LONG = 2000  # positions, so that random posts fit

@@ -198,7 +198,7 @@ LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 
 
 def tiny_model(kind: type, family: str = "bert", encoder_changes: dict | None = None, **settings):
-    """A random CoTPD model in evaluation mode, the same at every call; N = 3 and five labels unless told."""
+    """A random CoTPD model in evaluation mode, the same at every call; N = 3 and five labels by default."""
     from modeling_cotpd import CoTPDConfig
 
     torch.manual_seed(7)

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import torch
-from saved_models import save_tiny_model
 
 from modeling_cotpd.training.model_card import write_model_card
+from support.saved_models import save_tiny_model
 
 SCORES = {"precision": 0.5, "recall": 0.25, "f1": 0.333333}
 
