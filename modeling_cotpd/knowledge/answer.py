@@ -204,7 +204,8 @@ def read_answer(body: str) -> Answer:
         filtered = not finished and _FILTER.search(ended) is not None
         message, usage = choice.get("message") or {} if filtered else choice["message"], completion.get("usage")
         content = message.get("content")
-        refusal = _text_of(message.get("refusal")) or _text_of(content, ("refusal",))
+        said = message.get("refusal")  # some gateways write `false`
+        refusal = _text_of(said if isinstance(said, str | list | dict) else None) or _text_of(content, ("refusal",))
         text = visible_text(storable(_text_of(content)))
         fault = choice.get("error") or fault
     except (KeyError, IndexError, TypeError, AttributeError):

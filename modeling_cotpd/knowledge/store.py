@@ -351,6 +351,8 @@ class ResponseStore:
 
 def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
     """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
+    if Path(out).resolve() == store.path.resolve():
+        raise KnowledgeError("The output is the store itself.", place=str(out), fix="Name another file.")
 
     def exported(row: dict) -> dict:
         return store._parsed(lambda: {**row, "request": json.loads(row["request"])})

@@ -2,7 +2,7 @@ import json
 import threading
 
 import pytest
-from stub_server import StubServer
+from support.stub_server import StubServer
 
 from modeling_cotpd.data.posts import find_post_files
 from modeling_cotpd.errors import DataError
