@@ -59,7 +59,7 @@ class Redactor:
         """Return `text` with every secret replaced."""
         if not self._probes:
             return text
-        plain = _ESCAPE.sub(_unescaped, text).translate(_LOWER)
+        plain = _ESCAPE.sub(_unescaped, text).lower()
         if not any(probe in plain for probe in self._probes):
             return text
         for form in sorted(self._forms, key=len, reverse=True):

@@ -87,7 +87,6 @@ class AugmentPlan:
         mentions (`str`): Replace `"one"` entity of the post or `"all"`. One is the paper's; which is drawn at random.
         knowledge (`str`): Chain-of-thought columns of a new sample: `"rewrite"` keeps the parent's, with the old
             entity's names replaced; `"elicit"` asks the model anew; `"empty"` leaves them out.
-        label_repeats (`bool`): Take style rewrites that name an entity more often than the post.
         keep_cut (`bool`): Take answers that reached the token limit for answers.
         list_size (`int`): Names that the model writes over all types.
 
@@ -104,7 +103,6 @@ class AugmentPlan:
     entity_source: str = IN_DOMAIN
     mentions: str = ONE
     knowledge: str = REWRITE
-    label_repeats: bool = False
     keep_cut: bool = False
     list_size: int = LIST_SIZE
 
@@ -194,8 +192,6 @@ class AugmentPlan:
     def describe(self) -> dict:
         """The settings as `dataset.json` keeps them."""
         about = {"kinds": list(self.kinds), "times": self.times, "seed": self.seed}
-        if STYLE in self.kinds:
-            about["label_repeats"] = self.label_repeats
         if ENTITY in self.kinds:
             about |= {"entity_source": self.entity_source, "mentions": self.mentions, "fact_check": self.fact_check}
         about["knowledge"] = self.explanation.describe() if self.knowledge == ELICIT else self.knowledge

@@ -11,6 +11,7 @@ from modeling_cotpd.augmentation.plan import AugmentPlan
 from modeling_cotpd.augmentation.sample import Mention, Sample
 from modeling_cotpd.augmentation.tokenization import Tokenization, tokenize
 from modeling_cotpd.knowledge.answer import CUT, FINAL, Answer
+from modeling_cotpd.knowledge.glosses import read_glosses
 from modeling_cotpd.knowledge.request import Job, Request
 
 _SIGNED = re.compile(r"^[^\w#@]*([#@])")
@@ -122,20 +123,31 @@ _COMMENT = re.compile(r"\s*(?:[:(\[–—]| - ).*$")
 
 
 def read_names(answer: str) -> list[str]:
-    """The names in a list as models write it: bullets, numbers, quotation marks, bold type and comments taken off.
+    """The names in a list, a table or JSON as models write it, without bullets, quotation marks and comments.
 
     Example:
         >>> read_names("Here is a list:\\n1. **Mira Holt** (singer)\\n2. Dario Fenn - actor\\n- Tarn Bridge")
         ['Mira Holt', 'Dario Fenn', 'Tarn Bridge']
     """
+    if glosses := read_glosses(answer):
+        return [item["mention"] for item in glosses if _is_name(item["mention"])]
+    lines = answer.strip().splitlines()
+    if len(lines) == 1 and lines[0].count(",") > 1:
+        lines = lines[0].split(",")
+    rule = next((number for number, line in enumerate(lines) if re.fullmatch(r"[\s|:-]*\|[\s|:-]*", line)), -1)
     names = []
-    for line in answer.splitlines():
-        if line.rstrip().endswith((":", "?", "!")):
+    for line in lines[rule + 1 :]:  # behind the head of a table
+        if line.rstrip().endswith((":", "?", "!")) or "://" in line:
             continue
-        name = _COMMENT.sub("", _BULLET.sub("", line)).strip(" \t*_\"“”'`,;.")
-        if name and len(name.split()) <= MOST_TOKENS:
+        cells = [cell for cell in line.split("|") if re.search(r"[^\W\d_]", cell)]  # of a table, without numbers
+        name = _COMMENT.sub("", _BULLET.sub("", cells[0] if cells else "")).strip(" \t*_\"“”'`,;.")
+        if _is_name(name):
             names.append(name)
     return names
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text.split()) <= MOST_TOKENS and not re.search(r"[<>{}\[\]|=\\]|www\.", text)
 
 
 @dataclass

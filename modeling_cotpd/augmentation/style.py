@@ -17,13 +17,12 @@ from modeling_cotpd.knowledge.request import Request
 Span = tuple[int, int]
 
 
-def align(sample: Sample, tokens: Sequence[str], label_repeats: bool = False) -> list[Mention]:
+def align(sample: Sample, tokens: Sequence[str]) -> list[Mention]:
     """The sample's mentions among the tokens of its rewrite: MNER in their order there, MRE head and tail.
 
     A mention is found when whole tokens read like it, whatever their case, spaces, signs and accents (`name_key`): the
-        mention `NewTarn` of `# NewTarn` is found in `New Tarn`, and the other way round. Every name must stand in the
-        rewrite as often as in the post. With `label_repeats` it may stand there more often: every one is labelled
-        (MNER), or the first is taken (MRE).
+    mention `NewTarn` of `# NewTarn` is found in `New Tarn`, and the other way round. Every name must stand in the
+    rewrite as often as in the post.
 
     Raises:
         Rejected: A mention is missing, or it is unclear which tokens it is.
@@ -44,12 +43,9 @@ def align(sample: Sample, tokens: Sequence[str], label_repeats: bool = False) ->
             raise Rejected("mention not unique in the post", _text(sample, mentions[0]))
         if len(after[key]) < len(before[key]):
             raise Rejected("mention missing", _text(sample, mentions[0]))
-        if len(after[key]) > len(before[key]) and not label_repeats:
+        if len(after[key]) > len(before[key]):
             raise Rejected("mention repeated", _text(sample, mentions[0]))
-        spans = after[key]
-        if sample.is_relation:
-            equal = len(after[key]) == len(before[key])
-            spans = [after[key][before[key].index(place) if equal else 0] for place in places]
+        spans = [after[key][before[key].index(place)] for place in places] if sample.is_relation else after[key]
         found[key] = [Mention(mentions[0].kind, *_widened(sample, mentions[0], tokens, span)) for span in spans]
     aligned = [mention for mentions in found.values() for mention in mentions]
     return aligned if sample.is_relation else sorted(aligned, key=lambda mention: mention.start)
@@ -208,7 +204,10 @@ def restyled_row(
     longest = 2 * len(sample.tokens) + 10
     if len(tokens) > longest:
         raise Rejected("too long", f"{len(tokens)} tokens, the post has {len(sample.tokens)}")
-    mentions = align(sample, tokens, plan.label_repeats)
+    mentions = align(
+        sample,
+        tokens,
+    )
     if not sample.is_relation and not sample.unlabelled:
         lexicon.check(sample, tokens, mentions)
     return with_mentions(sample.row, tokens, mentions)

@@ -29,9 +29,6 @@ class PlanOptions:
     knowledge: Annotated[
         str, option("Of new samples. rewrite: the parent's, names replaced; elicit: asked anew; empty.")
     ] = "rewrite"
-    label_repeats: Annotated[
-        bool, option("Take rewrites that name an entity more often, label each.", "--label-repeats")
-    ] = False
     keep_cut: options.KeepCut = False
 
 

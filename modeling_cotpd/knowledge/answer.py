@@ -32,12 +32,12 @@ _LIMIT = re.compile(r"length|max|limit|token|truncat|window|repeti|degenerat")
 _FILTER = re.compile(
     r"filter|safety|block|prohibit|policy|recitation|refus|sensitive|guardrail|spii|moderat|violat|toxic|harm"
 )
-_FILTERED_PROMPT = re.compile(r"block_?reason|content_?filter|prohibited_?content|safety_?ratings", re.IGNORECASE)
 _FILTERED = re.compile(
     r"content.?(?:filter|policy|management|moderation|safety)|responsible.?ai|moderation|flagged|data.?inspection"
     r"|safety.?(?:system|polic|setting|reason|check|filter|guideline)|inappropriate|usage (?:polic|guideline)"
     r"|sensitive.?(?:content|information|word|data|text)|_sensitive|prohibited.?content|violat|guardrail|risk.?control"
     r"|exists? risk|high risk|invalid_prompt|unsafe|harmful|toxic|block(?:ed (?:by|due|because|for)|_?reason)"
+    r"|safety_?ratings"
     r"|敏感|违规|不当内容|安全审核|不安全",
     re.IGNORECASE,
 )
@@ -193,7 +193,7 @@ def read_answer(body: str) -> Answer:
         raise MalformedAnswer(f"the body is not JSON ({error}): {body[:80]!r}") from None
     try:
         fault = completion.get("error")
-        if not completion.get("choices") and (_FILTERED_PROMPT.search(body) or _is_about_the_post(fault)):
+        if not completion.get("choices") and status_of_rejection(400, body) is not None:
             return Answer(REFUSED, "", f"no answer: {body[:200]}", response=body, attempts=1)
         choice = completion["choices"][0]
         end = choice.get("finish_reason") or choice.get("finishReason") or choice.get("finish_details")
@@ -204,13 +204,15 @@ def read_answer(body: str) -> Answer:
         filtered = not finished and _FILTER.search(ended) is not None
         message, usage = choice.get("message") or {} if filtered else choice["message"], completion.get("usage")
         content = message.get("content")
-        refusal = _text_of(message.get("refusal")) or _text_of(content, ("refusal",))
+        said = message.get("refusal")  # some gateways write `false`
+        refusal = _text_of(said if isinstance(said, str | list | dict) else None) or _text_of(content, ("refusal",))
         text = visible_text(storable(_text_of(content)))
         fault = choice.get("error") or fault
     except (KeyError, IndexError, TypeError, AttributeError):
         raise MalformedAnswer(f"the body is not a chat completion: {body[:80]!r}") from None
     tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    filtered = filtered or (_is_about_the_post(fault) and not text)
+    if fault and not text:
+        filtered |= status_of_rejection(400, json.dumps(fault, ensure_ascii=False)) is not None
     if not filtered and ((not finished and _FAILURE.search(ended)) or (fault and not text)):
         raise MalformedAnswer(f"the endpoint ended the answer with {finish_reason or 'an error'!r}: {body[:200]!r}")
     if refusal or filtered:
@@ -224,16 +226,6 @@ def read_answer(body: str) -> Answer:
     else:
         status, reason = ANSWERED, ""
     return Answer(status, text, reason, finish_reason, *tokens, body, attempts=1)
-
-
-def _is_about_the_post(fault: object) -> bool:
-    """Whether an error within a body of status 200 is about this post."""
-    if not isinstance(fault, dict):
-        return False
-    code = fault.get("code")
-    return (
-        status_of_rejection(code if isinstance(code, int) else 400, json.dumps(fault, ensure_ascii=False)) is not None
-    )
 
 
 def _text_of(content: object, kinds: tuple[str, ...] = ("text", "output_text")) -> str:

@@ -101,7 +101,8 @@ class CaptionFiles:
     def check_settings(self, settings: dict) -> None:
         """Raise a `SettingError` when the captions under this name were made with other settings."""
         entry = self._provenance().get(self.name)
-        before = entry.get("settings", settings) if isinstance(entry, dict) else settings
+        before = entry.get("settings") if isinstance(entry, dict) else None
+        before = before if isinstance(before, dict) else settings
         for key in sorted({*before, *settings}):
             if before.get(key) != settings.get(key):
                 raise SettingError(

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
@@ -102,13 +103,19 @@ def elicit(
     prepared = (Path(source) / METADATA_FILE).is_file() and not json_lines
     if prepared:
         require_empty(out)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
     check_ids(files, limit)
     result = Elicited(asking.progress, keep_cut, problems=out.with_name(f"{out.name}.problems.jsonl"))
     jobs = (Job(file.name, partial(explain, post, plan)) for file in files for post in first_posts([file], limit))
     total = count_posts(files) if limit is None else None
     columns: dict[str, dict[str, list]] = {}
-    with ResponseStore(store) as opened, atomic_write(result.problems) as problems:
-        explained = run_jobs(jobs, plan.settings, opened, asking, total=total)
+    with (
+        ResponseStore(store) as opened,
+        # Requests under way end before the store is closed, also when a file cannot be written.
+        closing(run_jobs(jobs, plan.settings, opened, asking, total=total)) as explained,
+        atomic_write(result.problems) as problems,
+    ):
         for file, explanations in _by_file(files, explained):
             reported = _report(file.name, explanations, result, problems)
             if prepared:
@@ -152,7 +159,7 @@ def check_ids(files: Iterable[PostFile], limit: int | None = None) -> None:
 
 
 def _by_file(
-    files: list[PostFile], explained: Iterator[tuple[str, Explanation]]
+    files: list[PostFile], explained: Iterable[tuple[str, Explanation]]
 ) -> Iterator[tuple[PostFile, Iterable[Explanation]]]:
     """Every file with its explanations, which come in the order of the files."""
     groups = itertools.groupby(explained, key=itemgetter(0))

@@ -183,7 +183,7 @@ def search(
                 now, semantic_search(queries[now], vectors, 100, CHUNK, depth, dot_score), strict=True
             ):
                 best: dict[Hashable, tuple[int, float]] = {}
-                for score, number in sorted((-hit["score"], hit["corpus_id"]) for hit in row):
+                for score, number in sorted((-hit["score"], int(hit["corpus_id"])) for hit in row):
                     if allowed(query, number):
                         best.setdefault(content(number), (number, -score))
                     if len(best) == k:

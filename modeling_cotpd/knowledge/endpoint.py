@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -99,8 +100,8 @@ class EndpointSettings:
         if not self.model:
             raise SettingError("The model has no name.", place="model", fix="For example --model gpt-5.4-nano")
         for name, least in (("timeout", 0.001), ("retries", 0), ("first_delay", 0)):
-            if getattr(self, name) < least:
-                raise SettingError(f"{getattr(self, name)} is too small, the least is {least}.", place=name)
+            if not least <= getattr(self, name) < math.inf:
+                raise SettingError(f"{getattr(self, name)} is not a number of at least {least}.", place=name)
         if clash := {"model", "messages", "stream", "n"} & set(self.sampling):
             raise SettingError(f"{sorted(clash)[0]!r} cannot be set here.", place="sampling")
         sampling = {"temperature": 0, "max_tokens": 512, **self.sampling}

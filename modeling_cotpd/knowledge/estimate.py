@@ -1,6 +1,7 @@
 """The dry run: which requests a run would send, and their cost."""
 
 import json
+import math
 import os
 import sqlite3
 from collections import Counter
@@ -50,8 +51,8 @@ def find_price(model: str, price_in: float | None = None, price_out: float | Non
         SettingError: Only one of the two is given, or one is negative.
     """
     if price_in is not None and price_out is not None:
-        if min(price_in, price_out) < 0:
-            raise SettingError("A price is negative.", place="--price-in, --price-out")
+        if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
+            raise SettingError("A price is not a number of at least 0.", place="--price-in, --price-out")
         return Price(price_in, price_out)
     if price_in is not None or price_out is not None:
         raise SettingError("Give both prices or neither.", place="--price-in, --price-out")

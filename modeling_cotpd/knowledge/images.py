@@ -4,7 +4,6 @@ Pillow is needed only when a picture is opened (`pip install modeling_cotpd[capt
 """
 
 import base64
-import hashlib
 import io
 import os
 import stat
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.files import sha256_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -111,7 +111,7 @@ def _with_suffix(path: Path) -> Path:
     if os.path.lexists(path):
         return path
     stem, suffix = os.path.splitext(path.name)
-    kinds = JPEG if suffix.lower() in JPEG else (suffix.lower(),)
+    kinds: tuple[str, ...] = JPEG if suffix.lower() in JPEG else (suffix.lower(),)
     if suffix.lower() not in SUFFIXES:
         stem, kinds = path.name, SUFFIXES
     for kind in kinds:
@@ -214,4 +214,4 @@ class Picture:
 def find_picture(folder: Path, name: str) -> Picture:
     """Return the picture `name` within `folder`, hashed here and decoded when it is sent. Raises `ImageProblem`."""
     path = resolve_image(folder, name)
-    return Picture(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Picture(path, sha256_of(path))

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,12 +89,12 @@ def run_jobs(
     *,
     total: int | None = None,
     unit: str = "posts",
-) -> Iterator[tuple[str, Any]]:
+) -> Generator[tuple[str, Any]]:
     """Ask for everything in `jobs` that the store lacks, and yield ids and results in the order of the jobs.
 
     At the first interrupt (Ctrl-C) or SIGTERM the requests under way are finished and stored, and the remaining jobs
     are answered from the store alone; a second one ends the process at once. Memory does not grow with the number of
-    jobs.
+    jobs. Close the generator before the store where its end may not be reached.
 
     Args:
         jobs (`Iterable[Job]`): What to ask; may be a generator over any number of jobs.

@@ -351,10 +351,13 @@ class ResponseStore:
 
 def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
     """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
-    rows = store.rows(**equal)
-    return write_json_lines(
-        out, (store._parsed(lambda row=row: {**row, "request": json.loads(row["request"])}) for row in rows)
-    )
+    if Path(out).resolve() == store.path.resolve():
+        raise KnowledgeError("The output is the store itself.", place=str(out), fix="Name another file.")
+
+    def exported(row: dict) -> dict:
+        return store._parsed(lambda: {**row, "request": json.loads(row["request"])})
+
+    return write_json_lines(out, map(exported, store.rows(**equal)))
 
 
 def import_answers(store: ResponseStore, path: str | os.PathLike) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -119,8 +120,10 @@ def summarize(
     columns: dict[str, dict[str, list[str]]] = {}
     marks: list[dict] = []
     jobs = summary_jobs(first_posts(files), plan)
-    with ResponseStore(store) as opened:
-        results = run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files))
+    with (
+        ResponseStore(store) as opened,
+        closing(run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files))) as results,
+    ):
         for file in files:
             texts: dict[str, list[str]] = {grain: [] for grain in GRAINS}
             for _, (post, answers) in itertools.islice(results, count_posts([file])):

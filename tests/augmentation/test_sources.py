@@ -89,6 +89,11 @@ def test_names_without_letters_are_not_added():
     [
         ("1. Mira Holt\n2) Dario Fenn\n- Lena", ["Mira Holt", "Dario Fenn", "Lena"]),
         ("Sure, here are names:\n* **Mira Holt**: singer\n• “Tarn” (town)", ["Mira Holt", "Tarn"]),
+        ('["Mira Holt", "Dario Fenn"]', ["Mira Holt", "Dario Fenn"]),
+        ('```json\n[{"name": "Mira Holt", "type": "PER"}]\n```', ["Mira Holt"]),
+        ("| No | Name |\n|---|---|\n| 1 | Mira Holt |\n| 2 | **Tarn** |", ["Mira Holt", "Tarn"]),
+        ("Mira Holt, Dario Fenn, Lena", ["Mira Holt", "Dario Fenn", "Lena"]),
+        ("- <b>Mira</b>\n- https://tarn.example\n- Tarn, Lindmere", ["Tarn, Lindmere"]),
         ("These are all the names that I know of at present", []),
         ("", []),
     ],

@@ -51,11 +51,6 @@ def test_what_cannot_be_found_exactly_is_rejected(text, reason):
         aligned(ALIGNED_POST, text)
 
 
-def test_repeats_are_labelled_on_request():
-    text = "Go New Tarn! #NewTarn @MiraHolt Dario Fenn"
-    assert [kind for kind, _ in aligned(ALIGNED_POST, text, label_repeats=True)] == ["ORG", "ORG", "PER", "PER"]
-
-
 def test_a_name_within_a_longer_one_is_not_taken_for_it():
     post = mner("New Tarn and the New Tarn Otters", ("LOC", "New Tarn"), ("ORG", "New Tarn Otters"))
     assert aligned(post, "The New Tarn Otters play in New Tarn") == [("ORG", "New Tarn Otters"), ("LOC", "New Tarn")]

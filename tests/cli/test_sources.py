@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from PIL import Image
 from support import tiny_vision
 from support.command_line import call
 from support.files import read_lines
+from support.stub_server import StubServer
 
 from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepared
 from modeling_cotpd.data.schema import make_split
@@ -115,96 +114,57 @@ def test_killed_and_started_again(blip, pictures, tmp_path, monkeypatch):
     assert read_lines(cut) == read_lines(whole)
 
 
-class VisionServer(ThreadingHTTPServer):
-    """Answers like a vision endpoint, with the size and middle colour of the picture that was sent."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests, self.status, self.seen = [], 200, threading.Lock()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.seen:
-            self.server.requests.append(body)
-            first = len(self.server.requests) == 1
-        if self.server.status == 401:
-            answer, status = {"error": {"message": f"Incorrect API key {self.headers['Authorization']}"}}, 401
-        elif self.server.status == 429 and first:
-            answer, status = {"error": {"message": "slow down"}}, 429
-        else:
-            picture, text = body["messages"][0]["content"]
-            image = Image.open(io.BytesIO(base64.b64decode(picture["image_url"]["url"].split(",", 1)[1])))
-            reply = {"role": "assistant", "content": f"{text['text']} {image.width}x{image.height}"}
-            if image.height == 13:
-                reply["content"] = ""
-            if image.height == 14:
-                reply = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
-            answer, status = {"choices": [{"index": 0, "finish_reason": "stop", "message": reply}]}, 200
-        data = json.dumps(answer).encode()
-        if status == 200 and answer["choices"][0]["message"].get("content", "") and "20x15" in str(answer):
-            data = b"<html>gateway</html>"
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if status == 429:
-            self.send_header("Retry-After", "0")
-        self.end_headers()
-        self.wfile.write(data)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = VisionServer()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def size_of(body):
+    picture, question = body["messages"][0]["content"]
+    image = Image.open(io.BytesIO(base64.b64decode(picture["image_url"]["url"].split(",", 1)[1])))
+    return f"{question['text']} {image.width}x{image.height}"
 
 
 def everything_written(folder):
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".png")
 
 
-def test_a_vision_endpoint(server, pictures, tmp_path):
-    server.status = 429  # the first request only
-    out = tmp_path / "captions.jsonl"
-    url = f"http://127.0.0.1:{server.server_port}/v1"
-    arguments = ["--images", pictures, "--out", out, "--model", "big/vision", "--base-url", url, "--prompt", "Size?"]
-    result = caption(*arguments, "--concurrency", 3, "--retries", 1)
-    assert result.exit_code == 4
-    rows = {row["id"]: row["vision"] for row in read_lines(out)}
-    assert rows["00.png"] == "Size? 20x10" and rows["11.png"] == "Size? 20x21"
-    assert len(rows) == 9
-    reasons = {line["id"]: line["reason"] for line in read_lines(tmp_path / "captions.vision.report.jsonl")}
-    assert reasons == {"03.png": "empty caption", "04.png": "refused", "05.png": "endpoint", "12.png": "corrupt"}
-    assert all(body["temperature"] == 0 and body["max_tokens"] == 100 for body in server.requests)
-    before = len(server.requests)
-    caption(*arguments, "--retries", 1)
-    assert len(server.requests) == before + 2  # what failed is asked again, what was answered is not
-    caption(*arguments, "--retries", 1, "--again", "empty,refused")
-    assert len(server.requests) == before + 2 + 4
-    dry = caption(*arguments, "--dry-run")
+def test_a_vision_endpoint(pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    out, faults = tmp_path / "captions.jsonl", {"20x13": ("empty",), "20x14": ("refusal",), "20x15": ("html",)}
+
+    def fault(body, number):
+        if len(server.asked) == number == 1:
+            return "status", 429, {"retry-after": "0"}
+        return faults.get(size_of(body).split()[1])
+
+    with StubServer(answer=size_of, fault=fault) as server:
+        arguments = ["--images", pictures, "--out", out, "--model", "big/vision", "--prompt", "Size?", "--retries", 1]
+        arguments += ["--base-url", server.base_url]
+        result = caption(*arguments, "--concurrency", 3)
+        assert result.exit_code == 4
+        rows = {row["id"]: row["vision"] for row in read_lines(out)}
+        assert rows["00.png"] == "Size? 20x10" and rows["11.png"] == "Size? 20x21"
+        assert len(rows) == 9
+        reasons = {line["id"]: line["reason"] for line in read_lines(tmp_path / "captions.vision.report.jsonl")}
+        assert reasons == {"03.png": "empty caption", "04.png": "refused", "05.png": "endpoint", "12.png": "corrupt"}
+        assert all(body["temperature"] == 0 and body["max_tokens"] == 100 for body in server.bodies)
+        before = server.asked.total()
+        caption(*arguments)
+        assert server.asked.total() == before + 2  # what failed is asked again, what was answered is not
+        caption(*arguments, "--again", "empty,refused")
+        assert server.asked.total() == before + 2 + 4
+        dry = caption(*arguments, "--dry-run")
     assert "requests to send: 2 (2 caption); answered already: 2" in dry.output
     assert KEY.encode() not in everything_written(tmp_path) + result.output.encode()
 
 
-def test_a_rejected_key_stops_the_run_and_is_not_shown(server, pictures, tmp_path, capsys):
-    server.status = 401
-    url = f"http://127.0.0.1:{server.server_port}/v1"
-    with pytest.raises(KnowledgeError, match="declines: status 401") as caught:
-        caption("--images", pictures, "--out", tmp_path / "c.jsonl", "--model", "vision", "--base-url", url)
+def test_a_rejected_key_stops_the_run_and_is_not_shown(pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with (
+        StubServer(fault=lambda *_: ("status", 401, {}, f"Incorrect API key Bearer {KEY}")) as server,
+        pytest.raises(KnowledgeError, match="declines: status 401") as caught,
+    ):
+        arguments = ("--model", "vision", "--base-url", server.base_url)
+        caption("--images", pictures, "--out", tmp_path / "c.jsonl", *arguments)
     assert KEY not in str(caught.value) + str(capsys.readouterr())
     assert KEY.encode() not in everything_written(tmp_path)
-    assert len(server.requests) <= 16
+    assert server.asked.total() <= 16
 
 
 def test_a_hosted_endpoint_without_a_key_is_reported(pictures, tmp_path, monkeypatch):

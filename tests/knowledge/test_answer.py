@@ -27,6 +27,7 @@ from modeling_cotpd.knowledge.answer import Answer, MalformedAnswer, read_answer
         (completion("Quill Quill Quill", "repetition"), "cut", "Quill Quill Quill"),
         (completion("Varro", "ERROR_TOXIC"), "refused", "Varro"),
         (completion("\u200b\ufeff\u2800 \n"), "empty", "\u200b\ufeff\u2800 \n"),
+        (completion("Varro Quill.", refusal=False), "answered", "Varro Quill."),
         (completion(None, tool_calls=[{"function": {"name": "look"}}]), "empty", ""),
         (completion("", "content_filter"), "refused", ""),
         (completion(None, refusal="I will not."), "refused", ""),

@@ -154,6 +154,9 @@ def test_other_settings_are_not_mixed_in(folder, tmp_path):
     run(files, folder, limit=2)
     with pytest.raises(SettingError, match="prompt"):
         files.check_settings({**SETTINGS, "prompt": "a photo of"})
+    for entry in ("{}", '{"painter": 1}', '{"painter": {"settings": [1]}}'):
+        files.provenance.write_text(entry)
+        files.check_settings(SETTINGS)
 
 
 def test_captions_of_others_stay(folder, tmp_path):

@@ -188,7 +188,14 @@ def test_temperature_is_zero_and_everything_can_be_set():
 
 def test_settings_are_checked(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    for wrong in ({"model": ""}, {"timeout": 0}, {"retries": -1}, {"sampling": {"stream": True}}, {"base_url": "x"}):
+    for wrong in (
+        {"model": ""},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"retries": -1},
+        {"sampling": {"stream": True}},
+        {"base_url": "x"},
+    ):
         with pytest.raises(SettingError):
             EndpointSettings(**{"model": "m", **wrong})
     with pytest.raises(SettingError, match="OPENAI_API_KEY"):

@@ -66,7 +66,7 @@ def test_prices():
     assert find_price("gpt-4o-mini-audio") is None and find_price("mine") is None
     assert find_price("gpt-4o-mini", 3, 4) == Price(3, 4)
     assert Price(2, 8).cost(1_000_000, 500_000) == 6
-    for prices in ((1, None), (None, 1), (-1, 1)):
+    for prices in ((1, None), (None, 1), (-1, 1), (1, float("nan"))):
         with pytest.raises(SettingError):
             find_price("m", *prices)
 

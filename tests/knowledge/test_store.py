@@ -154,6 +154,14 @@ def test_export_and_import_move_answers_and_keep_what_is_there(path, tmp_path):
         assert other.get(request(2).key).status == "failed"
 
 
+def test_a_store_is_not_exported_into_itself(path):
+    with ResponseStore(path) as store:
+        save(store)
+        with pytest.raises(KnowledgeError, match="the store itself"):
+            export_answers(store, path.parent / "x" / ".." / path.name)
+        assert store.get(request().key).text == "text 1"
+
+
 def test_a_changed_row_is_not_imported_and_nothing_is(path, tmp_path):
     out = tmp_path / "rows.jsonl"
     with ResponseStore(path) as store:
