@@ -34,7 +34,6 @@ NOT_RUN = {
     "make ": "the workflows run each of them",
     "pip ": INSTALLS,
     "hf download": HUB,
-    "vllm ": "another project's server",
     "cotpd teacher": "serves until Ctrl-C; tests/knowledge/test_local_teacher.py runs it",
     "cotpd demo": "serves until Ctrl-C; tests/cli/test_models.py runs it",
     "cotpd elicit posts.jsonl --out explained": "asks the server of the command above it",
@@ -65,7 +64,7 @@ NOT_RUN = {
 PYTHON_NOT_RUN = {"push_to_hub": "uploads"}
 """A python block is left out when it holds this."""
 
-ELSEWHERE = {"vllm", "hf", "uvicorn", "export"}
+ELSEWHERE = {"hf", "uvicorn", "export"}
 """Commands of other projects, which have no parser here."""
 
 SMALL = "--max_train_samples 16 --max_eval_samples 8 --max_predict_samples 8 --num_train_epochs 1 --max_length 64"

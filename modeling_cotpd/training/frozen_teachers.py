@@ -158,7 +158,7 @@ class MeanDistribution:
                 rows.append(log_mean([distribution for _, distribution in members]))
                 continue
             offsets, mask = batch["student_offsets"][index], batch["student_mask"][index]
-            matched = [align_distributions(offsets, theirs or (), found, self.inside) for theirs, found in members]
+            matched = [align_distributions(offsets, own or (), found, self.inside) for own, found in members]
             tokens = zip(mask, zip(*matched, strict=True), strict=True)
             rows.append([log_mean(token) if compared and None not in token else [] for compared, token in tokens])
         return {TARGET_COLUMN: rows}

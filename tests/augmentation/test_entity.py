@@ -25,11 +25,11 @@ POST = mner("Mira Holt sings for # Otters !", ("PER", "Mira Holt"), ("ORG", "Ott
 OFFLINE = plan(settings=None, kinds=("entity",), fact_check=False, times=4)
 
 
-def nobody(request):
-    raise AssertionError("nobody is to be asked")
+def no_request(request):
+    raise AssertionError("no request may be sent")
 
 
-def outcomes_of(sample, of=OFFLINE, answers=nobody, source=SOURCE, types=None):
+def outcomes_of(sample, of=OFFLINE, answers=no_request, source=SOURCE, types=None):
     return drive(replace_entities(sample, of, source, types or {}), answers)
 
 
@@ -118,13 +118,13 @@ def test_only_what_is_possible_in_fact_is_kept():
 
 def test_a_new_sample_gets_an_imagined_picture_and_new_knowledge():
     def answers(request):
-        return "yes" if request.purpose == "fact_check" else f"A {request.purpose} of nobody"
+        return "yes" if request.purpose == "fact_check" else f"A {request.purpose} of a post"
 
     outcomes, asked = outcomes_of(POST, plan(kinds=("entity", "image"), knowledge="elicit"), answers)
     assert [request.purpose for request in asked] == ["fact_check", "image", "noun", "sentence", "multimodality"]
     row = outcomes[0].row
-    assert (row["image"], row["caption"], row["cot_noun"]) == (None, "A image of nobody", "A noun of nobody")
-    assert "Image: A image of nobody" in asked[2].body["messages"][0]["content"]
+    assert (row["image"], row["caption"], row["cot_noun"]) == (None, "A image of a post", "A noun of a post")
+    assert "Image: A image of a post" in asked[2].body["messages"][0]["content"]
 
 
 def test_elicited_knowledge_that_names_the_old_entity_is_emptied():

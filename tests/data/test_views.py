@@ -249,7 +249,7 @@ class TestMarkers:
             ]
             assert inside == expected
 
-    def test_a_relation_that_nobody_labelled(self, wordpiece):
+    def test_an_unlabelled_relation(self, wordpiece):
         add_entity_markers(wordpiece)
         row = {"id": "a", "tokens": MARKED, "head": {"start": 0, "end": 1}, "tail": {"start": 1, "end": 2}}
         split = make_split([{**row, "relation": None}], "mre", RELATIONS, "test")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import rdflib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,7 +125,6 @@ def test_ntriples_of_a_post():
 
 
 def test_rdflib_reads_it():
-    rdflib = pytest.importorskip("rdflib")
     text = 'say "hi"\\\n\u2028\x00<b> 👩‍🎤 \ud83d'
     row = {"id": '<x> "y"', "text": text, "entities": [], "relations": []}
     graph = rdflib.Graph().parse(data="".join(RdfWriter()(row)), format="nt")
@@ -150,7 +150,7 @@ def test_files(tmp_path: Path, suffix: str):
         {"id": "1", "text": "Mira \ud83d", "entities": [entity], "relations": []},
         {"id": "2", "text": "", "entities": [], "relations": []},
     ]
-    (tmp_path / "in.jsonl").write_bytes(b"".join(map(json_line, posts)))
+    (tmp_path / "in.jsonl").write_text("".join(map(json_line, posts)), "utf-8")
     out = tmp_path / f"out{suffix}"
     assert export(tmp_path / "in.jsonl", out) == 2
     content = out.read_text("utf-8")

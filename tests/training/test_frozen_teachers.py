@@ -113,11 +113,11 @@ def test_a_teacher_with_another_tokenizer(tmp_path):
     """The student's tokens are others; the first one of a word has the distribution of the teacher's first one."""
     teacher = model_folder(tmp_path, "mner", 1)
     features = with_targets("mner", [teacher], kind="bpe")
-    _, theirs = split_and_features("mner")
+    _, teacher_rows = split_and_features("mner")
     expected = distributions(teacher, "mner", "knowledge")
     compared = 0
-    for row, their, distribution in zip(features, theirs, expected, strict=True):
-        begins = {start: place for place, (start, end) in enumerate(their["offsets"]) if start < end}
+    for row, teacher_row, distribution in zip(features, teacher_rows, expected, strict=True):
+        begins = {start: place for place, (start, end) in enumerate(teacher_row["offsets"]) if start < end}
         for (start, end), target in zip(row["offsets"], row["target_log_probs"], strict=True):
             if target and start in begins:
                 compared += 1

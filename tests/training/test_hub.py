@@ -209,7 +209,7 @@ class TestPush:
             push(collect(run, "tester/x"), "tester/x")
         assert hub.files("tester/x") == {}
 
-    def test_nobody_answers(self, hub, run, monkeypatch):
+    def test_no_server_answers(self, hub, run, monkeypatch):
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
         with pytest.raises(SettingError, match="cannot be reached"):
             push(collect(run, "tester/x"), "tester/x")
