@@ -339,7 +339,7 @@ class TestContinuing:
 
 class TestRefusals:
     def test_a_run_without_a_task(self, places, tmp_path):
-        with pytest.raises(SettingError, match="neither trains nor evaluates. Name a recipe"):
+        with pytest.raises(SettingError, match=r"neither trains nor evaluates\. Name a recipe"):
             run_task("mner", places, tmp_path / "out", do_train=False, do_eval=False, do_predict=False)
 
     def test_a_student_without_a_teacher(self, places, tmp_path):
