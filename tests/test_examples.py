@@ -27,7 +27,6 @@ ENTITIES = {
     "RT @nightbus : Osk Harbour sold out the Tallow Rooms again": [("ORG", "Osk Harbour"), ("LOC", "Tallow Rooms")],
     "So proud of the Fenwick Otters, see you in Brightwater !": [("ORG", "Fenwick Otters"), ("LOC", "Brightwater")],
     "Varro Quill signs": [("PER", "Varro Quill")],
-    "Varro Quill signs until 2034": [("PER", "Varro Quill")],
     "Varro Quill signs for Lindmere Athletic": [("PER", "Varro Quill"), ("ORG", "Lindmere Athletic")],
     "can't believe @varroquill just signed for Lindmere Athletic": [
         ("PER", "varroquill"), ("ORG", "Lindmere Athletic")

@@ -109,7 +109,7 @@ def predict(
     """
     reading.check(output)
     if bool(input) == bool(text):
-        raise SettingError("Give either --input or --text.", fix='--text "Maya Stone moved to Harlow"')
+        raise SettingError("Give either --input or --text.", fix='For example: --text "Maya Stone moved to Harlow".')
     on_demand = ask_teacher is not None or bool(threshold)
     if on_demand and not teacher_model:
         raise SettingError("Knowledge on demand needs a language model.", place="--teacher", fix="Name it.")

@@ -54,7 +54,7 @@ def usable_device(name: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingError(
-            f"The device {str(name)!r} cannot be used: {str(error).splitlines()[0]}",
+            f"The device {str(name)!r} cannot be used: {str(error).splitlines()[0].removesuffix('.')}.",
             place="--device",
             fix="Use auto or cpu.",
         ) from None

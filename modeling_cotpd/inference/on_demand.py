@@ -18,6 +18,7 @@ from modeling_cotpd.data.values import cut
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 from modeling_cotpd.inference.predictor import Predictor, Progress
 from modeling_cotpd.inference.run import all_posts, chunks, part_path, probable, read_part, write_part
+from modeling_cotpd.inference.threshold import check_reader
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts
 from modeling_cotpd.knowledge.runner import Asking
 
@@ -66,18 +67,7 @@ class KnowledgeOnDemand:
             raise SettingError("Give either a share or a threshold.", place="--ask-teacher, --threshold")
         if share is not None and not 0 <= share <= 1:
             raise SettingError(f"A share is between 0 and 1, got {share}.", place="--ask-teacher")
-        if student.task != reader.task:
-            raise SettingError(
-                f"The models are for {student.task} and {reader.task}.",
-                place="--knowledge-model",
-                fix="Name two of one.",
-            )
-        if not reader.knowledge.sources:
-            raise SettingError(
-                "The model was trained without knowledge.",
-                place="--knowledge-model",
-                fix="Name a model with a knowledge view.",
-            )
+        check_reader(student, reader)
         self.student, self.reader, self.explain = student, reader, explain
         self.share, self.threshold = share, threshold
 

@@ -75,11 +75,11 @@ def export_onnx(
     tokenizer.model_max_length = limit
     # Sizes that no two dimensions share, so that the exporter ties none together
     sample = sample_inputs(model, 3, min(11, limit))
-    try:
-        exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic=True))
-    except ImportError as error:
-        raise SettingError(str(error), fix="pip install 'modeling_cotpd[onnx]'") from error
     with whole_folder(out) as staging:
+        try:
+            exported = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic=True))
+        except ImportError as error:
+            raise SettingError(str(error), fix="pip install 'modeling_cotpd[onnx]'") from error
         exported.save_pretrained(staging)
         report = ExportReport(compare(model, OnnxStudent.from_folder(staging), limit)[0])
         if not report.difference <= tolerance:

@@ -19,6 +19,22 @@ from modeling_cotpd.training.results import THRESHOLD_FILE
 MEASURE = "expected number of wrong labels"
 
 
+def check_reader(student: Predictor, reader: Predictor) -> None:
+    """Raise a `SettingError` unless a model can read again, with knowledge, what another read as text alone."""
+    if student.task != reader.task:
+        raise SettingError(
+            f"The models are for {student.task} and {reader.task}.",
+            place="--knowledge-model",
+            fix="Name two of one.",
+        )
+    if not reader.knowledge.sources:
+        raise SettingError(
+            "The model was trained without knowledge.",
+            place="--knowledge-model",
+            fix="Name a model with a knowledge view.",
+        )
+
+
 def view_counts(
     student: Predictor, reader: Predictor, dataset_dir: str | os.PathLike, name: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,8 +51,10 @@ def view_counts(
         relations other than `None`) `(posts, 3)`.
 
     Raises:
+        SettingError: The reader has no knowledge view, or is of another task.
         DataError: There is no such split, it is of another task, or it has no labels or no explanations.
     """
+    check_reader(student, reader)
     splits, _ = read_prepared(dataset_dir)
     if name not in splits:
         raise DataError(f"There is no split {name!r}.", place=str(dataset_dir), fix=f"There are {', '.join(splits)}.")

@@ -233,7 +233,7 @@ class ViewPredictor:
     def _known(self, text: str, image: Any, given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
         """The columns that the knowledge view reads, captioner and teacher asked; and why some are missing."""
         if not self.columns:
-            raise SettingError("The model was trained without knowledge.", fix='Use view="prompt".')
+            raise SettingError("The model was trained without knowledge.", fix="Read the text alone: view prompt.")
         known, problems = dict(given), list[str]()
         if image is not None and "caption" not in known:
             known["caption"] = self.source.caption(image)

@@ -81,7 +81,7 @@ class EpochLines(TrainerCallback):
     def _print(self, args: CoTPDTrainingArguments, state: TrainerState, metrics: dict[str, float]) -> None:
         if not state.is_world_process_zero:
             return
-        line = f"epoch {state.epoch or 0:.3g}/{state.num_train_epochs}, step {state.global_step}/{state.max_steps}:"
+        line = f"epoch {state.epoch or 0:.3g}/{state.num_train_epochs}, step {state.global_step}/{state.max_steps}"
         shown = [f"{name} {float(value):.4f}" for name, value in self.losses.items()]
         shown += [
             f"{name.removeprefix('eval_').removesuffix('_f1').replace('_', ' ')} F1 {100 * value:.1f}"
@@ -91,7 +91,7 @@ class EpochLines(TrainerCallback):
         done, left = state.global_step - self.first_step, state.max_steps - state.global_step
         if done > 0 and left > 0:
             shown.append(f"{_duration((time.monotonic() - self.begin) / done * left)} left")
-        print(line, ", ".join(shown), flush=True)
+        print(f"{line}: {', '.join(shown)}" if shown else line, flush=True)
 
 
 def _duration(seconds: float) -> str:

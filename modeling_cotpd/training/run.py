@@ -104,8 +104,12 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
     Raises:
         SettingError: Such a combination; the message says what to change.
     """
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise SettingError("The run neither trains nor evaluates.", fix="Name a recipe, such as mner or mre.")
     if args.eval_views == "knowledge" and not data_args.knowledge_columns:
         raise SettingError("eval_views=knowledge needs knowledge_columns.", fix="Use eval_views=prompt.")
+    if model_args.distill_from == []:
+        raise SettingError("A student needs finished models that teach it.", fix="Name them in --distill_from.")
     if model_args.distill_from and args.eval_views == "knowledge":
         raise SettingError("With distill_from the student has no knowledge view.", fix="Use eval_views=prompt.")
     if args.do_train and model_args.distill_from and args.alpha == 0:

@@ -311,6 +311,11 @@ def test_an_endpoint_that_fails_leaves_the_text_only_answers(asking):
     assert sum("unexplained" in row for row in read_lines(output)) == 3
 
 
+def test_a_threshold_needs_a_knowledge_view(tmp_path: Path):
+    with pytest.raises(SettingError, match="trained without knowledge"):
+        call("threshold", saved(tmp_path / "model", knowledge_columns=[]), "--dataset-dir", tmp_path)
+
+
 def test_a_threshold_of_validation_and_what_was_explained_as_training_posts(asking, tmp_path: Path):
     model, output, common = asking
     split = [

@@ -347,6 +347,14 @@ class TestContinuing:
 
 
 class TestRefusals:
+    def test_a_run_without_a_task(self, places, tmp_path):
+        with pytest.raises(SettingError, match=r"neither trains nor evaluates\. Name a recipe"):
+            run_task("mner", places, tmp_path / "out", do_train=False, do_eval=False, do_predict=False)
+
+    def test_a_student_without_a_teacher(self, places, tmp_path):
+        with pytest.raises(SettingError, match="needs finished models"):
+            run_task("mner", places, tmp_path / "out", {"distill_from": []})
+
     def test_nothing_would_be_trained(self, places, tmp_path):
         with pytest.raises(SettingError, match="leaves the prompt untrained"):
             run_task("mner", places, tmp_path / "out", alpha=0.0)
