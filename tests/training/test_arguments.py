@@ -137,7 +137,7 @@ class TestRecipes:
     @pytest.mark.parametrize(
         ("flags", "message"),
         [
-            (["--optim", "nothing"], "command line: .*nothing"),
+            (["--logging_steps", "0"], "command line: .*logging_steps"),
             (["--load_best_model_at_end", "true", "--eval_strategy", "no"], "command line: .*load_best_model_at_end"),
             (["--lr_scheduler_kwargs", "{x"], "command line: "),
         ],
