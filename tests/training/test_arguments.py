@@ -206,6 +206,15 @@ class TestRanges:
         with pytest.raises(SettingError, match=f"{name} must be at least 1, got 0"):
             DataArguments(dataset_dir="d", **{name: 0})
 
+    @pytest.mark.parametrize("name", ["sample_seed", "preprocessing_num_workers"])
+    def test_numbers_that_are_not_negative(self, name):
+        with pytest.raises(SettingError, match=f"{name} must be at least 0, got -1"):
+            DataArguments(dataset_dir="d", **{name: -1})
+
+    def test_a_column_twice(self):
+        with pytest.raises(SettingError, match="names a column twice"):
+            DataArguments(dataset_dir="d", knowledge_columns=["caption", "caption"])
+
 
 @pytest.mark.parametrize("path", [*COMPLETE, *ADDITIONS], ids=lambda path: path.stem)
 def test_every_recipe_parses(path, tmp_path):
