@@ -201,8 +201,8 @@ def check_encoder(encoder: PreTrainedModel) -> None:
     """Refuse a model that cannot be the encoder of both views.
 
     Raises:
-        ValueError: It has a decoder, reads from left to right, does not take `inputs_embeds`, or predicts otherwise with
-            other padding or after another text.
+        ValueError: It has a decoder, reads from left to right, does not take `inputs_embeds`, or its predictions
+            depend on padding or on an earlier text.
     """
     # at the top of the module it would load the classes that register themselves, which need this module
     from transformers.models.auto.modeling_auto import (
