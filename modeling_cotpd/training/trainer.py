@@ -112,13 +112,13 @@ class CoTPDTrainer(Trainer):
         if kwargs.get("compute_loss_func") is not None:
             fix = "Leave it out, or override compute_loss."
             raise SettingError("compute_loss_func would take the place of the two-view loss.", fix=fix)
-        if kwargs.get("preprocess_logits_for_metrics", best_labels) is not best_labels and not kwargs.get(
-            "compute_metrics"
-        ):
+        changed = kwargs.get("preprocess_logits_for_metrics", best_labels) is not best_labels
+        if changed and kwargs.get("compute_metrics") is None:
             fix = "Give compute_metrics too, or leave it out."
             raise SettingError("preprocess_logits_for_metrics changes what the scores are computed from.", fix=fix)
         collator = getattr(data_collator, "func", data_collator)  # a partial's function
-        if any(kind.__module__.startswith("transformers") for kind in (collator, *type(collator).__mro__) if kind):
+        modules = [getattr(kind, "__module__", "") for kind in (collator, *type(collator).__mro__)]
+        if any(str(module).startswith("transformers") for module in modules):
             fix = "Leave data_collator out, or use CoTPDCollator."
             raise SettingError("The collator is one of transformers, which pads no views.", fix=fix)
         if args.prompt_view_masking and getattr(processing_class, "mask_token_id", None) is None:
