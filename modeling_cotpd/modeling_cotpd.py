@@ -80,10 +80,11 @@ class CoTPDModel(CoTPDPreTrainedModel):
         token_type_ids: torch.LongTensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-    ) -> CoTPDModelOutput:
+        return_dict: bool = True,
+    ) -> CoTPDModelOutput | tuple:
         """Run the prompt view, and the knowledge view when `knowledge_input_ids` is given.
 
-        Arguments are those of `CoTPDForTokenClassification.forward`.
+        Arguments are those of `CoTPDForTokenClassification.forward`; a tuple is returned with `return_dict=False`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give either input_ids or inputs_embeds of the text, and not both.")
@@ -119,13 +120,14 @@ class CoTPDModel(CoTPDPreTrainedModel):
                 inputs_embeds=knowledge,
                 attention_mask=knowledge_attention_mask,
             )
-        return CoTPDModelOutput(
+        output = CoTPDModelOutput(
             last_hidden_state=hidden,
             knowledge_last_hidden_state=knowledge_hidden,
             prompt_attentions=prompt_attentions,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+        return output if return_dict else output.to_tuple()
 
     def _embed(
         self,

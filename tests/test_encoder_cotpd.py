@@ -95,6 +95,9 @@ def test_gradient_checkpointing_computes_all_positions():
     states.sum().backward()  # recomputes the layers, when the call is over
 
 
+SMALL = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
 def small(kind: type, **settings):
     return AutoModel.from_config(kind(vocab_size=100, **settings))
 
@@ -126,8 +129,11 @@ def small(kind: type, **settings):
             ),
             "does not take inputs_embeds",
         ),
+        (lambda: small(transformers.ConvBertConfig, **SMALL), "sees padding, so a prediction depends on its batch"),
+        (lambda: small(transformers.SqueezeBertConfig, **SMALL), "cannot read inputs_embeds"),
+        (lambda: small(transformers.BigBirdConfig, **SMALL), "changes its attention .* unless attention_type="),
     ],
-    ids=["T5", "GPT-2", "Llama", "BERT as a decoder", "ViT"],
+    ids=["T5", "GPT-2", "Llama", "BERT as a decoder", "ViT", "ConvBERT", "SqueezeBERT", "BigBird"],
 )
 def test_what_cannot_be_the_encoder_is_refused_by_name(encoder, reason):
     model = encoder()
@@ -161,6 +167,12 @@ def test_other_encoders_work_and_do_not_see_padding(family):
     alone = model(torch.tensor([[5, 6, 7]])).logits[0]
     batch = padded([[5, 6, 7], [5, 9, 10, 11, 12, 6]], 8, 0)
     torch.testing.assert_close(model(**batch).logits[0, :3], alone, atol=1e-5, rtol=0)
+
+
+def test_xlnet_takes_no_prefix():
+    config = CoTPDConfig(encoder_config=OTHERS["xlnet"](), num_labels=3, prompt_type="prefix")
+    with pytest.raises(ValueError, match="XLNet's layers cannot take a prefix; use another prompt_type"):
+        CoTPDForTokenClassification(config)
 
 
 class TestWeights:

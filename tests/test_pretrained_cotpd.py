@@ -122,6 +122,7 @@ def test_auto_model_and_feature_extraction(tmp_path):
     assert len(states[0]) == len(tokenizer(TEXT)["input_ids"]) and len(states[0][0]) == 32
     ids = torch.tensor([[2, 7, 9, 3]])
     assert model(input_ids=ids, token_type_ids=torch.zeros_like(ids)).last_hidden_state.shape == (1, 4, 32)
+    torch.testing.assert_close(model(ids, return_dict=False)[0], model(ids, return_dict=True).last_hidden_state)
 
 
 def test_the_relation_head_names_its_pipeline():

@@ -1,9 +1,7 @@
 """`cotpd predict`, `triples`, `threshold` and `learn`: any number of posts, from the text alone or with knowledge."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +57,20 @@ class PostOptions:
         device = state.device if self.device == "auto" else usable_device(self.device)
         batches = BatchSettings(self.batch_size, self.max_batch_tokens)
         return state, take_threads(device), {"device": device, "dtype": self.dtype, "batches": batches}
+
+    def write(
+        self, predictor: Any, files: list, task: str, output: Path, settings: dict, state: Any, threads: int, **more
+    ):
+        """As `predict_to_file`; Ctrl-C raises `Interrupted`, which says what is kept."""
+        from modeling_cotpd.inference.run import done_chunks, parts_folder, predict_to_file
+
+        more |= {"text_column": self.text_column, "overwrite": self.overwrite, "threads": threads}
+        try:
+            return predict_to_file(predictor, files, task, output, settings, state, **more)
+        except KeyboardInterrupt:
+            done = done_chunks(output)
+            kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
+            raise Interrupted(f"{kept}. The same command continues.") from None
 
     def export(self, output: Path, err: bool = False, **more: Any) -> None:
         """Write the predictions in the other formats."""
@@ -121,7 +133,6 @@ def predict(
         all_posts,
         chunks,
         map_in_threads,
-        predict_to_file,
         probable,
         run_settings,
     )
@@ -169,22 +180,10 @@ def predict(
             demand, plan, teacher.store, asking, files, task, output, reading.text_column, min_score, teacher.dry_run
         )
         first = second.first
-    writing: dict[str, Any] = {"text_column": reading.text_column, "overwrite": reading.overwrite, "threads": threads}
-    run = partial(
-        predict_to_file,
-        first,
-        files,
-        task,
-        output,
-        settings,
-        state,
-        min_score=min_score,
-        second_pass=second,
-        **writing,
-    )
+    more: dict[str, Any] = {"min_score": min_score, "second_pass": second}
     try:
         with given:
-            result = interruptible(output, run)
+            result = reading.write(first, files, task, output, settings, state, threads, **more)
     except DryRun:
         echo_all(second.report() if second else ())
         return
@@ -200,22 +199,6 @@ def predict(
     if result.problems:
         echo(f"{result.problems:,} rows have a problem instead of a prediction.", err=True)
         raise typer.Exit(options.UNUSABLE)
-
-
-def interruptible(output: Path, run: Callable[[], Any]) -> Any:
-    """Run; when interrupted, say what is kept.
-
-    Raises:
-        Interrupted: After Ctrl-C.
-    """
-    from modeling_cotpd.inference.run import done_chunks, parts_folder
-
-    try:
-        return run()
-    except KeyboardInterrupt:
-        done = done_chunks(output)
-        kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-        raise Interrupted(f"{kept}. The same command continues.") from None
 
 
 def _given(input: str, text: list[str] | None, format: str) -> tuple[Any, list]:
@@ -293,7 +276,7 @@ def triples(
     """
     from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.inference.exports import RdfWriter
-    from modeling_cotpd.inference.run import predict_to_file, run_settings
+    from modeling_cotpd.inference.run import run_settings
     from modeling_cotpd.inference.triples import TripleExtractor
 
     RdfWriter(base)
@@ -305,9 +288,7 @@ def triples(
     settings |= {"relations": run_settings(relations, ())["model"], "dtype": reading.dtype, "onnx": reading.onnx}
     settings = run_settings(entities, files, text_column=reading.text_column, **settings)
     # Entities are found in posts that name none, so they are read as for named entity recognition
-    writing: dict[str, Any] = {"text_column": reading.text_column, "overwrite": reading.overwrite, "threads": threads}
-    run = partial(predict_to_file, extractor, files, "mner", output, settings, state, **writing)
-    if (result := interruptible(output, run)) is not None:
+    if (result := reading.write(extractor, files, "mner", output, settings, state, threads)) is not None:
         echo(f"{result.posts:,} posts: {output}")
         reading.export(output, base=base)
 

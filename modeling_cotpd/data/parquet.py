@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.ipc
 import pyarrow.parquet
+from datasets import Features
 
 from modeling_cotpd.errors import DataError
 
@@ -48,6 +49,15 @@ def read_schema(path: str | os.PathLike) -> pyarrow.Schema:
             return stream.schema
     with open_parquet(path) as file:
         return file.schema_arrow
+
+
+def read_features(path: str | os.PathLike, fix: str) -> Features:
+    """The features that a `.parquet` or `.arrow` file declares; a `DataError` with `fix` where they cannot be read."""
+    schema = read_schema(path)
+    try:
+        return Features.from_arrow_schema(schema)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix=fix) from None
 
 
 def parquet_rows(path: str | os.PathLike, columns: Sequence[str] | None = None) -> Iterator[dict]:

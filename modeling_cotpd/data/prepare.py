@@ -34,7 +34,7 @@ from modeling_cotpd.data.schema import (
     bio_label_names,
     make_split,
 )
-from modeling_cotpd.data.sources import SOURCES, Source, download_files
+from modeling_cotpd.data.sources import SOURCES, Source, download
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import require_empty, sha256_of
 
@@ -174,7 +174,8 @@ def _read(name: str, source: str, options: PrepareOptions) -> tuple[dict[str, li
         if options.download:
             captioners = [options.captioner or DEFAULT_CAPTIONER] if options.captions else []
             captioners += options.knowledge_from_captions.values()
-            download_files(files_to_download(published, dict.fromkeys(captioners), options.knowledge), source)
+            for file in files_to_download(published, dict.fromkeys(captioners), options.knowledge):
+                download(file.url, Path(source) / file.name, file.sha256)
         rows, files, declared = read_published(published, Path(source))
     elif name in SAMPLES:
         folder = Path(str(importlib.resources.files("modeling_cotpd") / "data" / "sample"))

@@ -14,7 +14,7 @@ from datasets.exceptions import DatasetGenerationError
 from modeling_cotpd.data.files import read_json
 from modeling_cotpd.data.folders import MAX_DESCRIPTION_BYTES, inside
 from modeling_cotpd.data.glosses import glosses_of
-from modeling_cotpd.data.parquet import BROKEN, read_batches, read_schema
+from modeling_cotpd.data.parquet import BROKEN, read_batches, read_features
 from modeling_cotpd.data.schema import (
     KNOWLEDGE_COLUMNS,
     LABEL_COLUMNS,
@@ -171,13 +171,8 @@ def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:
 
 
 def _read_split(path: Path, info: DatasetInfo) -> Dataset:
-    try:
-        features = Features.from_arrow_schema(read_schema(path))
-        fits = task_of(features) == info.task and label_names_of(features) == info.label_names
-    except DataError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix=AGAIN) from None
+    features = read_features(path, AGAIN)
+    fits = task_of(features) == info.task and label_names_of(features) == info.label_names
     wanted = features_for(info.task, info.label_names)
     glosses = wanted.pop("glosses")
     if not fits or any(name not in features for name in wanted):

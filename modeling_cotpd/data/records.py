@@ -6,13 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Features
-
 from modeling_cotpd.data.bio import check_tag, to_bio
 from modeling_cotpd.data.conll import ConllForm, read_conll
 from modeling_cotpd.data.files import FORMATS, read_json_rows
 from modeling_cotpd.data.folders import find_split_files
-from modeling_cotpd.data.parquet import parquet_rows, read_schema
+from modeling_cotpd.data.parquet import parquet_rows, read_features
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, LABEL_COLUMNS, PAIR, declared_label_names
 from modeling_cotpd.data.values import (
     SPAN_KEYS,
@@ -95,11 +93,7 @@ def declared_names(path: Path, task: str) -> list[str] | None:
     """Label names that a Parquet or Arrow file declares with a ClassLabel, in id order, or `None`."""
     if FORMATS[path.suffix.lower()] != "parquet":
         return None
-    schema = read_schema(path)
-    try:
-        return declared_label_names(Features.from_arrow_schema(schema), task)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"The columns cannot be read ({error}).", place=str(path), fix="Write it again.") from None
+    return declared_label_names(read_features(path, "Write it again."), task)
 
 
 def records_of(

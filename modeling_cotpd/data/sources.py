@@ -7,7 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,11 +101,6 @@ of Twitter-2015 call the fourth type OTHER or MISC, so both Twitter sets accept 
 KNOWN_COPIES: dict[str, str] = _TABLE["copies"]
 """Gold hash to copy and publisher: copies of Twitter-2015 differ in labels, so a result names the one it was measured
 on."""
-
-
-def download_files(files: Iterable[RemoteFile], folder: str | os.PathLike) -> list[Path]:
-    """Fetch files into a folder and return their paths; see `download`."""
-    return [download(file.url, Path(folder) / file.name, file.sha256) for file in files]
 
 
 def download(

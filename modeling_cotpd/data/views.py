@@ -26,10 +26,12 @@ MAX_GLOSS_TOKENS = 32
 
 
 def check_columns(names: Sequence[str]) -> None:
-    """Raise a `SettingError` for a name that is no knowledge column."""
+    """Raise a `SettingError` for a name that is no knowledge column, or comes twice."""
     if unknown := [name for name in names if name not in KNOWLEDGE_COLUMNS]:
         fix = f"Choose from {', '.join(KNOWLEDGE_COLUMNS)}, or 'none' (in Python an empty tuple)."
         raise SettingError(f"knowledge_columns names the unknown column {unknown[0]!r}.", fix=fix)
+    if len(set(names)) < len(names):
+        raise SettingError(f"knowledge_columns names a column twice: {', '.join(names)}.", fix="Name each once.")
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def knowledge_settings(config: CoTPDConfig, name_or_path: str, columns: Sequence
     if recorded is None and path.is_file():
         run = read_settings(path)
         recorded, length = run.get("knowledge_columns"), run.get("max_length", length)
-        if not isinstance(recorded, list) or not isinstance(length, int):
+        if not isinstance(recorded or [], list) or not isinstance(length, int):
             raise SettingError("The file is not what a run writes.", place=str(path), fix="Copy the run again.")
     chosen = columns if columns is not None else recorded if recorded is not None else KNOWLEDGE_COLUMNS
     return ViewSettings(tuple(chosen), length, placement=config.knowledge_placement)

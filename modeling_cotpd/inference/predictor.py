@@ -1,5 +1,6 @@
 """Predictions for lists of posts: entities, or the relation of two entities, from the text alone or with knowledge."""
 
+import copy
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,8 @@ class Predictor:
         max_length: int | None = None,
         knowledge: ViewSettings | None = None,
     ):
+        # a copy, because a stock pipeline in another thread sets truncation on the object that it shares
+        tokenizer = copy.deepcopy(tokenizer)
         self.model, self.tokenizer = model, tokenizer
         self.settings = settings or BatchSettings()
         self.knowledge = knowledge or ViewSettings(KNOWLEDGE_COLUMNS)

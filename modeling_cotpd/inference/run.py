@@ -165,6 +165,7 @@ def run_settings(model: str, files: Sequence[PostFile], revision: str | None = N
         further: Further settings.
     """
     folder = Path(model)
+    facts: list[list | str | None]
     if folder.is_dir():
         facts = [_stamp(path) for path in sorted(folder.iterdir()) if path.is_file()]
     else:

@@ -139,7 +139,7 @@ def elicit_posts(
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
 
     Example:
-        >>> posts = [Post("1", "Varro Quill signs for Lindmere Athletic", columns={"caption": "a goalkeeper with a pen"})]
+        >>> posts = [Post("1", "Varro Quill signs for Lindmere Athletic", columns={"caption": "a man with a pen"})]
         >>> for explanation in elicit_posts(posts, plan, "answers.sqlite"):  # doctest: +SKIP
         ...     print(explanation.columns()["cot_noun"])
     """

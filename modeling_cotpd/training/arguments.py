@@ -111,9 +111,10 @@ class DataArguments:
         if self.knowledge_columns == ["none"]:
             self.knowledge_columns = []
         check_columns(self.knowledge_columns)
-        for name in ("max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        samples = ("max_train_samples", "max_labelled_samples", "max_eval_samples", "max_predict_samples")
+        for name, least in {**dict.fromkeys(samples, 1), "sample_seed": 0, "preprocessing_num_workers": 0}.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
+                raise SettingError(f"{name} must be at least {least}, got {getattr(self, name)}.")
 
 
 def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:

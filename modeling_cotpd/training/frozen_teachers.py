@@ -221,10 +221,10 @@ def load_teacher(
         message = "distill_from names a plain encoder, not a finished CoTPD model."
         raise SettingError(message, place=name, fix="Name folders of finished runs.")
     model = load_finished_model(source, model_class, label_names, **hub).to(settings.device)
-    if task == "mner":
-        model.read_words(None)  # the student learns a distribution for every subword token
     tokenizer = load_tokenizer(source, **hub)
     check_tokenizer(tokenizer, model, TASKS[task], name)
+    if task == "mner":
+        model.read_words(None)  # the student learns a distribution for every subword token
     base = model.get_base_model()
     views = ViewSettings(
         settings.knowledge_columns if settings.view == "knowledge" else (),

@@ -53,7 +53,7 @@ def model_card(results: dict, name: str) -> str:
     scores = everything.get(split, {})
     limit = settings.get("max_predict_samples" if split == "test" else "max_eval_samples")
     encoder = results.get("encoder") or NOT_RECORDED
-    base_model = hub_name(encoder)
+    _, base_model = EMBEDDED_ENCODERS.get(encoder, ("", encoder))
     # licence and language of encoder and data are not known, so nothing is claimed
     data = ModelCardData(
         library_name="transformers",
@@ -176,11 +176,6 @@ def _splits(dataset: dict) -> str:
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
-
-
-def hub_name(encoder: str) -> str:
-    """An encoder's name on the Hub, also of one that comes as a Python package."""
-    return EMBEDDED_ENCODERS[encoder][1] if encoder in EMBEDDED_ENCODERS else encoder
 
 
 def example_output(task: str, model: Any, tokenizer: Any) -> Any:

@@ -112,7 +112,13 @@ class CoTPDTrainer(Trainer):
         if kwargs.get("compute_loss_func") is not None:
             fix = "Leave it out, or override compute_loss."
             raise SettingError("compute_loss_func would take the place of the two-view loss.", fix=fix)
-        if str(getattr(data_collator, "__module__", "")).startswith("transformers"):
+        changed = kwargs.get("preprocess_logits_for_metrics", best_labels) is not best_labels
+        if changed and kwargs.get("compute_metrics") is None:
+            fix = "Give compute_metrics too, or leave it out."
+            raise SettingError("preprocess_logits_for_metrics changes what the scores are computed from.", fix=fix)
+        collator = getattr(data_collator, "func", data_collator)  # a partial's function
+        modules = [getattr(kind, "__module__", "") for kind in (collator, *type(collator).__mro__)]
+        if any(str(module).startswith("transformers") for module in modules):
             fix = "Leave data_collator out, or use CoTPDCollator."
             raise SettingError("The collator is one of transformers, which pads no views.", fix=fix)
         if args.prompt_view_masking and getattr(processing_class, "mask_token_id", None) is None:
@@ -161,12 +167,21 @@ class CoTPDTrainer(Trainer):
     @property
     def task(self) -> Task:
         """The task of the model's head."""
-        return next(task for task in TASKS.values() if isinstance(self.head_model, task.model_class))
+        for task in TASKS.values():
+            if isinstance(self.head_model, task.model_class):
+                return task
+        fix = "Make one with CoTPDForTokenClassification.from_encoder(...)."
+        raise SettingError(f"The model is a {type(self.head_model).__name__}, not a CoTPD model with a head.", fix=fix)
 
     def _features(self, dataset: Any, scored: bool = False) -> Any:
-        """Features of records; features and anything else stay as they are."""
-        if not isinstance(dataset, Dataset) or "input_ids" in dataset.column_names:
+        """Features of records; features stay as they are."""
+        if dataset is None or isinstance(dataset, str):
             return dataset
+        if "input_ids" in (dataset.column_names if isinstance(dataset, Dataset) else next(iter(dataset), ())):
+            return dataset
+        if not isinstance(dataset, Dataset):
+            fix = "Make it one with Dataset.from_list(rows)."
+            raise SettingError(f"Records come as a datasets.Dataset, not as a {type(dataset).__name__}.", fix=fix)
         if self.processing_class is None:
             raise SettingError("Records need a tokenizer.", fix="Give it as processing_class.")
         config = self.head_model.config

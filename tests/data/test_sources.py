@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from modeling_cotpd.data.sources import BASE_URL_VARIABLE, SOURCES, RemoteFile, download, download_files
+from modeling_cotpd.data.sources import BASE_URL_VARIABLE, SOURCES, RemoteFile, download
 from modeling_cotpd.errors import DataError
 
 BODY = bytes(range(256)) * 40
@@ -109,8 +109,8 @@ def test_no_server(tmp_path):
 
 def test_files_of_a_source_from_another_server(server, tmp_path, monkeypatch):
     monkeypatch.setenv(BASE_URL_VARIABLE, f"{server.url}/")
-    assert download_files([RemoteFile("train.txt", "file", SHA256)], tmp_path / "new") == [tmp_path / "new/train.txt"]
-    assert (tmp_path / "new" / "train.txt").read_bytes() == BODY
+    file = RemoteFile("train.txt", "file", SHA256)
+    assert download(file.url, tmp_path / "new" / file.name, file.sha256).read_bytes() == BODY
 
 
 def test_the_password_of_a_server_is_not_shown(tmp_path, monkeypatch):

@@ -102,6 +102,14 @@ def test_random_models_do_find_entities(finder):
     assert result["entities"]
 
 
+def test_a_tokenizer_that_a_pipeline_truncates_with_is_shared_with_no_predictor():
+    model, tokenizer = made(CoTPDForTokenClassification, "wordpiece", positions=60)
+    predictor = EntityPredictor(model, tokenizer)
+    tokenizer("Mira Holt sings", truncation=True, max_length=4)
+    assert tokenizer.backend_tokenizer.truncation and predictor.tokenizer.backend_tokenizer.truncation is None
+    assert predictor.tokenizer("(Mira)")["input_ids"] == tokenizer("(Mira)")["input_ids"]
+
+
 @pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
 def test_a_long_post_is_read_to_its_end(kind: str, monkeypatch: pytest.MonkeyPatch):
     model, tokenizer = made(CoTPDForTokenClassification, kind, positions=40)

@@ -136,7 +136,7 @@ class TestRecipes:
     @pytest.mark.parametrize(
         ("flags", "message"),
         [
-            (["--optim", "nothing"], "command line: .*nothing"),
+            (["--logging_steps", "0"], "command line: .*logging_steps"),
             (["--load_best_model_at_end", "true", "--eval_strategy", "no"], "command line: .*load_best_model_at_end"),
             (["--lr_scheduler_kwargs", "{x"], "command line: "),
         ],
@@ -203,6 +203,15 @@ class TestRanges:
     def test_samples(self, name):
         with pytest.raises(SettingError, match=f"{name} must be at least 1, got 0"):
             DataArguments(dataset_dir="d", **{name: 0})
+
+    @pytest.mark.parametrize("name", ["sample_seed", "preprocessing_num_workers"])
+    def test_numbers_that_are_not_negative(self, name):
+        with pytest.raises(SettingError, match=f"{name} must be at least 0, got -1"):
+            DataArguments(dataset_dir="d", **{name: -1})
+
+    def test_a_column_twice(self):
+        with pytest.raises(SettingError, match="names a column twice"):
+            DataArguments(dataset_dir="d", knowledge_columns=["caption", "caption"])
 
 
 @pytest.mark.parametrize("path", [*COMPLETE, *ADDITIONS], ids=lambda path: path.stem)

@@ -372,7 +372,7 @@ class TestRefusals:
         ("settings", "message"),
         [
             ({"report_to": "nothing"}, "nothing"),
-            ({"lr_scheduler_type": "reduce_lr_on_plateau", "do_eval": False}, "reduce_lr_on_plateau"),
+            ({"save_strategy": "best"}, "metric_for_best_model"),
         ],
     )
     def test_what_the_trainer_refuses(self, places, tmp_path, settings, message):

@@ -1,5 +1,6 @@
 """Training from Python: records in, scores of every view, a card, and clear errors out."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from huggingface_hub import ModelCard
 from support.tiny_models import TOKENIZER_KINDS, tiny_encoder_config
 
@@ -166,18 +167,39 @@ class TestRefusals:
         with pytest.raises(SettingError, match=r"args is a TrainingArguments. Use CoTPDTrainingArguments"):
             CoTPDTrainer(model=model, args=transformers.TrainingArguments(str(tmp_path), use_cpu=True))
 
-    @pytest.mark.parametrize("kind", ["function", "object"])
+    @pytest.mark.parametrize("kind", ["function", "partial", "object", "subclass"])
     def test_stock_collators(self, tmp_path, encoder, kind):
         tokenizer = load_tokenizer(encoder)
         collator = transformers.default_data_collator
-        if kind == "object":
-            collator = transformers.DataCollatorForTokenClassification(tokenizer)
+        if kind == "partial":
+            collator = functools.partial(collator, return_tensors="pt")
+        if kind in ("object", "subclass"):
+            stock = transformers.DataCollatorForTokenClassification
+            collator = (type("Own", (stock,), {}) if kind == "subclass" else stock)(tokenizer)
         with pytest.raises(SettingError, match=r"The collator is one of transformers.*Leave data_collator out"):
             CoTPDTrainer(
                 model=CoTPDForTokenClassification.from_encoder(encoder, **names(TAGS)),
                 args=CoTPDTrainingArguments(str(tmp_path), use_cpu=True),
                 data_collator=collator,
             )
+
+    def test_what_is_no_dataset_and_no_model(self, tmp_path, encoder):
+        records = Dataset.from_list(rows(4))
+        for given in (rows(4), records.to_iterable_dataset(), DatasetDict(train=records)):
+            with pytest.raises(SettingError, match=r"Records come as a datasets.Dataset, not as a"):
+                make(tmp_path, encoder, given)
+        kind = transformers.AutoModelForTokenClassification
+        with pytest.raises(SettingError, match="The model is a BertForTokenClassification, not a CoTPD model"):
+            CoTPDTrainer(
+                kind.from_pretrained(encoder),
+                CoTPDTrainingArguments(str(tmp_path), use_cpu=True),
+                train_dataset=records,
+                processing_class=load_tokenizer(encoder),
+            )
+
+    def test_logits_are_not_changed_before_they_are_scored(self, tmp_path, encoder):
+        with pytest.raises(SettingError, match="preprocess_logits_for_metrics changes what the scores"):
+            CoTPDTrainer(preprocess_logits_for_metrics=lambda logits, labels: logits)
 
     @pytest.mark.parametrize("metric", ["f1", "eval_knowledge_f1", "prompt_f2"])
     def test_a_metric_that_no_evaluation_returns(self, tmp_path, encoder, metric):
