@@ -24,6 +24,7 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import STAGING, exclusive, staged_folder, write_json, write_json_lines
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import example_output, write_model_card
+from modeling_cotpd.training.tasks import Evaluation
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 if TYPE_CHECKING:
@@ -266,20 +267,21 @@ def _holds_secret(flag: str) -> bool:
     return flag.startswith("--") and bool(short or _SECRET_FLAG.search(name))
 
 
-def write_predictions(path: Path, split: Dataset, predictions: dict[str, list]) -> None:
-    """One JSON line per row: id, tokens, entity spans (MRE), gold, and the prediction of every view.
+def write_predictions(path: Path, split: Dataset, evaluation: Evaluation) -> None:
+    """One JSON line per row: id, tokens, entity spans (MRE), gold, the prediction of every view, and its uncertainty.
 
     Args:
-        predictions (`dict[str, list]`): Per view the decoded predictions in the order of the split.
+        evaluation (`Evaluation`): Of the rows of the split, in their order.
     """
     shown = split.select_columns([name for name in ("id", "tokens", "head", "tail") if name in split.column_names])
-    write_json_lines(
-        path,
-        (
-            {**row, "gold": gold, **{view: rows[index] for view, rows in predictions.items()}}
-            for index, (row, gold) in enumerate(zip(shown, gold_labels(split), strict=True))
-        ),
-    )
+
+    def rows() -> Iterator[dict]:
+        for index, (row, gold) in enumerate(zip(shown, gold_labels(split), strict=True)):
+            predicted = {view: values[index] for view, values in evaluation.predictions.items()}
+            doubts = {view: values[index] for view, values in evaluation.uncertainty.items()}
+            yield {**row, "gold": gold, **predicted, "uncertainty": doubts}
+
+    write_json_lines(path, rows())
 
 
 def summary(results: dict, folder: Path) -> str:

@@ -290,7 +290,7 @@ def evaluate(trainer: CoTPDTrainer, splits: DatasetDict) -> None:
             trainer.predict(splits[name], metric_key_prefix=name)
             if trainer.is_world_process_zero():
                 path = Path(args.output_dir) / f"predictions.{name}.jsonl"
-                write_predictions(path, splits[name], trainer.evaluations[name].predictions)
+                write_predictions(path, splits[name], trainer.evaluations[name])
 
 
 def finish(trainer: CoTPDTrainer, info: DatasetInfo, settings: dict, splits: DatasetDict) -> dict:

@@ -106,16 +106,28 @@ class Evaluation:
 
     Args:
         predictions (`dict[str, list]`): Per view the predictions of every row: tags per word, or a relation name.
+        uncertainty (`dict[str, list[float]]`): Per view the expected number of wrong labels of every row, over its
+            subword tokens (MNER), or the probability that the relation is another one.
         scores (`dict[str, dict]`): Per view the scores; empty for a split without labels.
     """
 
     predictions: dict[str, list]
+    uncertainty: dict[str, list[float]]
     scores: dict[str, dict]
 
 
 def best_labels(logits: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor | tuple:
-    """`preprocess_logits_for_metrics` of the Trainer: keeps one id per position instead of all logits."""
-    return logits.argmax(-1) if isinstance(logits, torch.Tensor) else tuple(view.argmax(-1) for view in logits)
+    """`preprocess_logits_for_metrics` of the Trainer: keeps two numbers per position instead of all logits, the id of
+    the best label and the probability that another one is right."""
+    if isinstance(logits, tuple):
+        return tuple(best_labels(view, labels) for view in logits)
+    probability, ids = logits.float().softmax(-1).max(-1)
+    return torch.stack((ids.float(), 1 - probability), -1)
+
+
+def best_ids(kept: np.ndarray) -> np.ndarray:
+    """The ids among what `best_labels` keeps; -100 where the Trainer padded."""
+    return kept[..., 0].astype(np.int64)
 
 
 def by_view(predictions: np.ndarray | tuple, eval_views: str) -> dict[str, np.ndarray]:
@@ -123,6 +135,19 @@ def by_view(predictions: np.ndarray | tuple, eval_views: str) -> dict[str, np.nd
     if isinstance(predictions, tuple):
         return dict(zip(("prompt", "knowledge"), predictions, strict=True))
     return {"knowledge" if eval_views == "knowledge" else "prompt": predictions}
+
+
+def uncertainties(doubts: np.ndarray, features: Dataset) -> list[float]:
+    """The `uncertainty` of every row, as `cotpd predict --ask-teacher` ranks posts.
+
+    Args:
+        doubts (`np.ndarray` of shape `(rows, n)` or `(rows,)`): What `best_labels` keeps second.
+        features (`Dataset`): The rows' features.
+    """
+    if "offsets" in features.column_names:
+        own = ([end > start for start, end in offsets] for offsets in features["offsets"])
+        doubts = np.array([row[: len(inside)][inside].sum() for row, inside in zip(doubts, own, strict=True)])
+    return [round(value, 6) for value in doubts.astype(float).tolist()]
 
 
 def decode(predicted: np.ndarray, features: Dataset, split: Dataset, prefixes: str = "") -> list:

@@ -28,7 +28,18 @@ from modeling_cotpd.training.losses import distillation_kl
 from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views, record_words
 from modeling_cotpd.training.results import save_finished
 from modeling_cotpd.training.splits import as_records
-from modeling_cotpd.training.tasks import TASKS, Evaluation, Task, best_labels, by_view, decode, is_labelled, score
+from modeling_cotpd.training.tasks import (
+    TASKS,
+    Evaluation,
+    Task,
+    best_ids,
+    best_labels,
+    by_view,
+    decode,
+    is_labelled,
+    score,
+    uncertainties,
+)
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
@@ -366,12 +377,19 @@ class CoTPDTrainer(Trainer):
         output = super().evaluation_loop(
             dataloader, description, None if scored else prediction_loss_only, ignore_keys, metric_key_prefix
         )
-        if scored and output.predictions is not None:
-            views = by_view(output.predictions, self.args.eval_views)
+        kept = output.predictions
+        if self.preprocess_logits_for_metrics is best_labels and kept is not None:
+            ids = tuple(best_ids(view) for view in kept) if isinstance(kept, tuple) else best_ids(kept)
+            output = output._replace(predictions=ids)
+        if scored and kept is not None:
+            views = by_view(kept, self.args.eval_views)
             prefixes = "".join(self.head_model.config.word_prefixes or ())
-            read = {view: decode(ids, rows, rows, prefixes) for view, ids in views.items()}
+            read = {view: decode(best_ids(found), rows, rows, prefixes) for view, found in views.items()}
+            doubts = {view: uncertainties(found[..., 1], rows) for view, found in views.items()}
             scores = {view: score(predicted, rows) for view, predicted in read.items()} if is_labelled(rows) else {}
-            self.evaluations[SPLIT_OF_PREFIX.get(metric_key_prefix, metric_key_prefix)] = Evaluation(read, scores)
+            self.evaluations[SPLIT_OF_PREFIX.get(metric_key_prefix, metric_key_prefix)] = Evaluation(
+                read, doubts, scores
+            )
             for view, found in scores.items():
                 numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
                 output.metrics.update({f"{metric_key_prefix}_{view}_{name}": value for name, value in numbers.items()})

@@ -19,6 +19,7 @@ from modeling_cotpd.training.results import (
     summary,
     write_predictions,
 )
+from modeling_cotpd.training.tasks import Evaluation
 
 SETTINGS = {"seed": 1, "alpha": 0.5, "knowledge_columns": ["caption"]}
 
@@ -210,7 +211,8 @@ def test_predictions_mner(tmp_path):
     ]
     split = make_split(rows, "mner", ["O", "B-PER", "I-PER"], "test")
     path = tmp_path / "p.jsonl"
-    write_predictions(path, split, {"prompt": [["O", "O"], ["O"]], "knowledge": [["B-PER", "O"], ["O"]]})
+    predicted = {"prompt": [["O", "O"], ["O"]], "knowledge": [["B-PER", "O"], ["O"]]}
+    write_predictions(path, split, Evaluation(predicted, {"prompt": [0.5, 0.25], "knowledge": [0.75, 1.0]}, {}))
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == [
         {
             "id": "a",
@@ -218,8 +220,16 @@ def test_predictions_mner(tmp_path):
             "gold": ["B-PER", "O"],
             "prompt": ["O", "O"],
             "knowledge": ["B-PER", "O"],
+            "uncertainty": {"prompt": 0.5, "knowledge": 0.75},
         },
-        {"id": "b", "tokens": ["\u2764\ufe0f"], "gold": None, "prompt": ["O"], "knowledge": ["O"]},
+        {
+            "id": "b",
+            "tokens": ["\u2764\ufe0f"],
+            "gold": None,
+            "prompt": ["O"],
+            "knowledge": ["O"],
+            "uncertainty": {"prompt": 0.25, "knowledge": 1.0},
+        },
     ]
 
 
@@ -228,9 +238,14 @@ def test_predictions_mre(tmp_path):
     row |= {"head": {"start": 0, "end": 1}, "tail": {"start": 2, "end": 3}}
     split: Dataset = make_split([row], "mre", ["None", "lives_in"], "test")
     path = tmp_path / "p.jsonl"
-    write_predictions(path, split, {"prompt": ["None"]})
+    write_predictions(path, split, Evaluation({"prompt": ["None"]}, {"prompt": [0.5]}, {}))
     shown = {name: row[name] for name in ("id", "tokens", "head", "tail")}
-    assert json.loads(path.read_text("utf-8")) == {**shown, "gold": "lives_in", "prompt": "None"}
+    assert json.loads(path.read_text("utf-8")) == {
+        **shown,
+        "gold": "lives_in",
+        "prompt": "None",
+        "uncertainty": {"prompt": 0.5},
+    }
 
 
 def test_what_a_killed_run_left_does_not_count_as_another_run(tmp_path):

@@ -8,7 +8,7 @@ from seqeval.metrics import f1_score
 
 from modeling_cotpd.data.schema import LABEL_COLUMNS, gold_labels, make_split
 from modeling_cotpd.errors import DataError
-from modeling_cotpd.training.tasks import TASKS, best_labels, by_view, decode, is_labelled, score
+from modeling_cotpd.training.tasks import TASKS, best_labels, by_view, decode, is_labelled, score, uncertainties
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -110,5 +110,13 @@ def test_by_view():
 
 def test_best_labels():
     logits = torch.tensor([[0.1, 0.9], [0.8, 0.2]])
-    assert best_labels(logits, None).tolist() == [1, 0]
-    assert [view.tolist() for view in best_labels((logits, -logits), None)] == [[1, 0], [0, 1]]
+    assert best_labels(logits, None)[:, 0].tolist() == [1, 0]
+    assert best_labels(logits, None)[:, 1].tolist() == pytest.approx([0.310026, 0.354344], abs=1e-6)
+    assert [view[:, 0].tolist() for view in best_labels((logits, -logits), None)] == [[1, 0], [0, 1]]
+
+
+def test_uncertainties():
+    doubts = np.array([[0.9, 0.25, 0.5, 0.9], [0.9, 0.125, 0.9, 0.9]])
+    rows = Dataset.from_dict({"offsets": [[(0, 0), (0, 1), (1, 3), (0, 0)], [(0, 0), (0, 1), (0, 0)]]})
+    assert uncertainties(doubts, rows) == [0.75, 0.125]
+    assert uncertainties(doubts[0], Dataset.from_dict({"tokens": [["a"]] * 4})) == [0.9, 0.25, 0.5, 0.9]
