@@ -190,6 +190,7 @@ def test_errors_of_a_run_script_are_one_line_with_the_same_code(tmp_path):
     root = Path(__file__).parents[2]
     for script in ("run_mner.py", "run_mre.py"):
         flags = ["--dataset_dir", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out"), "--use_cpu", "true"]
+        flags += ["--do_train", "true"]
         done = subprocess.run(
             [sys.executable, str(root / script), *flags], capture_output=True, text=True, check=False, cwd=tmp_path
         )

@@ -27,7 +27,7 @@ from modeling_cotpd.knowledge.answer import MalformedAnswer, read_answer
 from modeling_cotpd.knowledge.batch import read_batch
 from modeling_cotpd.knowledge.captions import CaptionFiles, read_caption_file
 from modeling_cotpd.knowledge.glosses import find_json, list_of, read_glosses
-from modeling_cotpd.knowledge.images import ImageProblem, load_image, resolve_image
+from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, load_image, resolve_image
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.store import ResponseStore, import_answers
 from modeling_cotpd.training.arguments import read_recipe
@@ -190,8 +190,8 @@ def captions(data: bytes) -> None:
 
 def picture(data: bytes) -> None:
     folder = at("pictures/x.jpg", data).parent.resolve()
-    image = load_image(resolve_image(folder, "x.jpg"), 1_000_000)
-    assert image.mode == "RGB" and image.width * image.height <= 1_000_000
+    image = load_image(resolve_image(folder, "x.jpg"))
+    assert image.mode == "RGB" and image.width * image.height <= MAX_PIXELS
 
 
 def picture_name(data: bytes) -> None:

@@ -260,7 +260,10 @@ class TestVariants:
             {"prompt", "knowledge"} if data != {"knowledge_columns": ["none"]} else {"prompt"},
         )
         assert set(results["splits"]) == {"test"} and set(results["splits"]["test"]) == views
-        assert set(lines(tmp_path / "out" / "predictions.test.jsonl")[0]) == {"id", "tokens", "gold", *views}
+        assert set(lines(tmp_path / "out" / "predictions.test.jsonl")[0]) == {
+            *("id", "tokens", "gold", "uncertainty"),
+            *views,
+        }
 
     def test_best_checkpoint_by_a_view_s_metric(self, places, tmp_path):
         run_task(

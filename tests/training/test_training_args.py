@@ -13,6 +13,7 @@ OTHER = {
     "eval_do_concat_batches": False,
     "batch_eval_metrics": True,
     "hub_strategy": "every_save",
+    "use_liger_kernel": True,
 }
 
 
