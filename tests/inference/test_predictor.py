@@ -74,9 +74,7 @@ def test_words_come_out_whole_whatever_the_text(finder, texts: list[str]):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.lists(st.sampled_from(["Mira", "(Holt)", "Quarry/Lane", "naïve", "sings,", "so\nproud", "U2"]), max_size=20)
-)
+@given(st.lists(st.sampled_from(["Mira", "(Holt)", "Quarry/Lane", "naïve", "sings,", "so\nproud", "U2"]), max_size=20))
 def test_the_stock_pipeline_reads_the_same(finder, words: list[str]):
     predictor, stock = finder  # which cannot see whether a sign stands between spaces
     text = " ".join(words)
