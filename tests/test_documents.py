@@ -49,6 +49,8 @@ NOT_RUN = {
     "accelerate launch run_mner.py configuration/mner.yaml configuration/student.yaml --dataset_dir": (
         "learns from three models; tests/training/test_run.py runs it"
     ),
+    "cotpd train mner text_only --dataset_dir data/twitter2017-labelled": "reads what the command above it writes",
+    "cotpd predict outputs/student --input - --threshold": "reads its standard input; tests/cli/test_predict.py runs it",
     "cotpd knowledge label": "needs more labelled posts; tests/knowledge/test_list_label_run.py runs it",
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",
@@ -358,12 +360,12 @@ def trained(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("trained")
     write_entry_points(folder)
     write_published(folder / "raw/twitter2017")
-    small = f"{SMALL} --disable_tqdm true"
+    small, columns = f"{SMALL} --disable_tqdm true", "--knowledge_columns caption cot_noun"
     for command in (
         "cotpd prepare twitter2017 --source raw/twitter2017 --out data/twitter2017",
         "cotpd prepare sample-mner --out data/sample_mner",
         "cotpd prepare sample-mre --out data/sample_mre",
-        f"python run_mner.py configuration/sample_mner.yaml {small} --output_dir outputs/mner",
+        f"python run_mner.py configuration/sample_mner.yaml {small} {columns} --output_dir outputs/mner",
         f"python run_mre.py configuration/sample_mre.yaml {small} --output_dir outputs/mre",
     ):
         done = shell(command, folder, "")
@@ -376,6 +378,7 @@ def trained(tmp_path_factory) -> dict[str, Path]:
         "outputs/demo/mre": mre,
         "outputs/tutorial": mner,
         "outputs/student": mner,
+        "outputs/inline": mner,
         "outputs/twitter2017_minilm": mner,
         "outputs/mnre_minilm": mre,
     }
@@ -386,6 +389,7 @@ MADE_BY_ITSELF = {
     "docs/tutorial.md": {"outputs/tutorial"},
     "docs/settings.md": {"outputs/twitter2017_minilm"},
     "docs/knowledge.md": {"data/twitter2017-explained"},
+    "docs/few_labels.md": {"data/twitter2017-explained"},
 }
 """What a document's own commands make, and is not given to it."""
 
