@@ -50,7 +50,7 @@ NOT_RUN = {
         "learns from three models; tests/training/test_run.py runs it"
     ),
     "cotpd train mner text_only --dataset_dir data/twitter2017-labelled": "reads what the command above it writes",
-    "cotpd predict outputs/student --input - --threshold": "reads its standard input; tests/cli/test_predict.py runs it",
+    "cotpd predict outputs/student --input - --threshold": "reads its standard input; a test of predict runs it",
     "cotpd knowledge label": "needs more labelled posts; tests/knowledge/test_list_label_run.py runs it",
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",
