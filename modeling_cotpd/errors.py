@@ -41,6 +41,11 @@ class Interrupted(Exception):
     """
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What an error of a library says, in one line of at most `most` characters."""
+    return " ".join(str(error).split())[:most]
+
+
 @contextmanager
 def as_setting_error(place: str | None = None) -> Iterator[None]:
     """Within the block, turn what a library says of settings that it cannot use into a `SettingError` of one line.
@@ -60,7 +65,7 @@ def as_setting_error(place: str | None = None) -> Iterator[None]:
     except CoTPDError:
         raise
     except (ValueError, ImportError, RuntimeError) as error:
-        raise SettingError(" ".join(str(error).split())[:400], place=place) from error
+        raise SettingError(one_line(error, 400), place=place) from error
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import yaml
 from filelock import FileLock, Timeout
 
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, one_line
 from modeling_cotpd.text_safety import whole_characters
 
 try:
@@ -116,8 +116,8 @@ def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
     try:
         settings = _PlainLoader(path.read_text("utf-8")).get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingError(f"This is not YAML: {reason:.200}.", place=str(path), fix="Correct the line.") from error
+        reason = one_line(error)
+        raise SettingError(f"This is not YAML: {reason}.", place=str(path), fix="Correct the line.") from error
     if settings is not None and not isinstance(settings, dict):
         raise SettingError("The file does not hold 'key: value' lines.", place=str(path), fix="Write one per line.")
     return settings or {}

@@ -1,7 +1,7 @@
 """From a label per subword token to entities in characters: the one reading of training, evaluation and inference."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class EntityReader:
 
     Args:
         label_names (`Sequence[str]`): Tag names in id order. A name without `B-` or `I-` is read as `I-`.
-        prefixes (`str`, *optional*): Marks that have one label with the word behind them (`words.word_prefixes`).
+        prefixes (`Iterable[str]`, *optional*): Marks with one label with the word behind them (`words.word_prefixes`).
 
     Example:
         >>> reader = EntityReader(["O", "B-PER", "I-PER"])
@@ -30,8 +30,8 @@ class EntityReader:
         [{'start': 1, 'end': 10, 'type': 'PER', 'score': 1.0, 'text': 'Mira Holt'}]
     """
 
-    def __init__(self, label_names: Sequence[str], prefixes: str = ""):
-        self.prefixes = prefixes
+    def __init__(self, label_names: Sequence[str], prefixes: Iterable[str] | None = None):
+        self.prefixes = "".join(prefixes or ())
         self.outside = np.array([name == "O" for name in label_names])
         self.begins = [name.startswith("B-") for name in label_names]
         self.types = [name[2:] if name.startswith(("B-", "I-")) else name for name in label_names]

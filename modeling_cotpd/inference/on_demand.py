@@ -16,8 +16,9 @@ from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.data.schema import COT_COLUMNS, make_split, task_of
 from modeling_cotpd.data.values import cut
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.files import write_json_lines
 from modeling_cotpd.inference.predictor import Predictor, Progress
-from modeling_cotpd.inference.run import all_posts, chunks, part_path, probable, read_part, write_part
+from modeling_cotpd.inference.run import all_posts, chunks, part_path, probable, read_part
 from modeling_cotpd.inference.threshold import check_reader
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts
 from modeling_cotpd.knowledge.runner import Asking
@@ -221,7 +222,7 @@ class SecondPass:
                 rows = [probable(row, self.min_score) for row in rows]
                 if self.asking.progress.stopped:
                     raise KeyboardInterrupt
-                write_part(path, rows)
+                write_json_lines(path, rows)
             begin += len(posts)
             self.counts.update("unexplained" if "unexplained" in row else row["view"] for row in rows)
 

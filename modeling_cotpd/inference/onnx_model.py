@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, one_line
 from modeling_cotpd.modeling_cotpd import CoTPDOutput
 from modeling_cotpd.training.pretrained import load_config
 
@@ -81,8 +81,8 @@ class OnnxStudent(PreTrainedModel):
                 str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=slow
             )
         except Exception as error:  # its errors have no class of their own in common
-            reason = " ".join(str(error).split())
-            raise SettingError(f"The graph cannot be read ({reason:.150}).", place=str(path), fix=fix) from error
+            message = f"The graph cannot be read ({one_line(error, 150)})."
+            raise SettingError(message, place=str(path), fix=fix) from error
         labels = session.get_outputs()[0].shape[-1]
         if isinstance(labels, int) and labels != config.num_labels:
             message = f"The graph has {labels} labels, config.json {config.num_labels}."

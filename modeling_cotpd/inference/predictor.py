@@ -230,7 +230,7 @@ class EntityPredictor(Predictor):
     @cached_property
     def reader(self) -> EntityReader:
         """Reads entities from labels."""
-        return EntityReader(self.label_names, "".join(self.model.config.word_prefixes or ()))
+        return EntityReader(self.label_names, self.model.config.word_prefixes)
 
     def _predict(self, posts, tokens, offsets, knowledge, view, uncertainty, on_progress) -> list[dict]:
         windows = [

@@ -225,7 +225,7 @@ def predict_chunks(
         path = part_path(output, number)
         if number % processes == process and not path.exists():
             rows = predictor(chunk, on_progress=partial(show, number, len(chunk)))
-            write_part(path, [probable(row, min_score) for row in rows])
+            write_json_lines(path, [probable(row, min_score) for row in rows])
         show(number, len(chunk), 1.0)
         return len(chunk)
 
@@ -258,11 +258,6 @@ def chunks(
 def part_path(output: Path, number: int) -> Path:
     """The file of one chunk."""
     return parts_folder(output) / f"{number:08d}.jsonl"
-
-
-def write_part(path: Path, rows: Sequence[dict]) -> None:
-    """Write the rows of one chunk, all of them or nothing."""
-    write_json_lines(path, rows)
 
 
 def read_part(path: Path) -> list[dict]:

@@ -18,7 +18,7 @@ from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.views import ViewSettings, require_fast
 from modeling_cotpd.data.words import continuing_tokens, split_at_words, word_prefixes
 from modeling_cotpd.encoder_cotpd import resolve_encoder
-from modeling_cotpd.errors import SettingError, as_setting_error
+from modeling_cotpd.errors import SettingError, as_setting_error, one_line
 from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, add_entity_markers
 from modeling_cotpd.modeling_cotpd import CoTPDForTokenClassification, CoTPDPreTrainedModel
 from modeling_cotpd.training.arguments import ModelArguments
@@ -55,11 +55,8 @@ def load_tokenizer(
         raise
     # a file that is cut or of another kind ends in dozens of unrelated classes, plain Exception among them
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise OSError(
-            f"{name_or_path}: The tokenizer cannot be loaded ({type(error).__name__}: {reason:.150}). Copy its files "
-            "again, or save it there: tokenizer.save_pretrained(DIR)."
-        ) from error
+        fix = "Copy its files again, or save it there: tokenizer.save_pretrained(DIR)."
+        raise unusable(name_or_path, "The tokenizer cannot be loaded", error, fix) from error
     # Segment ids are all 0, and the models do not read them
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     if tokenizer.is_fast:
@@ -97,6 +94,11 @@ def unspell_special_tokens(tokenizer: PreTrainedTokenizerBase) -> PreTrainedToke
     return tokenizer
 
 
+def unusable(name_or_path: str, message: str, error: Exception, fix: str) -> OSError:
+    """The error of a part of a model that a library cannot read."""
+    return OSError(f"{name_or_path}: {message} ({type(error).__name__}: {one_line(error)}). {fix}")
+
+
 def load_config(name_or_path: str, trust_remote_code: bool = False, **kwargs) -> PreTrainedConfig:
     """The configuration of a model in a folder or on the Hub; `kwargs` go to `AutoConfig.from_pretrained`.
 
@@ -120,11 +122,7 @@ def load_config(name_or_path: str, trust_remote_code: bool = False, **kwargs) ->
         raise SettingError(f"There is no such folder here, and {reason}.", place=name_or_path, fix=fix) from error
     # a value of another kind ends in many kinds of errors, those of strict dataclasses among them
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise OSError(
-            f"{name_or_path}: The configuration cannot be used ({type(error).__name__}: {reason:.200}). Copy the "
-            "model again."
-        ) from error
+        raise unusable(name_or_path, "The configuration cannot be used", error, "Copy the model again.") from error
 
 
 def is_cotpd_checkpoint(name_or_path: str, trust_remote_code: bool = False, **kwargs) -> bool:
@@ -156,9 +154,8 @@ def load_finished_model(
         raise
     # odd weights and an odd adapter beside them end in errors of several libraries
     except Exception as error:
-        reason = " ".join(str(error).split())
-        message = f"{name_or_path}: The model cannot be loaded ({type(error).__name__}: {reason:.200})."
-        raise OSError(f"{message} Copy it again, and what lies beside it.") from error
+        fix = "Copy it again, and what lies beside it."
+        raise unusable(name_or_path, "The model cannot be loaded", error, fix) from error
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
     if label_names and labels != list(label_names):
         raise SettingError(

@@ -194,9 +194,8 @@ def make_trainer(
         )
     if args.do_train:
         record_views(model, views)
-        if "train" in splits:
-            record_words(model, tokenizer, splits["train"])
         train = training_features(task, splits, tokenizer, views, model_args, data_args, args)
+        record_words(model, tokenizer, splits["train"])
     with as_setting_error():
         return CoTPDTrainer(
             model=add_lora(model, model_args, task.adds_tokens) if model_args.lora_r else model,

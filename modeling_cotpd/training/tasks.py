@@ -1,6 +1,6 @@
 """What training, evaluation and the model card need to know about each task, and scores of what was predicted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +150,7 @@ def uncertainties(doubts: np.ndarray, features: Dataset) -> list[float]:
     return [round(value, 6) for value in doubts.astype(float).tolist()]
 
 
-def decode(predicted: np.ndarray, features: Dataset, split: Dataset, prefixes: str = "") -> list:
+def decode(predicted: np.ndarray, features: Dataset, split: Dataset, prefixes: Iterable[str] | None = None) -> list:
     """Tags per word (MNER) or a relation name (MRE) for every row.
 
     Entities are read from characters as in inference; a word has the tag of the entity that touches it.
@@ -158,7 +158,7 @@ def decode(predicted: np.ndarray, features: Dataset, split: Dataset, prefixes: s
     Args:
         predicted (`np.ndarray` of shape `(rows, n)` or `(rows,)`): Predicted ids of one view.
         features, split (`Dataset`): The rows' features and records, in the same order.
-        prefixes (`str`, *optional*): Marks that belong to the word behind them.
+        prefixes (`Iterable[str]`, *optional*): Marks that belong to the word behind them.
     """
     label_names = label_names_of(split.features)
     if "offsets" not in features.column_names:

@@ -379,13 +379,14 @@ class CoTPDTrainer(Trainer):
         )
         kept = output.predictions
         if self.preprocess_logits_for_metrics is best_labels and kept is not None:
-            ids = tuple(best_ids(view) for view in kept) if isinstance(kept, tuple) else best_ids(kept)
+            ids = tuple(map(best_ids, kept)) if isinstance(kept, tuple) else best_ids(kept)
             output = output._replace(predictions=ids)
         if scored and kept is not None:
-            views = by_view(kept, self.args.eval_views)
-            prefixes = "".join(self.head_model.config.word_prefixes or ())
-            read = {view: decode(best_ids(found), rows, rows, prefixes) for view, found in views.items()}
-            doubts = {view: uncertainties(found[..., 1], rows) for view, found in views.items()}
+            prefixes = self.head_model.config.word_prefixes
+            views = by_view(output.predictions, self.args.eval_views)
+            read = {view: decode(ids, rows, rows, prefixes) for view, ids in views.items()}
+            halves = by_view(kept, self.args.eval_views)
+            doubts = {view: uncertainties(found[..., 1], rows) for view, found in halves.items()}
             scores = {view: score(predicted, rows) for view, predicted in read.items()} if is_labelled(rows) else {}
             self.evaluations[SPLIT_OF_PREFIX.get(metric_key_prefix, metric_key_prefix)] = Evaluation(
                 read, doubts, scores

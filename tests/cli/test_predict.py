@@ -141,17 +141,17 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(run.chunks, "__defaults__", (2, 10**6))
     model, source, output = saved(tmp_path / "model"), tmp_path / "posts.txt", tmp_path / "out.jsonl"
     source.write_text("Mira\nHolt\nTarn\nLane\n", "utf-8")
-    write = run.write_part
+    write = run.write_json_lines
 
     def interrupt(path: Path, rows: list[dict]) -> None:
         if path.name != "00000000.jsonl":
             raise KeyboardInterrupt
         write(path, rows)
 
-    monkeypatch.setattr(run, "write_part", interrupt)
+    monkeypatch.setattr(run, "write_json_lines", interrupt)
     with pytest.raises(Interrupted, match=r"1 chunks of posts are kept in .*\. The same command continues"):
         predict(model, "--input", source, "--output", output)
-    monkeypatch.setattr(run, "write_part", write)
+    monkeypatch.setattr(run, "write_json_lines", write)
     result = predict(model, "--input", source, "--output", output)
     assert result.exit_code == 0 and "Resuming: 1 chunks" in result.output and len(read_lines(output)) == 4
 
@@ -215,7 +215,7 @@ def test_a_run_that_was_broken_off_continues(tmp_path: Path, models: list[Path],
     monkeypatch.setattr(run.chunks, "__defaults__", (5, 10**6))
     source, whole, output = posts(tmp_path), tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     triples(*models, "--input", source, "--output", whole)
-    write = run.write_part
+    write = run.write_json_lines
 
     def break_off(path: Path, part: list[dict]) -> None:
         write(path, part)
@@ -223,7 +223,7 @@ def test_a_run_that_was_broken_off_continues(tmp_path: Path, models: list[Path],
             raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_part", break_off)
+        patch.setattr(run, "write_json_lines", break_off)
         with pytest.raises(RuntimeError, match="power cut"):
             triples(*models, "--input", source, "--output", output)
     assert not output.exists()
@@ -287,7 +287,7 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
         assert call(*common).exit_code == 0
         whole = read_lines(output)
         output.unlink()
-        write = on_demand.write_part
+        write = on_demand.write_json_lines
 
         def interrupt(path: Path, part: list[dict]) -> None:
             if path.name == "00000001.jsonl":
@@ -295,7 +295,7 @@ def test_an_interrupted_second_pass_continues_with_the_same_posts(asking, monkey
             write(path, part)
 
         with monkeypatch.context() as patch:
-            patch.setattr(on_demand, "write_part", interrupt)
+            patch.setattr(on_demand, "write_json_lines", interrupt)
             with pytest.raises(Interrupted, match="3 chunks of posts are kept"):
                 call(*common)
         assert not output.exists()

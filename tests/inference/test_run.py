@@ -225,5 +225,5 @@ def test_another_commit_of_a_model_does_not_continue_a_run(tmp_path: Path, monke
 def test_problems_are_counted_and_words_that_look_like_one_are_not(tmp_path: Path):
     output = tmp_path / "out.jsonl"
     rows = [{"id": "1", "problem": "too far"}, {"text": 'a, "problem": "b"', "id": "2"}]
-    run.write_part(run.part_path(output, 0), rows)
+    run.write_json_lines(run.part_path(output, 0), rows)
     assert run.merge_chunks(output, [2]) == run.Predicted(2, 1)
