@@ -305,7 +305,6 @@ def llm_baseline(
     if teacher.dry_run:
         return
     results = run_baseline(rows, question, teacher.store, out, asking)
-    options.end_when_stopped(asking)
     options.echo_all([options.usage_line(asking)])
     left_out = ", ".join(f"{count} {reason}" for reason, count in results["left_out"].items()) or "nothing"
     unparsable = results["unparsable"]

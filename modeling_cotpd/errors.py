@@ -1,7 +1,7 @@
 """The exceptions that a user of this package is meant to read."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -39,6 +39,19 @@ class Interrupted(Exception):
 
     The command line prints it in one line and exits with code 130.
     """
+
+
+@contextmanager
+def interruptible(kept: Callable[[], str]) -> Iterator[None]:
+    """Within the block, turn Ctrl-C into an `Interrupted`.
+
+    Args:
+        kept (`Callable`): Called after Ctrl-C; returns what is kept and how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(kept()) from None
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

@@ -91,7 +91,6 @@ def augment(
     if teacher.dry_run:
         return
     result = run(posts, out, teacher.store, plan, asking, only_new=only_new, partial_folder=partial)
-    options.end_when_stopped(asking)
     written = [str(path) for path in result.written]
     if as_json:
         summary = {"written": written, "rejects": str(result.rejects), "kinds": result.summary()}

@@ -101,7 +101,6 @@ def elicit(
         keep_cut=keep_cut,
         partial_folder=partial,
     )
-    options.end_when_stopped(asking)
     written = [str(path) for path in result.written]
     if as_json:
         summary = {"written": written, "problems": str(result.problems), "grains": result.by_grain()}
@@ -353,7 +352,6 @@ def summarize(
         teacher.print_estimate(summary_jobs(first_posts(find_post_files(source)), plan), settings, asking)
         return
     result = run(source, out, teacher.store, plan, asking)
-    options.end_when_stopped(asking)
     echo("over budget: " + _listed({f"{grain}, {each}": n for (grain, each), n in sorted(result.outcomes.items())}))
     if result.problems:
         echo_all([f"{result.problems:,} explanations stay too long: see {result.marks}"])

@@ -93,7 +93,14 @@ def main(arguments: list[str] | None = None) -> int:
     if not sys.stderr.isatty():  # these libraries read it when they are imported
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    return exit_code(lambda: app(args=arguments, prog_name="cotpd", standalone_mode=False), "cotpd")
+    try:
+        code = exit_code(lambda: app(args=arguments, prog_name="cotpd", standalone_mode=False), "cotpd")
+    except KeyboardInterrupt:  # a second one, while the first is reported
+        code = STOPPED
+    if code == STOPPED and arguments is None:
+        sys.stdout.flush()
+        os._exit(code)  # Python waits for threads that still predict or receive
+    return code
 
 
 def exit_code(run: Callable[[], object], program: str) -> int:

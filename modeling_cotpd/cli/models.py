@@ -229,6 +229,7 @@ def push(
 
         cotpd push output/twitter2017 me/cotpd-twitter2017 --private --dry-run
     """
+    from modeling_cotpd.errors import interruptible
     from modeling_cotpd.training.hub import collect
     from modeling_cotpd.training.hub import push as publish
 
@@ -242,5 +243,8 @@ def push(
         stays = sorted(path.name for path in folder.iterdir() if path.name not in sizes)
         echo(f"Not published: {', '.join(stays) or 'nothing else is there'}")
         return
-    info = publish(publication, repo, message=commit_message, private=private, revision=revision, create_pr=create_pr)
+    with interruptible(lambda: "the Hub has all of the commit or nothing. The same command begins again."):
+        info = publish(
+            publication, repo, message=commit_message, private=private, revision=revision, create_pr=create_pr
+        )
     echo(f"Published: {info.pr_url or info.commit_url}")

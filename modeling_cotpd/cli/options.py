@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modeling_cotpd.errors import Interrupted, SettingError
+from modeling_cotpd.errors import SettingError
 from modeling_cotpd.text_safety import printable
 
 if TYPE_CHECKING:
@@ -268,16 +268,6 @@ def usage(asking: "Asking") -> dict[str, Any]:
         "dollars": price.cost(progress.prompt_tokens, progress.completion_tokens) if price else None,
         "seconds": round(progress.seconds, 1),
     }
-
-
-def end_when_stopped(asking: "Asking") -> None:
-    """End the command when the run was interrupted.
-
-    Raises:
-        Interrupted: It was.
-    """
-    if asking.progress.stopped:
-        raise Interrupted("finished answers are in the store; the same command asks for the others.")
 
 
 def echo(line: str, err: bool = False) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import argument, echo, echo_all, option
-from modeling_cotpd.errors import Interrupted, SettingError
+from modeling_cotpd.errors import SettingError, interruptible
 from modeling_cotpd.files import json_line, write_json_lines
 
 if TYPE_CHECKING:
@@ -64,13 +64,14 @@ class PostOptions:
         """As `predict_to_file`; Ctrl-C raises `Interrupted`, which says what is kept."""
         from modeling_cotpd.inference.run import done_chunks, parts_folder, predict_to_file
 
-        more |= {"text_column": self.text_column, "overwrite": self.overwrite, "threads": threads}
-        try:
-            return predict_to_file(predictor, files, task, output, settings, state, **more)
-        except KeyboardInterrupt:
+        def kept() -> str:
             done = done_chunks(output)
-            kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-            raise Interrupted(f"{kept}. The same command continues.") from None
+            chunks = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
+            return f"{chunks}. The same command continues."
+
+        more |= {"text_column": self.text_column, "overwrite": self.overwrite, "threads": threads}
+        with interruptible(kept):
+            return predict_to_file(predictor, files, task, output, settings, state, **more)
 
     def export(self, output: Path, err: bool = False, **more: Any) -> None:
         """Write the predictions in the other formats."""

@@ -11,7 +11,7 @@ import typer
 
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import TEACHER, option
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, interruptible
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def caption(
         "settings": {**made, "prompt": prompt, "max_new_tokens": tokens},
         "versions": {name: version(name) for name in ("modeling_cotpd", "pillow", *libraries)},
     }
-    with exclusive(files.lock, "writes these captions") if first else nullcontext():
+    kept = "finished captions are in the store; the same command makes the others."
+    with interruptible(lambda: kept), exclusive(files.lock, "writes these captions") if first else nullcontext():
         summary = write_captions(
             files,
             folder,
@@ -117,7 +118,6 @@ def caption(
         )
     if not first:
         return
-    options.end_when_stopped(asking)
     if not local:
         options.echo_all([options.usage_line(asking)])
     for path in files.outputs:

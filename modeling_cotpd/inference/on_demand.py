@@ -203,7 +203,7 @@ class SecondPass:
 
         Raises:
             DryRun: After the estimate.
-            KeyboardInterrupt: The run was interrupted while asking; finished chunks are kept.
+            Interrupted: The run was interrupted while asking; finished chunks are kept.
         """
         uncertainty = np.array([u for number in range(len(sizes)) for u in self._uncertainty(number)])
         chosen = self.demand.choose_among(uncertainty)
@@ -220,8 +220,6 @@ class SecondPass:
                 plain = [{name: value for name, value in row.items() if name != KNOWN} for row in rows]
                 rows = self.demand.read_again(posts, plain, chosen[begin : begin + len(posts)])
                 rows = [probable(row, self.min_score) for row in rows]
-                if self.asking.progress.stopped:
-                    raise KeyboardInterrupt
                 write_json_lines(path, rows)
             begin += len(posts)
             self.counts.update("unexplained" if "unexplained" in row else row["view"] for row in rows)

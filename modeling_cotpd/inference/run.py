@@ -85,13 +85,16 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], th
         yield from map(function, items)
         return
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # what is under way after Ctrl-C is not needed
 
 
 def check_output(output: Path, overwrite: bool) -> None:

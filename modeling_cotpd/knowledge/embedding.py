@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
-from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.errors import KnowledgeError, SettingError, interruptible
 from modeling_cotpd.files import sha256_of
 
 if TYPE_CHECKING:
@@ -141,7 +141,12 @@ def stored_vectors(
             print(
                 f"{count:,} {unit}s: {done:,} done, {4 * dimension * count / 2**20:,.0f} MiB in all.", file=sys.stderr
             )
-            with path.open("r+b") as file, tqdm(total=count, initial=done, unit=unit, disable=None) as bar:
+            kept = "finished vectors are kept; the same command makes the others."
+            with (
+                interruptible(lambda: kept),
+                path.open("r+b") as file,
+                tqdm(total=count, initial=done, unit=unit, disable=None) as bar,
+            ):
                 file.truncate(4 * dimension * done)
                 file.seek(4 * dimension * done)
                 for start in range(done, count, chunk):

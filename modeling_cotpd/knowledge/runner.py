@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.errors import Interrupted, KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, Answer
 from modeling_cotpd.knowledge.endpoint import NO_CONNECTION, ChatClient, EndpointSettings
 from modeling_cotpd.knowledge.estimate import Price
@@ -36,14 +36,13 @@ WINDOW = 10_000
 
 @dataclass
 class Progress:
-    """Finished jobs, requests sent by status, requests answered before, tokens, and how the run ended."""
+    """Finished jobs, requests sent by status, requests answered before, and tokens."""
 
     jobs: int = 0
     asked: Counter = field(default_factory=Counter)
     stored: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    stopped: bool = False
     seconds: float = 0.0
 
     def count(self, answer: Answer) -> None:
@@ -92,9 +91,9 @@ def run_jobs(
 ) -> Generator[tuple[str, Any]]:
     """Ask for everything in `jobs` that the store lacks, and yield ids and results in the order of the jobs.
 
-    At the first interrupt (Ctrl-C) or SIGTERM the requests under way are finished and stored, and the remaining jobs
-    are answered from the store alone; a second one ends the process at once. Memory does not grow with the number of
-    jobs. Close the generator before the store where its end may not be reached.
+    At the first interrupt (Ctrl-C) or SIGTERM the requests under way are finished and stored, and the run ends; a
+    second one does not wait for them. Memory does not grow with the number of jobs. Close the generator before the
+    store where its end may not be reached.
 
     Args:
         jobs (`Iterable[Job]`): What to ask; may be a generator over any number of jobs.
@@ -105,6 +104,7 @@ def run_jobs(
 
     Raises:
         KnowledgeError: The endpoint declines everything or cannot be reached, or the store cannot be written.
+        Interrupted: After Ctrl-C or SIGTERM.
 
     Example:
         >>> for id, answers in run_jobs(elicitation_jobs(posts, plan), plan.settings, store):  # doctest: +SKIP
@@ -137,13 +137,15 @@ def run_jobs(
         done = True
         if item is not None:
             raise item
+        if run.stopped:
+            raise Interrupted("finished answers are in the store; the same command asks for the others.")
     except KeyboardInterrupt:
         done = True  # the second interrupt: do not wait for the requests under way
         raise
     finally:
         restore()
         if not done:
-            run.stop(abandoned=True)
+            run.stop()
             thread.join()
         asking.progress.seconds += time.monotonic() - begin
 
@@ -263,19 +265,16 @@ class _Run:
         self._waiting: list[tuple[float, int, int, Dialogue]] = []
         self._numbers = itertools.count()
         self._failures_in_a_row = 0
-        self._answered = self._stop = self._abandoned = False
+        self._answered = self.stopped = False
 
-    def stop(self, abandoned: bool = False) -> None:
-        """Begin nothing new; requests under way still finish. An abandoned run yields nothing more."""
-        self._stop, self._abandoned = True, abandoned
-        self.progress.stopped |= not abandoned
+    def stop(self) -> None:
+        """Begin nothing new; requests under way still finish."""
+        self.stopped = True
 
     def start(self) -> None:
         """Run all jobs; the last thing that is put is `None` or the exception."""
         try:
             asyncio.run(self._main())
-            if self._stop and not self._abandoned:
-                self._answer_from_store()
             self.results.put(None)
         except BaseException as error:
             self.results.put(error)
@@ -289,7 +288,7 @@ class _Run:
                 _, pending = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
                 if pending:
                     # One worker failed. The others may still receive answers that are paid for.
-                    self._stop = True
+                    self.stop()
                     await asyncio.wait(pending)
                 # Every failure is looked at, or asyncio logs those that are not, with tracebacks.
                 if failures := [failure for worker in workers if (failure := worker.exception())]:
@@ -303,7 +302,7 @@ class _Run:
             await client.close()
 
     async def _work(self, client: ChatClient, writer: StoreWriter) -> None:
-        while not self._stop:
+        while not self.stopped:
             due = self._waiting and self._waiting[0][0] <= time.monotonic()
             if due or len(self._waiting) > 2 * self.asking.concurrency:
                 when, _, number, dialogue = heapq.heappop(self._waiting)
@@ -342,7 +341,7 @@ class _Run:
             else:
                 self.progress.stored += 1
                 self._answered |= answer.status != FAILED
-            if self._stop:
+            if self.stopped:
                 return
             dialogue.send(answer)
         self.progress.jobs += 1
@@ -353,16 +352,6 @@ class _Run:
         while self._next in self._finished:
             self.results.put(self._finished.pop(self._next))
             self._next += 1
-
-    def _answer_from_store(self) -> None:
-        def stored(request: Request) -> Answer:
-            return self.store.get(request.key)
-
-        for number in sorted({*self._started, *self._finished}):
-            if number in self._started:
-                self._finish(number, replay(self._started[number], stored))
-        for _, job in self._source:
-            self.results.put((job.id, replay(job, stored)))
 
     def _give_up_when_all_fails(self, answer: Answer) -> None:
         if answer.status != FAILED:

@@ -138,8 +138,6 @@ def summarize(
             columns[file.name] = {f"cot_{grain}": values for grain, values in texts.items()}
         for _ in results:  # ends the run
             pass
-    if result.progress.stopped:
-        return result
     origin = f"{info.knowledge}; over budget {plan.budgets} summarized by {plan.settings.model}, {plan.prompt.tag}"
     shortened = {"teacher": plan.settings.model, "shortened": "over budget", "prompts": {"summarize": plan.prompt.tag}}
     write_columns(source, out, columns, origin, [*info.provenance.get("knowledge", []), shortened])

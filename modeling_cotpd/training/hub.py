@@ -32,6 +32,8 @@ PUBLISHED_RESULTS = (
 """What of `results.json` is published; the rest describes the machine, such as the command as it was typed."""
 LOCAL_SETTINGS = ("model_name_or_path", "dataset_dir", "unlabelled_dataset_dir", "cache_dir")
 """Settings that name places on this machine; encoder and data set stand in the results by their names."""
+LARGE = 100_000
+"""Bytes of a file that is uploaded by itself, before the commit: the client's threads do not end at Ctrl-C."""
 NAMES = ("label_names", "example")
 """Results that hold names of labels, which may begin with a slash and are no paths."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s,;\"]+")
@@ -256,9 +258,13 @@ def push(
             raise SettingError(f"{name} exists and is public.", place="--private", fix=fix)
         if revision is not None and not create_pr:
             api.create_branch(name, branch=revision, exist_ok=True)
+        operations = [CommitOperationAdd(each, content) for each, content in publication.files.items()]
+        for each in operations:
+            if each.upload_info.size > LARGE:
+                api.preupload_lfs_files(name, [each], revision=revision, create_pr=create_pr)
         return api.create_commit(
             name,
-            [CommitOperationAdd(each, content) for each, content in publication.files.items()],
+            operations,
             commit_message=message,
             revision=revision,
             create_pr=create_pr,

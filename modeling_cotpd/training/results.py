@@ -157,7 +157,7 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         overwrite (`bool`): Remove what the run that is there made, but for the model, which the new run replaces.
 
     Raises:
-        SettingError: The folder holds another run.
+        SettingError: The folder holds another run. One that was stopped before it made anything does not count.
     """
     folder = Path(folder)
     known = folder / RUN_FILE
@@ -166,13 +166,13 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         if overwrite:
             for path in (path for pattern in OF_A_RUN for path in folder.glob(pattern)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        elif not resume:
+        elif not resume and made(folder):
             raise SettingError(
                 "The output folder holds another run.",
                 place=str(folder),
                 fix="Name a new folder, or give --resume_from_checkpoint true or --overwrite_output_dir true.",
             )
-        else:
+        elif resume:
             before = read_settings(known)
             changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
             if changed:
@@ -185,6 +185,11 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
     elif folder.is_dir() and not overwrite and any(not _may_be_left(path.name) for path in folder.iterdir()):
         raise SettingError("The output folder is not empty.", place=str(folder), fix="Name a new folder.")
     write_json(known, settings)
+
+
+def made(folder: str | Path) -> list[Path]:
+    """What the runs in an output folder have made so far."""
+    return [path for pattern in (*OF_A_RUN, "model*.safetensors") for path in Path(folder).glob(pattern)]
 
 
 def read_settings(path: Path) -> dict:

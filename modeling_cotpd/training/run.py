@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -19,7 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.encoder_cotpd import check_weights
-from modeling_cotpd.errors import Interrupted, SettingError, as_setting_error
+from modeling_cotpd.errors import SettingError, as_setting_error, interruptible
 from modeling_cotpd.files import write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.text_safety import without_secrets
@@ -31,6 +32,7 @@ from modeling_cotpd.training.results import (
     RESULTS_FILE,
     changed_settings,
     claim_output_dir,
+    made,
     output_folder,
     run_results,
     summary,
@@ -62,20 +64,20 @@ def started(args: CoTPDTrainingArguments) -> Iterator[None]:
         args.disable_tqdm = True
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
-    with output_folder(args.output_dir, writes=args.process_index == 0), writable_cache():
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise Interrupted(_kept(args.output_dir)) from None
+    kept = partial(_kept, args.output_dir)
+    with interruptible(kept), output_folder(args.output_dir, writes=args.process_index == 0), writable_cache():
+        yield
         # gloo may abort a process whose partner leaves first
         PartialState().wait_for_everyone()
 
 
 def _kept(output_dir: str) -> str:
     """What an interrupted run keeps, and how to go on."""
-    if (last := get_last_checkpoint(output_dir)) is None:
-        return "no checkpoint is kept. Begin again with --overwrite_output_dir true."
-    return f"{last} is kept. Go on from it with --resume_from_checkpoint true."
+    if (last := get_last_checkpoint(output_dir)) is not None:
+        return f"{last} is kept. Go on from it with --resume_from_checkpoint true."
+    if made(output_dir):
+        return f"{output_dir} holds a model and no checkpoint. Begin again with --overwrite_output_dir true."
+    return "no checkpoint is kept. The same command begins again."
 
 
 @contextmanager

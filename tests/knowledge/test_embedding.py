@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("sentence_transformers")
 
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import Interrupted, SettingError
 from modeling_cotpd.knowledge import embedding
 from modeling_cotpd.knowledge.embedding import model_fingerprint, model_label, search, stored_vectors
 
@@ -49,7 +49,7 @@ def test_vectors_are_made_once_and_resumed_behind_the_last_whole_chunk(tmp_path)
         asked.append((start, stop))
         return expected[start:stop]
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="finished vectors are kept"):
         stored_vectors(tmp_path, lambda a, b: embed(a, b, fail_at=8), 10, 2, 4, "text")
     with (tmp_path / "vectors.f32").open("ab") as file:
         file.write(b"torn")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import huggingface_hub
@@ -208,6 +209,18 @@ class TestPush:
         with pytest.raises(SettingError, match=message):
             push(collect(run, "tester/x"), "tester/x")
         assert hub.files("tester/x") == {}
+
+    def test_uploads_are_not_in_threads_that_ctrl_c_would_wait_for(self, hub, run, monkeypatch):
+        monkeypatch.setattr("modeling_cotpd.training.hub.LARGE", 1000)
+        upload, threads = huggingface_hub._commit_api.lfs_upload, []
+
+        def recorded(**arguments):
+            threads.append(threading.current_thread())
+            return upload(**arguments)
+
+        monkeypatch.setattr(huggingface_hub._commit_api, "lfs_upload", recorded)
+        push(collect(run, "tester/x"), "tester/x")
+        assert threads == [threading.main_thread()] * 2
 
     def test_no_server_answers(self, hub, run, monkeypatch):
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")

@@ -44,6 +44,7 @@ class TestClaim:
     @pytest.mark.parametrize("settings", [SETTINGS, {**SETTINGS, "seed": 2}])
     def test_another_run_is_refused(self, tmp_path, settings):
         claim_output_dir(tmp_path, SETTINGS, resume=False, overwrite=False)
+        (tmp_path / "model.safetensors").touch()
         with pytest.raises(SettingError, match=r"holds another run.*--resume_from_checkpoint.*--overwrite_output_dir"):
             claim_output_dir(tmp_path, settings, resume=False, overwrite=False)
         assert claimed(tmp_path) == SETTINGS

@@ -31,6 +31,7 @@ from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.callbacks import STAGING_CHECKPOINT
 from modeling_cotpd.training.results import output_folder
 from modeling_cotpd.training.run import started
+from modeling_cotpd.training.trainer import CoTPDTrainer
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -675,10 +676,28 @@ def test_a_cache_that_cannot_be_written(places, tmp_path, monkeypatch, caplog):
 
 def test_ctrl_c_says_which_checkpoint_is_kept(tmp_path):
     args = CoTPDTrainingArguments(str(tmp_path / "run"), use_cpu=True)
-    for kept in ("no checkpoint is kept. Begin again with --overwrite", "checkpoint-10 is kept. Go on from it with"):
+    for made, kept in (
+        ("", "no checkpoint is kept. The same command begins again."),
+        ("model.safetensors", "run holds a model and no checkpoint. Begin again with --overwrite_output_dir true."),
+        ("checkpoint-10", "checkpoint-10 is kept. Go on from it with --resume_from_checkpoint true."),
+    ):
+        (tmp_path / "run" / made).mkdir(parents=True, exist_ok=True)
         with pytest.raises(Interrupted, match=kept), started(args):
             raise KeyboardInterrupt
-        (tmp_path / "run" / "checkpoint-10").mkdir(exist_ok=True)
+
+
+def test_a_run_that_was_stopped_before_it_made_anything_is_no_other_run(places, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CoTPDTrainer, "training_step", stop)
+        with pytest.raises(Interrupted, match="The same command begins again"):
+            run_task("mner", places, tmp_path / "out")
+    assert (tmp_path / "out" / "run.json").is_file()
+    assert run_task("mner", places, tmp_path / "out", max_steps=1)["splits"]["test"]
+    with pytest.raises(SettingError, match="holds another run"):
+        run_task("mner", places, tmp_path / "out", max_steps=1)
 
 
 def test_losses_only_leave_nothing_to_score(places, tmp_path):
