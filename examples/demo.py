@@ -24,7 +24,7 @@ from modeling_cotpd.training.arguments import run_recipe
 TASKS = {"mner": "named entity recognition", "mre": "relation extraction"}
 ROWS = {
     "text": ("text only", "--knowledge_columns none --prompt_type none --num_train_epochs 13"),
-    "teacher": ("with explanations", "--prompt_type none --alpha 0 --eval_views knowledge"),
+    "teacher": ("teacher with explanations", "--prompt_type none --alpha 0 --eval_views both"),
     "student": ("distilled student", "--distill_from {teacher} --eval_views prompt --num_train_epochs 5"),
 }
 """Per model: what the table calls it, and the flags that go with the recipe."""
@@ -46,16 +46,23 @@ def output(folder: Path, task: str, row: str) -> Path:
     return folder / (task if row == BEST[task] else f"{task}_{row}")
 
 
+TABLE = [
+    ("text", "prompt", "text only", "text"),
+    ("teacher", "prompt", "teacher, text alone", "text"),
+    ("student", "prompt", "distilled student", "text"),
+    ("teacher", "knowledge", "teacher", "text and explanations"),
+]
+"""Rows of the table: the model, its view, and what the row says."""
+
+
 def train(task: str, row: str, folder: Path, flags: list[str]) -> dict:
-    """Train one model with the recipe of its task and return its scores on the test split."""
+    """Train one model with the recipe of its task and return the scores of its views on the test split."""
     data = folder / f"{task}_data"
     if not data.exists():
         prepare(f"sample-{task}", None, data)
     own = ROWS[row][1].format(teacher=output(folder, task, "teacher")).split()
     folders = ["--dataset_dir", str(data), "--output_dir", str(output(folder, task, row))]
-    results = run_recipe([f"sample_{task}", *folders, *own, *QUIET.split(), *flags])
-    (scores,) = results["splits"]["test"].values()
-    return scores
+    return run_recipe([f"sample_{task}", *folders, *own, *QUIET.split(), *flags])["splits"]["test"]
 
 
 def show_predictions(folder: Path) -> None:
@@ -93,10 +100,9 @@ def main() -> None:
         scores[task, row] = train(task, row, folder, flags)
 
     print(f"\n{'F1 on the test split':<24}{'reads at test time':<26}{'entities':>10}{'relations':>12}")
-    for row in ("text", "student", "teacher"):
-        reads = "text and explanations" if row == "teacher" else "text"
-        numbers = [f"{100 * scores[task, row]['f1']:.1f}" if (task, row) in scores else "" for task in TASKS]
-        print(f"{ROWS[row][0]:<24}{reads:<26}{numbers[0]:>10}{numbers[1]:>12}")
+    for row, view, name, reads in TABLE:
+        numbers = [f"{100 * scores[task, row][view]['f1']:.1f}" if (task, row) in scores else "" for task in TASKS]
+        print(f"{name:<24}{reads:<26}{numbers[0]:>10}{numbers[1]:>12}")
     print("\nFrom the text alone:")
     show_predictions(folder)
     print(f"\nDone in {time.monotonic() - start:.0f} s. Models, scores and predictions: {folder}/")

@@ -94,7 +94,7 @@ def test_a_student_lies_between_text_only_and_the_knowledge_view(trained, names)
     scores = []
     for name in names:
         results = json.loads((trained / name / "results.json").read_text("utf-8"))
-        (view,) = results["splits"]["test"].values()
+        *_, view = results["splits"]["test"].values()  # of a teacher the one with knowledge
         scores.append(view["f1"])
     assert all(low < high for low, high in pairwise(scores)), scores
 

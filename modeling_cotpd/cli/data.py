@@ -73,6 +73,9 @@ def prepare(
         echo(str(report))
     echo(f"captions: {info.captioner or 'none'}; knowledge: {info.knowledge or 'none'}")
     echo(f"Written to {out}. Check it with: cotpd check {out}")
+    recipe = {"custom": "custom", f"sample-{info.task}": f"sample_{info.task}"}.get(name, info.task)
+    if "train" in info.splits:
+        echo(f"Next: cotpd train {recipe} --dataset_dir {out}")
 
 
 def _pairs(values: list[str], name: str) -> dict[str, str]:

@@ -14,7 +14,8 @@ def check_tag(tag: str, spot: str, types: Collection[str] | None = None, scheme:
     """Raise a `DataError` unless a tag is `O`, or a prefix of the scheme, a hyphen and one of the entity types."""
     if not re.fullmatch(rf"O|[{SCHEMES[scheme]}]-\S+", tag):
         forms = ", ".join(f"{prefix}-TYPE" for prefix in SCHEMES[scheme])
-        fix = f"Tags are O, {forms}. Other schemes: prepare with --tag-scheme {' or '.join(SCHEMES)}."
+        others = f"Other schemes: prepare with --tag-scheme {' or '.join(SCHEMES)}."
+        fix = f"Tags are O, {forms}; in CoNLL files the last column. {others}"
         raise DataError(f"Unknown tag {tag!r}.", place=spot, fix=fix)
     if types is not None and tag != "O" and tag[2:] not in types:
         raise DataError(f"Unknown tag {tag!r}.", place=spot, fix=f"The entity types are {', '.join(sorted(types))}.")

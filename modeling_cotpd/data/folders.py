@@ -93,6 +93,8 @@ def refuse_similar_names(folder: Path, read: Sequence[Path], names: Sequence[str
             continue
         if word.startswith(tuple(names)) or difflib.get_close_matches(word, names, cutoff=0.75):
             message = "The name is nearly that of a file that is read, and this file is not."
+            if (suffix := path.suffix.lower()) not in (*FORMATS, *ARCHIVES):
+                message = f"Files that end in {suffix} are not read."
             raise DataError(message, place=str(path), fix=f"Name it like {example}, or move it out of the folder.")
 
 
@@ -113,7 +115,7 @@ def find_split_files(source: str | os.PathLike) -> dict[str, list[Path]]:
     """
     folder = fetch_hub_folder(source)
     if folder.is_file():
-        fix = "Name its folder, and the files train, valid and test."
+        fix = f"Put it into a folder as train{folder.suffix}, and name the folder."
         raise DataError("The source is a file.", place=str(folder), fix=fix)
     if not folder.is_dir():
         raise DataError("There is no such folder.", place=str(folder), fix=_NAME_A_FOLDER)

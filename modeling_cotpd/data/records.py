@@ -153,8 +153,12 @@ def _gold(raw: dict, task: str, names: Sequence[str], scheme: str, spot: str) ->
     in_text = task == "mre" and isinstance(raw.get("text"), str) and raw.get("tokens") is None
     missing = [name for name in columns if name not in raw and not (in_text and name == "tokens")]
     if missing:
-        fix = f"The columns are {', '.join(columns)}; an unlabelled row has {label} null."
-        raise DataError(f"The column {missing[0]!r} is missing.", place=spot, fix=fix)
+        fix = f"A row needs {', '.join(columns)}; an unlabelled one has {label} null."
+        if other := [name for name in GOLD_COLUMNS if name != task and set(GOLD_COLUMNS[name]) <= set(raw)]:
+            fix = f"Its columns are those of --task {other[0]}."
+        elif task == "mner" and "text" in raw:
+            fix = "A row with a text needs its entities as spans (null: not labelled), or its tokens and ner_tags."
+        raise DataError(f"The column {missing[0]!r} is missing; the row has {', '.join(raw)}.", place=spot, fix=fix)
     if task == "mner":
         tags = _tags(raw[label], names, spot)
         for tag in set(tags or ()) if scheme != "bio" else ():

@@ -85,7 +85,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], th
         yield from map(function, items)
         return
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(threads)
+    pool, wait = ThreadPoolExecutor(threads), True
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
@@ -93,8 +93,11 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], th
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except KeyboardInterrupt:
+        wait = False  # a chunk takes seconds
+        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # what is under way after Ctrl-C is not needed
+        pool.shutdown(wait, cancel_futures=not wait)
 
 
 def check_output(output: Path, overwrite: bool) -> None:

@@ -56,7 +56,7 @@ class CompleteCheckpoints(TrainerCallback):
 
 
 class EpochLines(TrainerCallback):
-    """Prints one line per epoch and per evaluation: progress, losses, F1 of every view, time left."""
+    """Prints a line when training begins, and one per epoch and per evaluation: progress, losses, F1, time left."""
 
     def __init__(self):
         self.losses: dict[str, float] = {}
@@ -64,6 +64,11 @@ class EpochLines(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.begin, self.first_step = time.monotonic(), state.global_step
+        rows = kwargs["train_dataloader"].dataset
+        if state.is_world_process_zero:
+            print(
+                f"training on {len(rows):,} rows: {state.num_train_epochs} epochs, {state.max_steps} steps", flush=True
+            )
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         parts = ("loss", "knowledge_nll", "kl", "prompt_nll")

@@ -133,7 +133,9 @@ def world(tmp_path_factory) -> Path:
     splits |= {"test": make_posts(6, 2, split="test")}
     for name, split in splits.items():
         nouns = [" ".join(f"{each['mention']} ({each['gloss']})" for each in row["glosses"]) for row in split]
-        splits[name] = split.remove_columns("cot_noun").add_column("cot_noun", nouns).select_columns(split.column_names)
+        splits[name] = (
+            split.remove_columns("cot_noun").add_column("cot_noun", nouns).select_columns(split.column_names)
+        )
     write_prepared(splits, DatasetInfo("fiction", "mner", TAGS), folder / "data")
     saved(folder / "entities")
     saved(folder / "relations", CoTPDForRelationExtraction)

@@ -41,7 +41,7 @@ def test_usual_layouts(tmp_path, names, found):
         (["train-00000-of-00002.parquet"], "1 of the 2 files of the train split"),
         (["train.jsonl", "trian.jsonl"], r"trian\.jsonl: The name is nearly that"),
         (["train.jsonl", "validate.jsonl"], r"validate\.jsonl: The name is nearly that"),
-        (["train.jsonl", "test.csv"], r"test\.csv: The name is nearly that"),
+        (["train.jsonl", "test.csv"], r"test\.csv: Files that end in \.csv are not read\. Name it like train\.jsonl"),
         (["train.jsonl", "test.jsonl.gz"], r"test\.jsonl\.gz: The name is nearly that"),
         (["training.jsonl"], "The name is nearly that"),
         (["posts.jsonl"], "no files of splits"),

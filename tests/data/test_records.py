@@ -63,7 +63,14 @@ def test_undeclared_ids_need_label_names(tmp_path):
 @pytest.mark.parametrize(
     ("task", "row", "message"),
     [
-        ("mner", {"tokens": ["a"]}, "line 2: The column 'ner_tags' is missing"),
+        (
+            "mner",
+            {"tokens": ["a"]},
+            "line 2: The column 'ner_tags' is missing; the row has tokens. A row needs tokens,",
+        ),
+        ("mner", MRE, "'ner_tags' is missing; the row has .*, relation. Its columns are those of --task mre."),
+        ("mre", MNER, "'head' is missing; the row has tokens, .* Its columns are those of --task mner."),
+        ("mner", {"text": "Ada runs"}, "'tokens' is missing; the row has text. A row with a text needs .* as spans"),
         ("mner", {**MNER, "tokens": "Ada runs"}, "line 2: The column 'tokens' does not hold a list"),
         ("mner", {**MNER, "ner_tags": "O"}, "line 2: The column 'ner_tags' holds 'O'"),
         ("mner", {**MNER, "ner_tags": [1.5, "O"]}, "line 2: The column 'ner_tags' holds 1.5"),
@@ -86,7 +93,7 @@ def test_sources_that_cannot_be_read(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match=r"train\.parquet: The file is not Parquet"):
         read_folder(tmp_path, "mner")
-    with pytest.raises(DataError, match="The source is a file"):
+    with pytest.raises(DataError, match=r"The source is a file. Put it into a folder as train\.parquet"):
         read_folder(tmp_path / "train.parquet", "mner")
     with pytest.raises(DataError, match="no such folder"):
         read_folder(tmp_path / "nothing" / "here" / "at all", "mner")

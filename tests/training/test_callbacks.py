@@ -49,7 +49,8 @@ def test_one_line_per_epoch(capsys):
     lines = EpochLines()
     state = TrainerState(global_step=0, max_steps=20, num_train_epochs=2, is_world_process_zero=True)
     each_epoch, never = (SimpleNamespace(eval_strategy=value) for value in ("epoch", "no"))
-    lines.on_train_begin(each_epoch, state, None)
+    lines.on_train_begin(each_epoch, state, None, train_dataloader=SimpleNamespace(dataset=range(1600)))
+    assert capsys.readouterr().out == "training on 1,600 rows: 2 epochs, 20 steps\n"
     state.global_step, state.epoch = 10, 1.0
     lines.on_log(each_epoch, state, None, logs={"loss": "0.5", "kl": 0.25, "learning_rate": 1e-3})
     lines.on_epoch_end(each_epoch, state, None)
