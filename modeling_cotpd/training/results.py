@@ -291,11 +291,11 @@ def write_predictions(path: Path, split: Dataset, evaluation: Evaluation) -> Non
 
 def summary(results: dict, folder: Path) -> str:
     """The end of a run in a few lines: precision, recall and F1 of every view, and what to do next."""
-    lines = [f"{'split':<12}{'view':<12}{'precision':>10}{'recall':>10}{'F1':>10}"]
+    lines = [f"{'split':<12}{'view':<20}{'precision':>10}{'recall':>10}{'F1':>10}"]
     for split, views in results["splits"].items():
         for view, scores in views.items():
             numbers = "".join(f"{100 * scores[name]:>10.1f}" for name in ("precision", "recall", "f1"))
-            lines.append(f"{split:<12}{view:<12}{numbers}")
+            lines.append(f"{split:<12}{view.replace('prompt', 'prompt (text alone)'):<20}{numbers}")
     if len(lines) == 1:
         lines = ["No split was scored."]
     following = f"cotpd predict {folder} --input posts.txt --output o.jsonl"

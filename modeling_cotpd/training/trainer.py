@@ -27,7 +27,7 @@ from modeling_cotpd.training.hub import collect, push
 from modeling_cotpd.training.losses import distillation_kl
 from modeling_cotpd.training.pretrained import model_views, prepare_tokenizer, record_views, record_words
 from modeling_cotpd.training.results import save_finished
-from modeling_cotpd.training.splits import as_records
+from modeling_cotpd.training.splits import as_records, labelled_rows
 from modeling_cotpd.training.tasks import (
     TASKS,
     Evaluation,
@@ -203,6 +203,8 @@ class CoTPDTrainer(Trainer):
         if self.views is None:
             self.views = model_views(self.head_model, records)
         if not scored:
+            if not (self.args.alpha > 0 and self.views.knowledge_columns):
+                records = labelled_rows(records)
             record_words(self.head_model, self.processing_class, records)
             record_views(self.head_model, self.views)
         with self.args.main_process_first(desc="subword tokens"):

@@ -196,7 +196,7 @@ def test_a_run_file_that_is_odd_or_cut(tmp_path, text):
 def test_the_end_of_a_run():
     scores = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3}
     text = summary({"splits": {"test": {"prompt": scores, "knowledge": {**scores, "f1": 0.4}}}}, Path("out"))
-    assert text.splitlines()[1].split() == ["test", "prompt", "50.0", "25.0", "33.3"]
+    assert text.splitlines()[1].split() == ["test", "prompt", "(text", "alone)", "50.0", "25.0", "33.3"]
     assert "knowledge" in text and "cotpd predict out" in text.splitlines()[-1]
     assert summary({"splits": {}}, Path("out")).startswith("No split was scored.")
     teacher = {"task": "mner", "settings": {"dataset_dir": "data/own"}, "knowledge_columns": ["caption", "cot_noun"]}

@@ -122,6 +122,8 @@ def test_unlabelled_rows_are_predicted_and_not_scored(tmp_path, encoder):
         [{"tokens": row["tokens"], "ner_tags": None} for row in rows(3)],
         features=Features({"tokens": List(Value("string")), "ner_tags": List(Value("string"))}),
     )
+    with pytest.raises(DataError, match="No training row has a label, and nothing else teaches this run"):
+        make(tmp_path, encoder, unlabelled)
     trainer = make(tmp_path, encoder, records, unlabelled)
     trainer.train()
     assert not [name for name in trainer.evaluate() if name.endswith("_f1")]
