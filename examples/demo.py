@@ -18,6 +18,7 @@ import datasets
 from transformers import pipeline
 from transformers.utils.logging import disable_progress_bar
 
+from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.data.prepare import prepare
 from modeling_cotpd.training.arguments import run_recipe
 
@@ -110,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_code(main, "demo.py"))

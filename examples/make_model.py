@@ -11,6 +11,7 @@ are not listed go to every training.
 import argparse
 from pathlib import Path
 
+from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.inference.load import load_predictor
 from modeling_cotpd.inference.onnx_export import export_onnx
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_code(main, "make_model.py"))

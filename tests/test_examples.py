@@ -1,6 +1,7 @@
 """The examples of the documents are fictional posts that the models of the demo have not seen and read rightly."""
 
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -67,6 +68,21 @@ def test_every_example_is_one_of_these():
 @pytest.mark.parametrize("name", ["make_model.py", "make_sample.py"])
 def test_the_imports_of_a_script_exist(name):
     assert "main" in runpy.run_path(str(ROOT / "examples" / name))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_in_the_demo_is_one_line(tmp_path):
+    code = """
+import os, runpy, signal, sys
+from modeling_cotpd.training import arguments
+signal.signal(signal.SIGINT, signal.default_int_handler)
+arguments.run_recipe = lambda argv: os.kill(os.getpid(), signal.SIGINT)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    command = [sys.executable, "-c", code, str(DEMO), "--output_dir", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 130 and done.stderr.startswith("demo.py: Stopped.") and done.stderr.count("\n") == 1
 
 
 def test_no_example_is_nearly_a_post_of_the_corpus():

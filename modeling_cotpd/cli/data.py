@@ -53,6 +53,7 @@ def prepare(
     """
     from modeling_cotpd.data.prepare import PrepareOptions
     from modeling_cotpd.data.prepare import prepare as run
+    from modeling_cotpd.data.sources import KNOWN_COPIES
 
     options = PrepareOptions(
         **vars(reading),
@@ -68,7 +69,8 @@ def prepare(
         return
     echo(f"{info.name} ({info.task}), {len(info.label_names)} labels: {', '.join(info.label_names)}")
     for split, facts in info.splits.items():
-        echo(f"{split}: {facts['rows']} rows, gold hash {facts['gold_hash']}")
+        copy = KNOWN_COPIES.get(facts["gold_hash"])
+        echo(f"{split}: {facts['rows']} rows, gold hash {facts['gold_hash']}{f' ({copy})' if copy else ''}")
     for report in coverage:
         echo(str(report))
     echo(f"captions: {info.captioner or 'none'}; knowledge: {info.knowledge or 'none'}")
