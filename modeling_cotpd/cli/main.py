@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 from tqdm import tqdm
 
-from modeling_cotpd.cli import augment, data, knowledge, models, predict, sources
+from modeling_cotpd.cli import data, knowledge, models, predict, sources
 from modeling_cotpd.cli.options import STOPPED, WRONG_INPUT
 from modeling_cotpd.errors import CoTPDError, Interrupted
 from modeling_cotpd.text_safety import printable
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 for panel, commands in {
-    DATA: (data.prepare, data.check, augment.augment),
+    DATA: (data.prepare, data.check, data.augment),
     KNOWLEDGE: (sources.caption, knowledge.elicit, sources.retrieve, knowledge.teacher),
     TRAINING: (models.train,),
     USE: (

@@ -320,7 +320,7 @@ def predict_to_file(
     min_score: float = 0.0,
     overwrite: bool = False,
     threads: int = 1,
-    second_pass: Callable[[list[int]], None] | None = None,
+    second_pass: Callable[[list[int]], bool] | None = None,
 ) -> Predicted | None:
     """Predict on files of posts, together with the other processes, and write one file.
 
@@ -330,10 +330,10 @@ def predict_to_file(
         state (`PartialState`): From `start_processes`.
         overwrite (`bool`, *optional*, defaults to `False`): Begin again, whatever is there.
         second_pass (`Callable`, *optional*): Changes the chunks of the main process, given their sizes, before they
-            are joined.
+            are joined; when it returns `False`, they are not.
 
     Returns:
-        What was written; `None` in all processes but the main one.
+        What was written; `None` where nothing was, as in all processes but the main one.
 
     Raises:
         SettingError: As for `claimed_output` and `merge_chunks`.
@@ -348,6 +348,6 @@ def predict_to_file(
         state.wait_for_everyone()
         if not state.is_main_process:
             return None
-        if second_pass is not None:
-            second_pass(sizes)
+        if second_pass is not None and not second_pass(sizes):
+            return None
         return merge_chunks(output, sizes)

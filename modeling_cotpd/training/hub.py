@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,27 +40,7 @@ _PUBLIC_ADDRESS = re.compile(
 _PATH = re.compile(r"(?<![\w:/.~])(?:~|/[\w.@~+-]+|[A-Za-z]:[\\/])[\w.@~+\\ -]*?(?:[\\/][\w.@~+-]+)+")
 
 
-@dataclass(frozen=True)
-class Publication:
-    """What is published of a folder.
-
-    Args:
-        folder (`Path`): The folder.
-        task (`str`): `"mner"` or `"mre"`.
-        files (`dict[str, Path | bytes]`): Name in the repository to the file, or to the bytes of one made for it.
-    """
-
-    folder: Path
-    task: str
-    files: dict[str, Path | bytes]
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file."""
-        files = self.files.items()
-        return {name: len(each) if isinstance(each, bytes) else each.stat().st_size for name, each in files}
-
-
-def collect(folder: str | os.PathLike, name: str) -> Publication:
+def collect(folder: str | os.PathLike, name: str) -> dict[str, Path | bytes]:
     """Choose what is published: model, its code, tokenizer, card, and results without what describes this machine.
 
     An ONNX export in the folder `onnx` goes too. Optimizer states, checkpoints, `training_args.bin`, `run.json`,
@@ -71,6 +50,9 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
     Args:
         folder (`str` or `os.PathLike`): A run's output folder, or one that `save_pretrained` wrote.
         name (`str`): The repository, by which the card calls the model.
+
+    Returns:
+        Name in the repository to the file, or to the bytes of one made for it.
 
     Raises:
         SettingError: The name cannot be a repository's, there is no such folder, it holds no CoTPD model with its code
@@ -111,7 +93,7 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
         files[RESULTS_FILE] = (json.dumps(published, indent=2, ensure_ascii=False) + "\n").encode()
     files[CARD_FILE] = _card(folder, results, published, name)
     _refuse_local_places(folder, files)
-    return Publication(folder, task, files)
+    return files
 
 
 def _config(folder: Path) -> dict:
@@ -215,7 +197,7 @@ def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
 
 
 def push(
-    publication: Publication,
+    files: dict[str, Path | bytes],
     repo: str,
     *,
     message: str = "Model, tokenizer, code and card",
@@ -227,7 +209,7 @@ def push(
     """Publish in one commit, so that a model is never there in part.
 
     Args:
-        publication (`Publication`): From `collect`.
+        files (`dict`): From `collect`.
         repo (`str`): `NAMESPACE/NAME` or `NAME`; made if it does not exist.
         message (`str`, *optional*): The commit's message.
         private (`bool`, *optional*, defaults to `False`): Make a private repository; a public one that exists is
@@ -258,7 +240,7 @@ def push(
             api.create_branch(name, branch=revision, exist_ok=True)
         return api.create_commit(
             name,
-            [CommitOperationAdd(each, content) for each, content in publication.files.items()],
+            [CommitOperationAdd(each, content) for each, content in files.items()],
             commit_message=message,
             revision=revision,
             create_pr=create_pr,

@@ -110,10 +110,8 @@ def _log_rows(history: list[dict]) -> list[dict[str, float]]:
 def save_finished(trainer: "CoTPDTrainer", folder: Path, save: Callable[..., None]) -> None:
     """Save a trained model with its code, tokenizer and card; every file appears complete or not at all.
 
-    Args:
-        trainer (`CoTPDTrainer`): The trainer.
-        folder (`Path`): The folder. With LoRA it gets the merged model, and its folder `adapter` the adapter.
-        save (`Callable`): Writes the trainer's model into a folder, on all processes.
+    With LoRA the folder gets the merged model, and its folder `adapter` the adapter. `save` writes the trainer's model
+    into a folder, on all processes.
     """
     model, writes = trainer.accelerator.unwrap_model(trainer.model), trainer.args.should_save
     merged = isinstance(model, PeftModel)
@@ -129,11 +127,7 @@ def save_finished(trainer: "CoTPDTrainer", folder: Path, save: Callable[..., Non
 
 @contextmanager
 def output_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
-    """Make a run's output folder and hold its lock, unless this is not the process that writes.
-
-    Raises:
-        SettingError: Another process runs in the folder, or the folder cannot be written.
-    """
+    """Make a run's output folder and hold its lock, unless this is not the process that writes."""
     folder = Path(folder)
     if not writes:
         yield folder
@@ -151,7 +145,6 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
     """Make the output folder this run's own.
 
     Args:
-        folder (`str` or `Path`): The output folder.
         settings (`dict`): What defines the run; written to `run.json`.
         resume (`bool`): Continue the run that is there; its settings must be the same.
         overwrite (`bool`): Remove what the run that is there made, but for the model, which the new run replaces.
@@ -174,25 +167,27 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
             )
         else:
             before = read_settings(known)
-            changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
-            if changed:
-                name = changed[0]
+            if name := changed_setting(before, settings):
                 raise SettingError(
                     f"The run in this folder has {name} = {before.get(name)!r}, this one {settings.get(name)!r}.",
                     place=str(folder),
                     fix="Resume with the same settings, or name a new folder.",
                 )
-    elif folder.is_dir() and not overwrite and any(not _may_be_left(path.name) for path in folder.iterdir()):
+    elif not overwrite and any(
+        path.name not in (LOCK_FILE, STAGING) and not path.name.startswith(f".{RUN_FILE}-")  # what a killed run leaves
+        for path in folder.glob("*")
+    ):
         raise SettingError("The output folder is not empty.", place=str(folder), fix="Name a new folder.")
     write_json(known, settings)
 
 
-def read_settings(path: Path) -> dict:
-    """The settings in a `run.json`.
+def changed_setting(before: dict, now: dict) -> str | None:
+    """The first setting, by name, in which an unfinished run and the one that would continue it differ."""
+    return min((name for name in {*before, *now} if before.get(name) != now.get(name)), default=None)
 
-    Raises:
-        SettingError: The file is not what a run writes.
-    """
+
+def read_settings(path: Path) -> dict:
+    """The settings in a `run.json`."""
     try:
         settings = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError):
@@ -202,11 +197,6 @@ def read_settings(path: Path) -> dict:
             "The file is not what a run writes.", place=str(path), fix="Copy the run again, or start it anew."
         )
     return settings
-
-
-def _may_be_left(name: str) -> bool:
-    """Whether a file is what a killed run may leave before it has claimed its folder."""
-    return name in (LOCK_FILE, STAGING) or name.startswith(f".{RUN_FILE}-")
 
 
 def environment() -> dict[str, Any]:
@@ -268,11 +258,7 @@ def _holds_secret(flag: str) -> bool:
 
 
 def write_predictions(path: Path, split: Dataset, evaluation: Evaluation) -> None:
-    """One JSON line per row: id, tokens, entity spans (MRE), gold, the prediction of every view, and its uncertainty.
-
-    Args:
-        evaluation (`Evaluation`): Of the rows of the split, in their order.
-    """
+    """One JSON line per row: id, tokens, entity spans (MRE), gold, and prediction and uncertainty of every view."""
     shown = split.select_columns([name for name in ("id", "tokens", "head", "tail") if name in split.column_names])
 
     def rows() -> Iterator[dict]:
