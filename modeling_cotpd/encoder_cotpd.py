@@ -56,11 +56,7 @@ def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Te
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The encoder's stack of layers, found as the module list that is as long as the configuration says.
-
-    Raises:
-        ValueError: The encoder has no such list.
-    """
+    """The encoder's stack of layers, found as the module list that is as long as the configuration says."""
     expected = encoder.config.num_hidden_layers
     for module in encoder.modules():
         if isinstance(module, nn.ModuleList) and len(module) == expected:

@@ -18,11 +18,7 @@ def add_entity_markers(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def marker_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the four markers.
-
-    Raises:
-        ValueError: The tokenizer lacks one.
-    """
+    """Ids of the four markers."""
     vocabulary = tokenizer.get_added_vocab()
     missing = [marker for marker in ENTITY_MARKERS if marker not in vocabulary]
     if missing:

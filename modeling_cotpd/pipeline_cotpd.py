@@ -151,11 +151,7 @@ class TooFarApart(ValueError):
 
 
 def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:
-    """The subword tokens [begin, end) to read of a text of `length`, so that [first, last) is in their middle.
-
-    Raises:
-        TooFarApart: [first, last) itself is longer than `room`.
-    """
+    """The subword tokens [begin, end) to read of a text of `length`, so that [first, last) is in their middle."""
     if length <= room:
         return 0, length
     if last - first > room:

@@ -362,11 +362,7 @@ def summarize(
 
 
 def read_budgets(text: str) -> dict[str, int]:
-    """Return grain to number of subword tokens, from `128` or `noun=64,sentence=128`.
-
-    Raises:
-        SettingError: A part is not a number.
-    """
+    """Return grain to number of subword tokens, from `128` or `noun=64,sentence=128`."""
     try:
         if "=" not in text:
             return dict.fromkeys(GRAINS.split(","), int(text))

@@ -80,11 +80,7 @@ class TeacherOptions:
     again: Annotated[str, option(f"Ask again what is {', '.join(AGAIN[:-1])} or {AGAIN[-1]} (comma-separated).")] = ""
 
     def settings(self, model: str) -> "EndpointSettings":
-        """Return which model is asked, where and how.
-
-        Raises:
-            SettingError: `sampling` is no JSON object, or a setting is out of range.
-        """
+        """Return which model is asked, where and how."""
         from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
         fix = """Write '{"top_p": 1}'"""
@@ -102,11 +98,7 @@ class TeacherOptions:
         return {"api_key_variable": ""}
 
     def repeated(self) -> tuple[str, ...]:
-        """Return the statuses that `--again` names.
-
-        Raises:
-            SettingError: One is not a status that can be asked again.
-        """
+        """Return the statuses that `--again` names."""
         names = words(self.again)
         if unknown := [name for name in names if name not in AGAIN]:
             raise SettingError(
@@ -163,13 +155,7 @@ class ViewOptions:
     device: Device = "auto"
 
     def predictor(self, model: str) -> "ViewPredictor":
-        """The model or models, with all that the options name.
-
-        Raises:
-            SettingError: There is no such model, or an option is wrong.
-            DataError: The dataset folder is none.
-            KnowledgeError: The captioning model cannot be loaded.
-        """
+        """The model or models, with all that the options name."""
         import torch
 
         from modeling_cotpd.inference.load import usable_device
@@ -271,11 +257,7 @@ def usage(asking: "Asking") -> dict[str, Any]:
 
 
 def end_when_stopped(asking: "Asking") -> None:
-    """End the command when the run was interrupted.
-
-    Raises:
-        Interrupted: It was.
-    """
+    """End the command when the run was interrupted."""
     if asking.progress.stopped:
         raise Interrupted("finished answers are in the store; the same command asks for the others.")
 

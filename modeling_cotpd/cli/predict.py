@@ -10,7 +10,7 @@ import typer
 
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import argument, echo, echo_all, option
-from modeling_cotpd.errors import Interrupted, SettingError
+from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import json_line, write_json_lines
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class PostOptions:
         elif self.also:
             raise SettingError("--also writes the predictions of --output again.", fix="Add --output.")
 
-    def loading(self) -> tuple[Any, int, dict[str, Any]]:
-        """Return this process among all, in how many threads it reads, and how it loads a model."""
+    def loading(self) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Return this process among all, how it loads a model, and how it writes predictions to a file."""
         from modeling_cotpd.inference.batches import BatchSettings
         from modeling_cotpd.inference.load import usable_device
         from modeling_cotpd.inference.run import start_processes, take_threads
@@ -55,21 +55,8 @@ class PostOptions:
         state = start_processes(cpu=self.onnx or self.device == "cpu")
         device = state.device if self.device == "auto" else usable_device(self.device)
         batches = BatchSettings(self.batch_size, self.max_batch_tokens)
-        return state, take_threads(device), {"device": device, "dtype": self.dtype, "batches": batches}
-
-    def write(
-        self, predictor: Any, files: list, task: str, output: Path, settings: dict, state: Any, threads: int, **more
-    ):
-        """As `predict_to_file`; Ctrl-C raises `Interrupted`, which says what is kept."""
-        from modeling_cotpd.inference.run import done_chunks, parts_folder, predict_to_file
-
-        more |= {"text_column": self.text_column, "overwrite": self.overwrite, "threads": threads}
-        try:
-            return predict_to_file(predictor, files, task, output, settings, state, **more)
-        except KeyboardInterrupt:
-            done = done_chunks(output)
-            kept = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-            raise Interrupted(f"{kept}. The same command continues.") from None
+        writing = {"text_column": self.text_column, "overwrite": self.overwrite, "threads": take_threads(device)}
+        return state, {"device": device, "dtype": self.dtype, "batches": batches}, writing
 
     def export(self, output: Path, err: bool = False, **more: Any) -> None:
         """Write the predictions in the other formats."""
@@ -128,10 +115,10 @@ def predict(
         raise SettingError("--dry-run counts what --ask-teacher or --threshold would send.", fix="Add --output too.")
     from modeling_cotpd.inference.load import load_predictor
     from modeling_cotpd.inference.on_demand import SecondPass
-    from modeling_cotpd.inference.run import all_posts, chunks, map_in_threads, probable, run_settings
+    from modeling_cotpd.inference.run import all_posts, chunks, map_in_threads, predict_to_file, probable, run_settings
 
     given, files = _given(input, text, reading.format)
-    state, threads, loading = reading.loading()
+    state, loading, writing = reading.loading()
     predictor, task = load_predictor(model, onnx=reading.onnx, max_length=max_length, revision=revision, **loading)
     posts = functools.partial(all_posts, files, task, reading.text_column)
     answering: Any = predictor
@@ -139,7 +126,7 @@ def predict(
         reader = load_predictor(knowledge_model, **loading)[0] if knowledge_model else predictor
         answering, explainer = _on_demand(predictor, reader, teacher, teacher_model, model, ask_teacher, threshold)
     if output is None:
-        side_by_side = 1 if on_demand else threads  # one run at a time asks the teacher
+        side_by_side = 1 if on_demand else writing["threads"]  # one run at a time asks the teacher
         with given:
             for rows in map_in_threads(answering, chunks(posts()), side_by_side):
                 for row in rows:
@@ -161,7 +148,6 @@ def predict(
         revision=revision,
         posts=text,
     )
-    more: dict[str, Any] = {"min_score": min_score}
     if on_demand:
         settings |= {
             "knowledge_model": run_settings(knowledge_model, ())["model"] if knowledge_model else [],
@@ -169,9 +155,9 @@ def predict(
             "asked": [ask_teacher, answering.threshold],
         }
         second = SecondPass(answering, explainer, posts, output, min_score, teacher.dry_run, echo_all)
-        answering, more["second_pass"] = second.first, second
+        answering, writing["second_pass"] = second.first, second
     with given:
-        result = reading.write(answering, files, task, output, settings, state, threads, **more)
+        result = predict_to_file(answering, files, task, output, settings, state, min_score=min_score, **writing)
     if result is None:
         return
     if as_json:
@@ -255,19 +241,19 @@ def triples(
     """
     from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.inference.exports import RdfWriter
-    from modeling_cotpd.inference.run import run_settings
+    from modeling_cotpd.inference.run import predict_to_file, run_settings
     from modeling_cotpd.inference.triples import TripleExtractor
 
     RdfWriter(base)
     reading.check(output)
     files = find_post_files(input, reading.format)
-    state, threads, loading = reading.loading()
+    state, loading, writing = reading.loading()
     settings: dict[str, Any] = {"min_score": min_score, "check_types": check_types, "nearest": nearest}
     extractor = TripleExtractor.from_folders(entities, relations, onnx=reading.onnx, **loading, **settings)
     settings |= {"relations": run_settings(relations, ())["model"], "dtype": reading.dtype, "onnx": reading.onnx}
     settings = run_settings(entities, files, text_column=reading.text_column, **settings)
     # Entities are found in posts that name none, so they are read as for named entity recognition
-    if (result := reading.write(extractor, files, "mner", output, settings, state, threads)) is not None:
+    if (result := predict_to_file(extractor, files, "mner", output, settings, state, **writing)) is not None:
         echo(f"{result.posts:,} posts: {output}")
         reading.export(output, base=base)
 

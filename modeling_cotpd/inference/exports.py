@@ -35,11 +35,7 @@ _SHORT = {"\t": "\\t", "\b": "\\b", "\n": "\\n", "\r": "\\r", "\f": "\\f", '"': 
 
 
 def export_format(path: str | os.PathLike) -> str:
-    """The format that a file's name means.
-
-    Raises:
-        SettingError: The suffix means none.
-    """
+    """The format that a file's name means."""
     suffix = Path(path).suffix
     if suffix not in FORMATS:
         known = ", ".join(f"{ending} ({name})" for ending, name in FORMATS.items())
@@ -77,9 +73,6 @@ def conll_post(row: dict) -> str:
 
     Tokens are what stands between white space, cut where an entity begins or ends inside; so every tag holds exactly.
     Tags are IOB2. A lone surrogate, which UTF-8 cannot hold, becomes U+FFFD.
-
-    Args:
-        row (`dict`): `id`, `text` and `entities`, as `EntityPredictor` and `TripleExtractor` give them.
 
     Example:
         >>> entities = [{"start": 1, "end": 5, "type": "PER"}]
@@ -143,11 +136,7 @@ class RdfWriter:
         self.statements = 0
 
     def __call__(self, row: dict) -> Iterator[str]:
-        """Lines of one post.
-
-        Args:
-            row (`dict`): `id`, `text`, `entities` and `relations`, as `TripleExtractor` gives them.
-        """
+        """Lines of one post."""
         post = f"{self.base}post/{_part(row['id'])}"
         yield _line(post, f"{RDF}type", f"<{NIF}Context>")
         yield _line(post, f"{NIF}isString", literal(row["text"]))

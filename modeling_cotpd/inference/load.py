@@ -24,11 +24,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def task_of_model(name_or_path: str, **hub) -> str:
-    """`"mner"` or `"mre"`, as the model's configuration says.
-
-    Raises:
-        SettingError: There is no such folder or repository, or it is not a trained CoTPD model.
-    """
+    """`"mner"` or `"mre"`, as the model's configuration says."""
     folder = Path(resolve_encoder(name_or_path))
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
@@ -44,20 +40,13 @@ def task_of_model(name_or_path: str, **hub) -> str:
 
 
 def usable_device(name: str | torch.device) -> torch.device:
-    """Return a device that exists.
-
-    Raises:
-        SettingError: There is no such device here.
-    """
+    """Return a device that exists."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingError(
-            f"The device {str(name)!r} cannot be used: {str(error).splitlines()[0].removesuffix('.')}.",
-            place="--device",
-            fix="Use auto or cpu.",
-        ) from None
+        message = f"The device {str(name)!r} cannot be used: {str(error).splitlines()[0].removesuffix('.')}."
+        raise SettingError(message, place="--device", fix="Use auto or cpu.") from None
     return device
 
 

@@ -263,11 +263,8 @@ def view_counts(
     split = split.select([index for index, label in enumerate(labels_of(split)) if label is not None])
     posts = [post_of_record(row) for row in split]
     if not any(post.columns for post in posts):
-        raise DataError(
-            f"The split {name!r} has no labelled posts with knowledge.",
-            place=str(dataset_dir),
-            fix="Explain it first: cotpd elicit",
-        )
+        fix = "Explain it first: cotpd elicit"
+        raise DataError(f"The split {name!r} has no labelled posts with knowledge.", place=str(dataset_dir), fix=fix)
     names = label_names_of(split.features)
     gold = [_gold(row, names, student.task) for row in split]
     text, known = student(posts, uncertainty=True), reader(posts, "knowledge")
@@ -294,11 +291,6 @@ def _counts(rows: list[dict], gold: list[set]) -> np.ndarray:
 
 def f1_curve(prompt: np.ndarray, knowledge: np.ndarray, order: np.ndarray) -> np.ndarray:
     """F1 after asking about the first 0, 1, 2, ... posts.
-
-    Args:
-        prompt, knowledge (`np.ndarray` of shape `(posts, 3)`): Per post the correct, predicted and gold entities of
-            each view.
-        order (`np.ndarray` of shape `(posts,)`): The posts in the order in which they are asked about.
 
     Example:
         >>> one, two = np.array([[0, 1, 1], [1, 1, 1]]), np.array([[1, 1, 1], [1, 1, 1]])
@@ -344,11 +336,8 @@ def stored_threshold(model: str | os.PathLike) -> float:
     try:
         return float(json.loads(path.read_text("utf-8"))["threshold"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingError(
-            "No threshold is stored with this model.",
-            place=str(path),
-            fix="Choose one on validation data with: cotpd threshold MODEL --dataset-dir DATA",
-        ) from error
+        fix = "Choose one on validation data with: cotpd threshold MODEL --dataset-dir DATA"
+        raise SettingError("No threshold is stored with this model.", place=str(path), fix=fix) from error
 
 
 def add_explained(predictions: str | os.PathLike, dataset_dir: str | os.PathLike, out: str | os.PathLike) -> int:

@@ -172,10 +172,8 @@ def export_onnx(
     """
     require_empty(out)
     if model.config.use_crf:
-        raise SettingError(
-            "A CRF head loops over the text's subword tokens, which the exporter writes out for one length only.",
-            fix="Train with use_crf=false, or use the PyTorch model.",
-        )
+        message = "A CRF head loops over the text's subword tokens, which the exporter writes out for one length only."
+        raise SettingError(message, fix="Train with use_crf=false, or use the PyTorch model.")
     try:
         from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
         from transformers.exporters.configs import ExportFormat

@@ -98,11 +98,9 @@ class TripleExtractor:
                 name, onnx=onnx, device=device, dtype=dtype, batches=batches, max_length=max_length, revision=version
             )
             if task != wanted:
-                raise SettingError(
-                    f"This is a model for {task}, and one for {wanted} is needed here.",
-                    place=name,
-                    fix="Give the model for entities first, then the one for relations.",
-                )
+                message = f"This is a model for {task}, and one for {wanted} is needed here."
+                fix = "Give the model for entities first, then the one for relations."
+                raise SettingError(message, place=name, fix=fix)
             predictors.append(predictor)
         return cls(predictors[0], predictors[1], **settings)
 

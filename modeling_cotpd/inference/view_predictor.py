@@ -61,18 +61,12 @@ class ViewPrediction:
 
 
 def first_span(mention: str, text: str, side: str) -> tuple[int, int]:
-    """Where a mention stands in a post, the first time.
-
-    Raises:
-        SettingError: It is empty, or does not occur.
-    """
+    """Where a mention stands in a post, the first time."""
     mention = mention.strip()
     start = text.find(mention)
     if not mention or start < 0:
-        raise SettingError(
-            f"The {side} {mention!r} does not occur in the post." if mention else f"The {side} is empty.",
-            fix="Write the entity as it stands in the post.",
-        )
+        message = f"The {side} {mention!r} does not occur in the post." if mention else f"The {side} is empty."
+        raise SettingError(message, fix="Write the entity as it stands in the post.")
     return start, start + len(mention)
 
 
@@ -243,10 +237,8 @@ class ViewPredictor:
         problems += [f"The model does not read {name}." for name in given if name not in self.columns]
         known = {name: known[name] for name in self.columns if known.get(name)}
         if not known and self.source.plan is None:
-            raise SettingError(
-                f"There is nothing for the knowledge view; it reads {', '.join(self.columns)}.",
-                fix='Give a caption or knowledge, configure a teacher, or use view="prompt".',
-            )
+            message = f"There is nothing for the knowledge view; it reads {', '.join(self.columns)}."
+            raise SettingError(message, fix='Give a caption or knowledge, configure a teacher, or use view="prompt".')
         return known, problems
 
     def _similar(self, post: Post, count: int) -> "list[SimilarPost]":

@@ -178,22 +178,17 @@ def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
     """
     for name, content in files.items():
         if isinstance(content, Path) and not content.resolve().is_relative_to(folder.resolve()):
-            raise SettingError(
-                f"{name} is a link to {content.resolve()}, outside of the folder.",
-                place=str(folder),
-                fix="Put a copy of the file there, if it is to be published.",
-            )
+            message = f"{name} is a link to {content.resolve()}, outside of the folder."
+            fix = "Put a copy of the file there, if it is to be published."
+            raise SettingError(message, place=str(folder), fix=fix)
     places = {str(folder.resolve()), f"{Path.home()}{os.sep}"}
     exported = [name for name in files if name.startswith(f"{ONNX_FOLDER}/") and name.endswith("config.json")]
     for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE, *exported):
         content = files.get(name, b"")
         text = content.decode() if isinstance(content, bytes) else content.read_text("utf-8")
         if found := sorted(place for place in places if place in text):
-            raise SettingError(
-                f"The file names a place on this machine, {found[0]}.",
-                place=f"{folder}, {name}",
-                fix="Take it out of the file, then push again.",
-            )
+            message = f"The file names a place on this machine, {found[0]}."
+            raise SettingError(message, place=f"{folder}, {name}", fix="Take it out of the file, then push again.")
 
 
 def push(
@@ -251,11 +246,9 @@ def push(
             raise
         raise _declined(cause, repo) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
-        raise SettingError(
-            f"The Hub cannot be reached: {type(error).__name__}: {error}",
-            place=api.endpoint,
-            fix="Run the same command again when the connection works; nothing half-done is visible.",
-        ) from error
+        message = f"The Hub cannot be reached: {type(error).__name__}: {error}"
+        fix = "Run the same command again when the connection works; nothing half-done is visible."
+        raise SettingError(message, place=api.endpoint, fix=fix) from error
 
 
 def _declined(error: HfHubHTTPError, repo: str) -> SettingError:

@@ -150,11 +150,9 @@ def load_finished_model(
         raise unusable(name_or_path, "The model cannot be loaded", error, fix) from error
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
     if label_names and labels != list(label_names):
-        raise SettingError(
-            f"The checkpoint predicts {labels}, the data has {list(label_names)}.",
-            place=name_or_path,
-            fix="Use data with the same labels, or start from a plain encoder.",
-        )
+        message = f"The checkpoint predicts {labels}, the data has {list(label_names)}."
+        fix = "Use data with the same labels, or start from a plain encoder."
+        raise SettingError(message, place=name_or_path, fix=fix)
     return model
 
 
@@ -181,10 +179,6 @@ def make_model(
     """A model and tokenizer from a plain encoder, or from a CoTPD checkpoint that is trained on or evaluated.
 
     `label_names` are the labels of the data, in id order.
-
-    Raises:
-        SettingError: The checkpoint's labels are not those of the data, or N leaves no room for text.
-        OSError: There is no whole model, or it has another head.
     """
     hub = hub_arguments(arguments)
     source = resolve_encoder(arguments.model_name_or_path)
@@ -230,11 +224,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, 
 
 
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrainedModel, task: Task) -> None:
-    """Make the tokenizer and a new model fit each other: words, padding, entity markers. Changes both.
-
-    Raises:
-        SettingError: The tokenizer cannot split at words, is a slow one, or has no token to pad with.
-    """
+    """Make the tokenizer and a new model fit each other: words, padding, entity markers. Changes both."""
     require_fast(tokenizer)
     with as_setting_error(model.config.encoder_config._name_or_path or None):
         split_at_words(tokenizer)

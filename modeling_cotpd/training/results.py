@@ -160,19 +160,14 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
             for path in (path for pattern in OF_A_RUN for path in folder.glob(pattern)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         elif not resume:
-            raise SettingError(
-                "The output folder holds another run.",
-                place=str(folder),
-                fix="Name a new folder, or give --resume_from_checkpoint true or --overwrite_output_dir true.",
-            )
+            fix = "Name a new folder, or give --resume_from_checkpoint true or --overwrite_output_dir true."
+            raise SettingError("The output folder holds another run.", place=str(folder), fix=fix)
         else:
             before = read_settings(known)
             if name := changed_setting(before, settings):
-                raise SettingError(
-                    f"The run in this folder has {name} = {before.get(name)!r}, this one {settings.get(name)!r}.",
-                    place=str(folder),
-                    fix="Resume with the same settings, or name a new folder.",
-                )
+                message = f"The run in this folder has {name} = {before.get(name)!r}, this one {settings.get(name)!r}."
+                fix = "Resume with the same settings, or name a new folder."
+                raise SettingError(message, place=str(folder), fix=fix)
     elif not overwrite and any(
         path.name not in (LOCK_FILE, STAGING) and not path.name.startswith(f".{RUN_FILE}-")  # what a killed run leaves
         for path in folder.glob("*")

@@ -116,18 +116,14 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
         if view not in ("knowledge", "prompt"):
             raise SettingError(f"distill_from_view must be one of knowledge, prompt, got {view!r}.")
         if view == "knowledge" and not data_args.knowledge_columns:
-            raise SettingError(
-                "distill_from reads the knowledge view, but knowledge_columns is empty.",
-                fix="Name the columns that the teachers were trained with, or give distill_from_view=prompt.",
-            )
+            fix = "Name the columns that the teachers were trained with, or give distill_from_view=prompt."
+            raise SettingError("distill_from reads the knowledge view, but knowledge_columns is empty.", fix=fix)
     if args.prediction_loss_only and (args.do_eval or args.do_predict):
         raise SettingError("prediction_loss_only leaves no predictions to score.", fix="Leave it out.")
     taught = model_args.distill_from or args.alpha or args.prompt_nll_weight or not data_args.knowledge_columns
     if args.do_train and not taught and model_args.prompt_type != "none":
-        raise SettingError(
-            "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained.",
-            fix="Give prompt_type=none, or a positive alpha.",
-        )
+        message = "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained."
+        raise SettingError(message, fix="Give prompt_type=none, or a positive alpha.")
 
 
 def learns_from_labels(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> bool:
@@ -184,21 +180,15 @@ def make_trainer(
     data_args: DataArguments,
     args: CoTPDTrainingArguments,
 ) -> CoTPDTrainer:
-    """The Trainer of a run: LoRA and the targets of frozen teachers where asked.
-
-    Raises:
-        CoTPDError: Data or settings cannot be used; the message says why and what to do.
-    """
+    """The Trainer of a run: LoRA and the targets of frozen teachers where asked."""
     views = view_settings(model, model_args, data_args, splits)
     if args.eval_views == "knowledge" and not views.knowledge_columns:
         raise SettingError("eval_views=knowledge, but no row has knowledge.", fix="Use eval_views=prompt.")
     train: Dataset | None = None
     if args.do_train:
         if "validation" not in splits and str(args.eval_strategy.value) != "no":
-            raise SettingError(
-                "There is no validation split to evaluate while training.",
-                fix="Prepare one, or add --eval_strategy no --load_best_model_at_end false.",
-            )
+            fix = "Prepare one, or add --eval_strategy no --load_best_model_at_end false."
+            raise SettingError("There is no validation split to evaluate while training.", fix=fix)
         if "train" not in splits:
             raise SettingError("There is no training split.", fix="Prepare one, or drop do_train.")
         record_views(model, views)
@@ -232,11 +222,8 @@ def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
     check_weights(resume)
     for name in RESUMABLE:
         if not (Path(resume) / name).is_file():
-            raise SettingError(
-                f"The checkpoint has no {name}, so training cannot resume from it.",
-                place=resume,
-                fix="Start a new run from its weights: --model_name_or_path.",
-            )
+            message = f"The checkpoint has no {name}, so training cannot resume from it."
+            raise SettingError(message, place=resume, fix="Start a new run from its weights: --model_name_or_path.")
         if not _is_whole(Path(resume) / name):
             fix = "Resume from an earlier checkpoint."
             raise SettingError(f"The checkpoint's {name} is cut or damaged.", place=resume, fix=fix)

@@ -138,12 +138,7 @@ def by_view(predictions: np.ndarray | tuple, eval_views: str) -> dict[str, np.nd
 
 
 def uncertainties(doubts: np.ndarray, features: Dataset) -> list[float]:
-    """The `uncertainty` of every row, as `cotpd predict --ask-teacher` ranks posts.
-
-    Args:
-        doubts (`np.ndarray` of shape `(rows, n)` or `(rows,)`): What `best_labels` keeps second.
-        features (`Dataset`): The rows' features.
-    """
+    """The `uncertainty` of every row, as `cotpd predict --ask-teacher` ranks posts."""
     if "offsets" in features.column_names:
         own = ([end > start for start, end in offsets] for offsets in features["offsets"])
         doubts = np.array([row[: len(inside)][inside].sum() for row, inside in zip(doubts, own, strict=True)])
@@ -154,11 +149,6 @@ def decode(predicted: np.ndarray, features: Dataset, split: Dataset, prefixes: I
     """Tags per word (MNER) or a relation name (MRE) for every row.
 
     Entities are read from characters as in inference; a word has the tag of the entity that touches it.
-
-    Args:
-        predicted (`np.ndarray` of shape `(rows, n)` or `(rows,)`): Predicted ids of one view.
-        features, split (`Dataset`): The rows' features and records, in the same order.
-        prefixes (`Iterable[str]`, *optional*): Marks that belong to the word behind them.
     """
     label_names = label_names_of(split.features)
     if "offsets" not in features.column_names:

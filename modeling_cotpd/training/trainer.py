@@ -227,10 +227,8 @@ class CoTPDTrainer(Trainer):
                 views = ("prompt", "knowledge") if both else (self.args.eval_views.replace("both", "prompt"),)
                 known += [f"{prefix}{view}_{metric}" for view in views for metric in self.task.metric_names()]
         if wanted.removeprefix("eval_") not in known:
-            raise SettingError(
-                f"metric_for_best_model={wanted} is not what evaluation returns.",
-                fix=did_you_mean(wanted, known, f"It returns {', '.join(known)}."),
-            )
+            fix = did_you_mean(wanted, known, f"It returns {', '.join(known)}.")
+            raise SettingError(f"metric_for_best_model={wanted} is not what evaluation returns.", fix=fix)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple:
         """The batches of an optimizer step, and its labelled and compared positions, `(2,)`."""
