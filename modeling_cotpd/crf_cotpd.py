@@ -76,6 +76,3 @@ class LinearChainCRF(nn.Module):
         """Small random scores, as usual for CRF layers (uniform in [-0.1, 0.1])."""
         for parameter in (self.start, self.end, self.transitions):
             init.uniform_(parameter, -0.1, 0.1)
-
-
-__all__ = ["LinearChainCRF"]

@@ -90,6 +90,15 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         file.write(whole_characters(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
+def read_object(path: str | os.PathLike) -> dict[str, Any] | None:
+    """Read a file that holds one JSON object; `None` where there is none, as in a file that is missing or cut."""
+    try:
+        value = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 class _PlainLoader(yaml.SafeLoader):
     """A loader without aliases, by which a few lines can stand for gigabytes."""
 

@@ -52,6 +52,3 @@ class CoTPDOutput(ModelOutput):
     prompt_attentions: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-__all__ = ["CoTPDModelOutput", "CoTPDOutput"]

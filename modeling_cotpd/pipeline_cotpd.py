@@ -110,15 +110,7 @@ class RelationExtractionPipeline(Pipeline):
 
 
 def span_of(value: Any, text: str, side: str) -> tuple[int, int]:
-    """The characters (start, end) that a value in one of the accepted forms means.
-
-    Args:
-        value (`tuple`, `list`, `dict` or `str`): `(start, end)`, `{"start": ..., "end": ...}`, or a mention.
-        text (`str`): The text.
-        side (`str`): `"head"` or `"tail"`, for messages.
-
-    Raises:
-        ValueError: The value has another form, or no characters of the text; the message says what a span is.
+    """The characters (start, end) that a value in one of the accepted forms means; others are a `ValueError`.
 
     Example:
         >>> span_of("Harlow", "Maya moved to Harlow", "tail")

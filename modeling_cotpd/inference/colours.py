@@ -9,11 +9,7 @@ SPARE = ("#cfe1ff", "#ffe1b0", "#c9efd0", "#e4d6fb", "#ffd3da", "#c3efec")
 
 
 def colour_of(kind: str, kinds: Iterable[str]) -> str:
-    """The colour of a type.
-
-    Args:
-        kind (`str`): The type.
-        kinds (`Iterable[str]`): All types that the model or the page knows.
+    """The colour of a type among all types that a model or page knows.
 
     Example:
         >>> colour_of("PER", ["PER", "LOC"])

@@ -114,14 +114,8 @@ class RdfWriter:
 
     A post is a `nif:Context` with its text. An entity is a `nif:Phrase` with offsets, words, type and confidence; its
     IRI ends in `#char=START,END` (RFC 5147). A relation is the triple (head, relation, tail), and a `rdf:Statement`
-    with its confidence. Two mentions of one name are two subjects: nothing is linked across mentions.
-
-    Args:
-        base (`str`, *optional*, defaults to `"urn:cotpd:"`): What every IRI begins with: `BASEpost/ID`,
-            `BASEtype/PER`, `BASErelation/NAME`.
-
-    Raises:
-        SettingError: The base is no absolute IRI.
+    with its confidence. Two mentions of one name are two subjects: nothing is linked across mentions. Every IRI begins
+    with `base`: `BASEpost/ID`, `BASEtype/PER`, `BASErelation/NAME`.
 
     Example:
         >>> lines = RdfWriter()({"id": "7", "text": "hi", "entities": [], "relations": []})

@@ -116,16 +116,9 @@ def load_predictor(
 
 
 def knowledge_settings(config: CoTPDConfig, name_or_path: str, columns: Sequence[str] | None = None) -> ViewSettings:
-    """What the knowledge view reads, as the model was trained: columns, placement and length.
+    """What the knowledge view reads, as the model was trained: columns (or those given), placement and length.
 
-    Args:
-        config (`CoTPDConfig`): The model's configuration.
-        name_or_path (`str`): The run's output folder. A model that was trained before the configuration recorded this
-            has it in `run.json`.
-        columns (`Sequence[str]`, *optional*): Columns to read instead.
-
-    Raises:
-        SettingError: A column is unknown.
+    A model that was trained before the configuration recorded this has it in `run.json`.
     """
     recorded, length = config.knowledge_columns, config.knowledge_max_length
     path = Path(name_or_path) / RUN_FILE

@@ -17,7 +17,7 @@ from modeling_cotpd.data.prepared import read_prepared, write_prepared
 from modeling_cotpd.data.schema import COT_COLUMNS, label_names_of, labels_of, make_split, task_of
 from modeling_cotpd.data.values import cut
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
-from modeling_cotpd.files import write_json, write_json_lines
+from modeling_cotpd.files import read_object, write_json, write_json_lines
 from modeling_cotpd.inference.predictor import Predictor, Progress
 from modeling_cotpd.inference.run import chunks, part_path, probable, read_part
 from modeling_cotpd.inference.triples import NO_RELATION
@@ -84,15 +84,11 @@ class KnowledgeOnDemand:
             has no answer).
         """
         rows = self.student(posts, uncertainty=True)
-        return self.read_again(posts, rows, self.choose(posts, rows))
-
-    def choose(self, posts: Sequence[Post], rows: Sequence[dict]) -> np.ndarray:
-        """Which posts to ask about, `(posts,)` of bool."""
         known = np.array([has_knowledge(post.columns) for post in posts], dtype=bool)
         uncertainty = np.array([row["uncertainty"] for row in rows])
-        return ~known & self.choose_among(np.where(known, -1.0, uncertainty))
+        return self.read_again(posts, rows, ~known & self.choose(np.where(known, -1.0, uncertainty)))
 
-    def choose_among(self, uncertainty: np.ndarray) -> np.ndarray:
+    def choose(self, uncertainty: np.ndarray) -> np.ndarray:
         """Which posts to ask about by their uncertainty; a negative one means that a post needs no answer."""
         if self.threshold is not None:
             return uncertainty > self.threshold
@@ -200,9 +196,7 @@ class SecondPass:
             KeyboardInterrupt: The run was interrupted while asking; finished chunks are kept.
         """
         asking = self.explainer.asking
-        chosen = self.demand.choose_among(
-            np.array([u for number in range(len(sizes)) for u in self._uncertainty(number)])
-        )
+        chosen = self.demand.choose(np.array([u for number in range(len(sizes)) for u in self._uncertainty(number)]))
         if self.dry_run:
             asked = (post for post, ask in zip(self.posts(), chosen, strict=True) if ask)
             found = estimate_posts(asked, self.explainer.plan, self.explainer.store, asking.again)
@@ -290,7 +284,7 @@ def _counts(rows: list[dict], gold: list[set]) -> np.ndarray:
 
 
 def f1_curve(prompt: np.ndarray, knowledge: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """F1 after asking about the first 0, 1, 2, ... posts.
+    """F1 after asking about the first 0, 1, 2, ... posts in an order, from what `view_counts` returns.
 
     Example:
         >>> one, two = np.array([[0, 1, 1], [1, 1, 1]]), np.array([[1, 1, 1], [1, 1, 1]])
@@ -307,10 +301,7 @@ def choose_threshold(
 ) -> tuple[float, float]:
     """The largest threshold that keeps a share of the gain of asking about every post, and the share it asks about.
 
-    Args:
-        uncertainty (`np.ndarray` of shape `(posts,)`): Of validation posts.
-        prompt, knowledge (`np.ndarray` of shape `(posts, 3)`): As for `f1_curve`.
-        gain (`float`, *optional*, defaults to 0.9): The share of the gain in F1.
+    Takes what `view_counts` returns of validation posts; `gain` is the share of the gain in F1.
     """
     order = np.argsort(-uncertainty, kind="stable")
     curve = f1_curve(prompt, knowledge, order)
@@ -333,11 +324,11 @@ def write_threshold(model: str | os.PathLike, threshold: float, share: float, **
 def stored_threshold(model: str | os.PathLike) -> float:
     """The threshold that is stored with a model."""
     path = Path(model) / THRESHOLD_FILE
-    try:
-        return float(json.loads(path.read_text("utf-8"))["threshold"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    found = (read_object(path) or {}).get("threshold")
+    if not isinstance(found, int | float):
         fix = "Choose one on validation data with: cotpd threshold MODEL --dataset-dir DATA"
-        raise SettingError("No threshold is stored with this model.", place=str(path), fix=fix) from error
+        raise SettingError("No threshold is stored with this model.", place=str(path), fix=fix)
+    return float(found)
 
 
 def add_explained(predictions: str | os.PathLike, dataset_dir: str | os.PathLike, out: str | os.PathLike) -> int:
@@ -345,9 +336,6 @@ def add_explained(predictions: str | os.PathLike, dataset_dir: str | os.PathLike
 
     Returns:
         How many posts were added. A post whose text is in the folder already, in any split, is left out.
-
-    Raises:
-        DataError: The folder is for relations or has no training split, or the file has no explained posts.
     """
     splits, info = read_prepared(dataset_dir)
     if "train" not in splits or task_of(splits["train"].features) != "mner":

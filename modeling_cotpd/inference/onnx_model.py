@@ -152,23 +152,13 @@ def export_onnx(
     int8: bool = False,
     tolerance: float = TOLERANCE,
 ) -> ExportReport:
-    """Write a folder with `model.onnx`, configuration and tokenizer, and compare the graph with the model.
+    """Write a new folder with `model.onnx`, configuration and tokenizer, when the graph was compared with the model.
 
     Args:
-        model (`CoTPDPreTrainedModel`): `CoTPDForTokenClassification` or `CoTPDForRelationExtraction`.
-        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
-        out (`str` or `os.PathLike`): A new folder; it appears when everything in it is complete and compared.
         int8 (`bool`, *optional*, defaults to `False`): Quantize the weights of the matrix products to 8 bits, and
             activations as they come (dynamic quantization). It needs a processor with VNNI instructions; others add
             such products with saturation, and F1 falls. The comparison is that of the graph before.
         tolerance (`float`, *optional*, defaults to 1e-4): The largest difference of a logit that is accepted.
-
-    Returns:
-        The differences between model and graph.
-
-    Raises:
-        SettingError: The model has a CRF head, the folder is not empty, packages are missing, or the graph differs
-            from the model by more than the tolerance.
     """
     require_empty(out)
     if model.config.use_crf:

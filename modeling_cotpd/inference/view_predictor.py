@@ -260,9 +260,6 @@ def _changes(views: dict[str, dict]) -> dict[str, list[dict]]:
 def entity_changes(prompt: Sequence[dict], knowledge: Sequence[dict]) -> list[dict]:
     """Entities in which two views differ, in the order of the text.
 
-    Args:
-        prompt, knowledge (`Sequence[dict]`): Entities of the two views, each with `start`, `end` and `type`.
-
     Returns:
         `list[dict]`: `kind` (`added`, `removed`, `type` or `span`), and the entities `prompt` and `knowledge`, of
         which one is `None` where nothing of the other view overlaps.

@@ -11,7 +11,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError,
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from modeling_cotpd.encoder_cotpd import check_weights
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import read_object
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import model_card
 from modeling_cotpd.training.results import ONNX_FOLDER, RESULTS_FILE
@@ -19,7 +21,6 @@ from modeling_cotpd.training.tasks import TASK_OF_MODEL
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors")
-PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model",
@@ -47,16 +48,13 @@ def collect(folder: str | os.PathLike, name: str) -> dict[str, Path | bytes]:
     adapters, logs, and predictions (which hold the posts of the data set) stay here. The card is written anew for the
     repository's name, unless the one in the folder was edited by hand, which then goes as it is.
 
-    Args:
-        folder (`str` or `os.PathLike`): A run's output folder, or one that `save_pretrained` wrote.
-        name (`str`): The repository, by which the card calls the model.
-
     Returns:
         Name in the repository to the file, or to the bytes of one made for it.
 
     Raises:
         SettingError: The name cannot be a repository's, there is no such folder, it holds no CoTPD model with its code
-            and tokenizer or only a pickle checkpoint, or a file that would go names a place on this machine.
+            and tokenizer, or a file that would go names a place on this machine.
+        OSError: The weights are a pickle, cut or missing.
     """
     folder = Path(folder)
     try:
@@ -67,17 +65,8 @@ def collect(folder: str | os.PathLike, name: str) -> dict[str, Path | bytes]:
         raise SettingError("There is no such folder.", place=str(folder), fix="Name a run's output folder.")
     config = _config(folder)
     task = TASK_OF_MODEL[config["architectures"][0]]
+    check_weights(folder)
     weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern))]
-    if not any(path.suffix == ".safetensors" for path in weights):
-        if pickles := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
-            raise SettingError(
-                f"The weights are a pickle ({pickles[0]}), which can run code when it is loaded; only safetensors are "
-                "published.",
-                place=str(folder),
-                fix="Load it where you trust it, and save it again with model.save_pretrained(DIR).",
-            )
-        fix = "Save the model there first."
-        raise SettingError("The folder holds no model.safetensors.", place=str(folder), fix=fix)
     tokenizer = [folder / each for each in TOKENIZER_FILES if (folder / each).is_file()]
     if not tokenizer:
         fix = "Save it there: tokenizer.save_pretrained(DIR)."
@@ -101,12 +90,8 @@ def _config(folder: Path) -> dict:
     fix = "Name a folder that run_mner.py, run_mre.py or save_pretrained wrote."
     if not path.is_file():
         raise SettingError("The folder holds no model.", place=str(folder), fix=fix)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-        known = config["architectures"][0] in TASK_OF_MODEL
-    except (ValueError, KeyError, TypeError, IndexError):
-        known = False
-    if not known:
+    config = read_object(path) or {}
+    if config.get("architectures") not in [[name] for name in TASK_OF_MODEL]:
         raise SettingError("This is not a trained CoTPD model.", place=str(path), fix=fix)
     return config
 
@@ -133,11 +118,8 @@ def _results(folder: Path, task: str) -> dict:
     path = folder / RESULTS_FILE
     if not path.is_file():
         return {"task": task}
-    try:
-        results = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise SettingError(f"The file is not JSON ({error}).", place=str(path), fix="Evaluate again.") from None
-    if not isinstance(results, dict) or results.get("task") != task:
+    results = read_object(path)
+    if results is None or results.get("task") != task:
         raise SettingError(f"These are not results of {task}.", place=str(path), fix="Evaluate again, or remove it.")
     return results
 
@@ -202,19 +184,6 @@ def push(
     token: str | None = None,
 ) -> CommitInfo:
     """Publish in one commit, so that a model is never there in part.
-
-    Args:
-        files (`dict`): From `collect`.
-        repo (`str`): `NAMESPACE/NAME` or `NAME`; made if it does not exist.
-        message (`str`, *optional*): The commit's message.
-        private (`bool`, *optional*, defaults to `False`): Make a private repository; a public one that exists is
-            refused.
-        revision (`str`, *optional*): A branch, made if it does not exist; `main` by default.
-        create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead of writing.
-        token (`str`, *optional*): An access token; that of `hf auth login` or `HF_TOKEN` by default.
-
-    Raises:
-        SettingError: There is no token, the Hub cannot be reached or declines, or two options conflict.
 
     Example:
         >>> push(collect("output/twitter2017", "me/cotpd-twitter2017"), "me/cotpd-twitter2017")  # doctest: +SKIP

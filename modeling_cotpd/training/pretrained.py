@@ -135,10 +135,6 @@ def load_finished_model(
     """A CoTPD model of a given class, in evaluation mode, that predicts the given labels, where some are given.
 
     `loading` goes to `from_pretrained` (`revision`, `dtype`, `attn_implementation`, ...).
-
-    Raises:
-        OSError: It is of another class, or not whole.
-        SettingError: Its labels are others.
     """
     try:
         model = model_class.from_pretrained(name_or_path, **loading)

@@ -21,7 +21,7 @@ from peft import PeftModel
 
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.files import STAGING, exclusive, staged_folder, write_json, write_json_lines
+from modeling_cotpd.files import STAGING, exclusive, read_object, staged_folder, write_json, write_json_lines
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import example_output, write_model_card
 from modeling_cotpd.training.tasks import Evaluation
@@ -183,11 +183,8 @@ def changed_setting(before: dict, now: dict) -> str | None:
 
 def read_settings(path: Path) -> dict:
     """The settings in a `run.json`."""
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        settings = None
-    if not isinstance(settings, dict):
+    settings = read_object(path)
+    if settings is None:
         raise SettingError(
             "The file is not what a run writes.", place=str(path), fix="Copy the run again, or start it anew."
         )

@@ -1,6 +1,5 @@
 """The steps of a run that both run scripts share: what is checked, trained, evaluated and written."""
 
-import json
 import logging
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.encoder_cotpd import check_weights
 from modeling_cotpd.errors import Interrupted, SettingError, as_setting_error
-from modeling_cotpd.files import write_json
+from modeling_cotpd.files import read_object, write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
@@ -232,12 +231,7 @@ def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
 
 def _is_whole(path: Path) -> bool:
     """Whether a file of a checkpoint has its end: JSON that parses, or an archive with its directory."""
-    if path.suffix != ".json":
-        return zipfile.is_zipfile(path)
-    try:
-        return isinstance(json.loads(path.read_text("utf-8")), dict)
-    except (ValueError, RecursionError):
-        return False
+    return read_object(path) is not None if path.suffix == ".json" else zipfile.is_zipfile(path)
 
 
 def train(trainer: CoTPDTrainer) -> None:

@@ -124,14 +124,9 @@ def filled_columns(splits: Iterable[Dataset], columns: Sequence[str] = KNOWLEDGE
 
 
 def as_records(dataset: Dataset, task: str, label_names: Sequence[str], source: str) -> Dataset:
-    """Turn a dataset with a record's columns into complete records.
+    """Turn a dataset with a record's columns into complete records; optional columns may be missing.
 
-    Args:
-        dataset (`Dataset`): With `tokens` and `ner_tags`, or `tokens`, `head`, `tail` and `relation`; optional columns
-            may be missing. Labels are names, or ids of a `ClassLabel`, or ids of `label_names`.
-        task (`str`): `"mner"` or `"mre"`.
-        label_names (`Sequence[str]`): The labels of the model, in id order.
-        source (`str`): What error messages call the dataset.
+    Labels are names, or ids of a `ClassLabel`, or ids of `label_names`. Messages call the dataset `source`.
 
     Raises:
         DataError: A column is missing or misspelt, or a row breaks the record's rules; the message names it.

@@ -258,10 +258,9 @@ class CoTPDTrainer(Trainer):
         outputs = model(**given)
         # DDP averages gradients over processes, while the counts are over all of them
         labelled, compared = num_items_in_batch.clamp(min=1) / self.accelerator.num_processes
-        parts = {"prompt_nll": (outputs.nll.sum() / labelled, self.args.prompt_nll_weight)}
-        if outputs.knowledge_nll is None:
-            parts["prompt_nll"] = (parts["prompt_nll"][0], 1.0)
-        else:
+        weight = 1.0 if outputs.knowledge_nll is None else self.args.prompt_nll_weight
+        parts = {"prompt_nll": (outputs.nll.sum() / labelled, weight)}
+        if outputs.knowledge_nll is not None:
             parts["knowledge_nll"] = (outputs.knowledge_nll.sum() / labelled, 1.0)
         target = inputs.get("target_log_probs", outputs.knowledge_logits)
         if target is not None and self.args.alpha:

@@ -34,27 +34,22 @@ class CoTPDTrainingArguments(TrainingArguments):
     """
 
     alpha: float = HfArg(
-        default=1.0,
-        help="Weight of the KL term (Eq. 5). The paper does not give it; 1 is not tuned. 0 trains the knowledge view "
-        "alone, for the baselines [x; I] and knowledge at test time.",
+        default=1.0, help="Weight of the KL term (Eq. 5). 0 trains the knowledge view alone, for the baselines."
     )
     alpha_schedule: str = HfArg(
         default="constant", help="constant, or linear: from 0 to alpha over the training steps."
     )
-    temperature: float = HfArg(default=1.0, help="Of both distributions in the KL term. The paper has none.")
-    detach_knowledge_view: bool = HfArg(
-        default=False,
-        help="Stop the gradient of the KL term at the knowledge view. The paper does not say; the equation does not.",
-    )
+    temperature: float = HfArg(default=1.0, help="Temperature of both distributions in the KL term.")
+    detach_knowledge_view: bool = HfArg(default=False, help="Stop the gradient of the KL term at the knowledge view.")
     prompt_nll_weight: float = HfArg(
         default=0.0,
-        help="Weight of the gold negative log-likelihood of the prompt view; the paper has none. Without knowledge "
-        "inputs that likelihood is the whole loss, whatever this says.",
+        help="Weight of the gold negative log-likelihood of the prompt view. Without knowledge inputs it is the whole "
+        "loss, whatever this says.",
     )
     prompt_view_masking: float = HfArg(
         default=0.0,
         help="Share of the text's tokens, drawn anew in every step, that the prompt view sees as the mask token in "
-        "training, while targets and knowledge view stay as they are (a noisy student, arXiv 1911.04252).",
+        "training (a noisy student, arXiv 1911.04252).",
     )
     new_parameters_learning_rate: float | None = HfArg(
         default=None, help="Learning rate of prompt and head; default: learning_rate."

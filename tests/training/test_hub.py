@@ -141,8 +141,9 @@ class TestWhatGoes:
             (lambda run: (run / "config.json").unlink(), "holds no model"),
             (lambda run: (run / "config.json").write_text('{"architectures": ["BertModel"]}'), "not a trained CoTPD"),
             (lambda run: (run / "config.json").write_text("{"), "not a trained CoTPD"),
-            (lambda run: (run / "model.safetensors").unlink(), "no model.safetensors"),
-            (lambda run: (run / "model.safetensors").rename(run / "pytorch_model.bin"), "are a pickle"),
+            (lambda run: (run / "model.safetensors").unlink(), "holds no weights"),
+            (lambda run: (run / "model.safetensors").write_bytes(b"cut"), "is not a safetensors file"),
+            (lambda run: (run / "model.safetensors").rename(run / "pytorch_model.bin"), "only a pickle checkpoint"),
             (lambda run: [path.unlink() for path in run.glob("tokenizer*")], "no tokenizer"),
             (lambda run: (run / "prompt_cotpd.py").unlink(), "code file prompt_cotpd.py is missing"),
             (lambda run: (run / "results.json").write_text("[]"), "not results of mner"),
@@ -151,7 +152,7 @@ class TestWhatGoes:
     )
     def test_refused(self, run, change, message):
         change(run)
-        with pytest.raises(SettingError, match=message):
+        with pytest.raises((SettingError, OSError), match=message):
             collect(run, "me/x")
 
 
