@@ -130,13 +130,9 @@ def caption(
 
 def _processes() -> tuple[dict[str, Any], Any]:
     """This process among those of `accelerate launch`, as `write_captions` takes it, and its device."""
-    from datetime import timedelta
+    from modeling_cotpd.inference.run import start_processes
 
-    import torch
-    from accelerate import PartialState
-
-    # Shares take unequal time, and the first to finish waits for the others as long as it takes.
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=30))
+    state = start_processes(cpu=False)
     if state.num_processes != int(os.environ.get("WORLD_SIZE", "1")):
         raise SettingError("The launched processes do not find each other.", fix="Launch with torchrun.")
     process = {"rank": state.process_index, "processes": state.num_processes, "barrier": state.wait_for_everyone}

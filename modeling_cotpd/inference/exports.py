@@ -90,8 +90,11 @@ def conll_post(row: dict) -> str:
     for begin, end in pairwise(borders):
         entity = next((entity for entity in row["entities"] if entity["start"] <= begin < entity["end"]), None)
         for match in re.finditer(r"\S+", text[begin:end]):
-            for place, token in _safe(match.group(), begin + match.start()):
-                lines.append(f"{token}\t{_tag(text, entity, place)}")
+            token, place = match.group(), begin + match.start()
+            if token.startswith(HEADERS):
+                lines.append(f"{token[:1]}\t{_tag(text, entity, place)}")
+                token, place = token[1:], place + 1
+            lines.append(f"{token}\t{_tag(text, entity, place)}")
     return "\n".join(lines) + "\n\n"
 
 
@@ -100,13 +103,6 @@ def _tag(text: str, entity: dict | None, place: int) -> str:
     if entity is None:
         return "O"
     return f"{'I' if text[entity['start'] : place].strip() else 'B'}-{entity['type']}"
-
-
-def _safe(token: str, place: int) -> list[tuple[int, str]]:
-    """A token and where it begins; in two where a reader would take it for a header."""
-    if token.startswith(HEADERS):
-        return [(place, token[:1]), (place + 1, token[1:])]
-    return [(place, token)]
 
 
 class RdfWriter:

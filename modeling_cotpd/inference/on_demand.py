@@ -125,13 +125,7 @@ def has_knowledge(columns: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Explainer:
-    """Explains posts with a language model. Answers are stored when they arrive.
-
-    Args:
-        plan (`ElicitationPlan`): Which model is asked, and what.
-        store (`str` or `os.PathLike`): The response store; an answer in it is not asked for again.
-        asking (`Asking`, *optional*): Concurrency and progress.
-    """
+    """Explains posts with a language model. An answer is stored when it arrives, and not asked for again."""
 
     plan: ElicitationPlan
     store: str | os.PathLike
@@ -165,15 +159,9 @@ def on_demand_plan(reader: Predictor, settings, prompts: dict) -> ElicitationPla
 
 @dataclass(frozen=True)
 class SecondPass:
-    """Ranks the posts of a whole run by uncertainty, and reads the most uncertain ones again.
+    """Ranks the posts of a whole run by uncertainty, and reads the most uncertain ones again, or estimates the cost.
 
-    Args:
-        demand (`KnowledgeOnDemand`): Chooses and reads.
-        explainer (`Explainer`): Whom `demand` asks.
-        posts (`Callable`): Returns the posts of the run.
-        output (`Path`), min_score (`float`): Those of the first pass.
-        dry_run (`bool`): Estimate the cost and stop.
-        say (`Callable`): Prints lines: the estimate, or what was asked and read.
+    `explainer` is whom `demand` asks; `output` and `min_score` are those of the first pass; `say` prints lines.
     """
 
     demand: KnowledgeOnDemand

@@ -35,12 +35,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a finished run wrote.
-
-    Args:
-        posts (`int`): Rows in the output.
-        problems (`int`): Rows that have a `problem` instead of a prediction.
-    """
+    """What a finished run wrote: rows, and how many of them have a `problem` instead of a prediction."""
 
     posts: int
     problems: int

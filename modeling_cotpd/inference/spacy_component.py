@@ -58,12 +58,7 @@ class CoTPDComponent:
         return next(self.pipe([doc], batch_size=1))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
-        """Annotate documents in batches, as `nlp.pipe` does.
-
-        Args:
-            stream (`Iterable[Doc]`): The documents.
-            batch_size (`int`, *optional*, defaults to 256): How many are read at once.
-        """
+        """Annotate documents in batches, as `nlp.pipe` does."""
         stream = iter(stream)
         while docs := list(islice(stream, batch_size)):
             rows = self.predictor([Post(str(number), doc.text, "the text") for number, doc in enumerate(docs)])

@@ -194,6 +194,8 @@ class ViewPredictor:
             SettingError: The view is unknown or has nothing to read, a pair is missing, or a picture has no captioner.
             KnowledgeError: The picture cannot be read, or the teacher's endpoint declines.
         """
+        if similar and self.similar is None:
+            raise SettingError("There are no training posts to look in.", fix="Give dataset_dir=...")
         if view not in CHOICES:
             raise SettingError(f"There is no view {view!r}.", fix=f"Use {', '.join(CHOICES)}.")
         if not isinstance(text, str):
@@ -208,7 +210,10 @@ class ViewPredictor:
         known, problems = self._known(text, image, given) if view != "prompt" else ({}, [])
         post = Post("post", text, "the post", head, tail, known)
         names = ("prompt", "knowledge") if view == "both" else (view,)
-        views = {name: self._read(post, name) for name in names}
+        views = {}
+        for name in names:
+            (result,) = self.predictor([post], name)
+            views[name] = {key: value for key, value in result.items() if key not in ("id", "text")}
         return ViewPrediction(
             text,
             names[-1],
@@ -217,12 +222,8 @@ class ViewPredictor:
             _changes(views) if view == "both" else {},
             problems,
             self.predictor.attention(post) if attention else None,
-            self._similar(post, similar),
+            self.similar(text, similar) if self.similar is not None and similar else [],
         )
-
-    def _read(self, post: Post, view: str) -> dict:
-        (result,) = self.predictor([post], view)
-        return {name: value for name, value in result.items() if name not in ("id", "text")}
 
     def _known(self, text: str, image: Any, given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
         """The columns that the knowledge view reads, captioner and teacher asked; and why some are missing."""
@@ -240,13 +241,6 @@ class ViewPredictor:
             message = f"There is nothing for the knowledge view; it reads {', '.join(self.columns)}."
             raise SettingError(message, fix='Give a caption or knowledge, configure a teacher, or use view="prompt".')
         return known, problems
-
-    def _similar(self, post: Post, count: int) -> "list[SimilarPost]":
-        if not count:
-            return []
-        if self.similar is None:
-            raise SettingError("There are no training posts to look in.", fix="Give dataset_dir=...")
-        return self.similar(post.text, count)
 
 
 def _changes(views: dict[str, dict]) -> dict[str, list[dict]]:
@@ -286,11 +280,7 @@ def entity_changes(prompt: Sequence[dict], knowledge: Sequence[dict]) -> list[di
 
 
 def relation_changes(prompt: dict, knowledge: dict) -> list[dict]:
-    """Relations in which two views of one post differ.
-
-    Args:
-        prompt, knowledge (`dict`): Either of one pair, with `relation`; or of triples, with `entities` and
-            `relations`, whose `head` and `tail` are numbers of entities.
+    """Relations in which two views of one post differ: of one given pair, or of triples.
 
     Returns:
         `list[dict]`: `kind` (`added`, `removed` or `relation`), and `prompt` and `knowledge`: each `None`, or a

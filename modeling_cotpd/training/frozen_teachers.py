@@ -47,13 +47,6 @@ def add_targets(
     Per subword token of the student for MNER, matched by characters, so a teacher may be built on another encoder
     with another tokenizer; one per row for MRE. A token without a word, or of which a teacher's tokenizer keeps
     nothing, has an empty list and is not compared. The knowledge stands where it stood when the teachers were trained.
-
-    Args:
-        features (`Dataset`): The student's features of the split.
-        split (`Dataset`): The records, in the same order, with the knowledge that the teachers read.
-
-    Raises:
-        SettingError: A teacher is no finished model, is of the other task, or has other labels.
     """
     labels = label_names_of(split.features)
     teachers = [

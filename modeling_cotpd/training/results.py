@@ -148,9 +148,6 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
         settings (`dict`): What defines the run; written to `run.json`.
         resume (`bool`): Continue the run that is there; its settings must be the same.
         overwrite (`bool`): Remove what the run that is there made, but for the model, which the new run replaces.
-
-    Raises:
-        SettingError: The folder holds another run.
     """
     folder = Path(folder)
     known = folder / RUN_FILE

@@ -65,16 +65,12 @@ def started(args: CoTPDTrainingArguments) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            raise Interrupted(_kept(args.output_dir)) from None
+            last = get_last_checkpoint(args.output_dir)
+            again = "no checkpoint is kept. Begin again with --overwrite_output_dir true."
+            go_on = f"{last} is kept. Go on from it with --resume_from_checkpoint true."
+            raise Interrupted(go_on if last else again) from None
         # gloo may abort a process whose partner leaves first
         PartialState().wait_for_everyone()
-
-
-def _kept(output_dir: str) -> str:
-    """What an interrupted run keeps, and how to go on."""
-    if (last := get_last_checkpoint(output_dir)) is None:
-        return "no checkpoint is kept. Begin again with --overwrite_output_dir true."
-    return f"{last} is kept. Go on from it with --resume_from_checkpoint true."
 
 
 @contextmanager
@@ -220,18 +216,14 @@ def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
         raise SettingError("There is no such checkpoint.", place=resume, fix="Use resume_from_checkpoint=true.")
     check_weights(resume)
     for name in RESUMABLE:
-        if not (Path(resume) / name).is_file():
+        path = Path(resume) / name
+        if not path.is_file():
             message = f"The checkpoint has no {name}, so training cannot resume from it."
             raise SettingError(message, place=resume, fix="Start a new run from its weights: --model_name_or_path.")
-        if not _is_whole(Path(resume) / name):
+        if not (read_object(path) if path.suffix == ".json" else zipfile.is_zipfile(path)):  # cut: no end
             fix = "Resume from an earlier checkpoint."
             raise SettingError(f"The checkpoint's {name} is cut or damaged.", place=resume, fix=fix)
     return resume
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file of a checkpoint has its end: JSON that parses, or an archive with its directory."""
-    return read_object(path) is not None if path.suffix == ".json" else zipfile.is_zipfile(path)
 
 
 def train(trainer: CoTPDTrainer) -> None:
