@@ -33,8 +33,8 @@ class CoTPDOutput(ModelOutput):
         knowledge_nll (`torch.Tensor` of shape `(B,)`, *optional*): The same in the knowledge view.
         prompt_attentions (`torch.Tensor` of shape `(B, N, n)`, *optional*): Where each query looks in the text, with
             `output_prompt_attentions=True`.
-        hidden_states, attentions (`tuple(torch.Tensor)`, *optional*): Of every encoder layer in the prompt view, prompt
-            included.
+        hidden_states, attentions (`tuple(torch.Tensor)`, *optional*): Of the encoder in the prompt view, every layer,
+            prompt included.
     """
 
     loss: torch.FloatTensor | None = None

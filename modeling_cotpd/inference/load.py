@@ -53,6 +53,7 @@ def usable_device(name: str | torch.device) -> torch.device:
 def load_predictor(
     name_or_path: str,
     *,
+    task: str | None = None,
     onnx: bool = False,
     device: str | torch.device = "cpu",
     dtype: str = "auto",
@@ -65,6 +66,7 @@ def load_predictor(
 
     Args:
         name_or_path (`str`): A run's output folder or a Hub repository; with `onnx`, what `cotpd export` wrote.
+        task (`str`, *optional*): `"mner"` or `"mre"`, where the model must be for it.
         onnx (`bool`, *optional*, defaults to `False`): Run the exported graph in ONNX Runtime, on the CPU.
         device (`str` or `torch.device`, *optional*, defaults to `"cpu"`): Where PyTorch runs.
         dtype (`str`, *optional*, defaults to `"auto"`): `"float32"`, `"bfloat16"` or `"float16"`; by default as the
@@ -94,25 +96,28 @@ def load_predictor(
         raise SettingError(f"There is no dtype {dtype!r}.", place="--dtype", fix=f"Use {', '.join(DTYPES)}.")
     device = usable_device(device)
     hub: dict[str, Any] = {"revision": revision} if revision else {}
-    task = task_of_model(name_or_path, **hub)
+    found = task_of_model(name_or_path, **hub)
+    if task not in (None, found):
+        message = f"This is a model for {found}, and one for {task} is needed here."
+        raise SettingError(message, place=name_or_path, fix="Name the model for entities (mner) or relations (mre).")
     tokenizer = load_tokenizer(name_or_path, **hub)
     model: PreTrainedModel
     if onnx:
         model = OnnxStudent.from_folder(name_or_path)
     else:
-        model = load_finished_model(name_or_path, TASKS[task].model_class, dtype=dtype, **hub)
-    check_tokenizer(tokenizer, model, TASKS[task], name_or_path)
+        model = load_finished_model(name_or_path, TASKS[found].model_class, dtype=dtype, **hub)
+    check_tokenizer(tokenizer, model, TASKS[found], name_or_path)
     if not onnx:
-        if task == "mner" and not model.continues_word.any():  # an adapter alone, for example, does not save them
+        if found == "mner" and not model.continues_word.any():  # an adapter alone, for example, does not save them
             model.read_words(continuing_tokens(tokenizer), model.config.word_prefixes)
         model = model.to(device)
         limit = model.get_base_model().max_text_length
         if limit is not None and limit < tokenizer.model_max_length:
             tokenizer.model_max_length = limit
-    kind = EntityPredictor if task == "mner" else RelationPredictor
+    kind = EntityPredictor if found == "mner" else RelationPredictor
     return kind(
         model, tokenizer, batches, max_length, knowledge_settings(model.config, name_or_path, knowledge_columns)
-    ), task
+    ), found
 
 
 def knowledge_settings(config: CoTPDConfig, name_or_path: str, columns: Sequence[str] | None = None) -> ViewSettings:

@@ -48,9 +48,7 @@ class CoTPDComponent:
     def __init__(self, nlp: Language, name: str, model: str, device: str, batch_size: int):
         if not model:
             raise SettingError("The component needs a model.", fix='config={"model": "output/twitter2017"}')
-        self.predictor, task = load_predictor(model, device=device, batches=BatchSettings(batch_size))
-        if task != "mner":
-            raise SettingError("The component takes a model for entities.", place=model, fix="Name one for mner.")
+        self.predictor, _ = load_predictor(model, task="mner", device=device, batches=BatchSettings(batch_size))
         kinds = types_of(self.predictor.label_names)
         registry.displacy_colors.register("cotpd", func={kind: colour_of(kind, kinds) for kind in kinds})
 
