@@ -156,13 +156,10 @@ class ViewOptions:
 
     def predictor(self, model: str) -> "ViewPredictor":
         """The model or models, with all that the options name."""
-        import torch
-
         from modeling_cotpd.inference.load import usable_device
         from modeling_cotpd.inference.view_predictor import ViewPredictor
 
-        auto = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        device = usable_device(auto if self.device == "auto" else self.device)
+        device = usable_device(self.device)
         more: dict[str, Any] = {"dataset_dir": self.dataset_dir, "source": self.source(device), "device": device}
         if self.relations is not None:
             more |= {"relations": self.relations, "check_types": self.check_types}

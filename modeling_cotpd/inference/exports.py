@@ -112,11 +112,6 @@ class RdfWriter:
     IRI ends in `#char=START,END` (RFC 5147). A relation is the triple (head, relation, tail), and a `rdf:Statement`
     with its confidence. Two mentions of one name are two subjects: nothing is linked across mentions. Every IRI begins
     with `base`: `BASEpost/ID`, `BASEtype/PER`, `BASErelation/NAME`.
-
-    Example:
-        >>> lines = RdfWriter()({"id": "7", "text": "hi", "entities": [], "relations": []})
-        >>> list(lines)[1]
-        '<urn:cotpd:post/7> <http://persistence.uni-leipzig.org/nlp2rdf/ontologies/nif-core#isString> "hi" .\\n'
     """
 
     def __init__(self, base: str = BASE):
@@ -152,12 +147,7 @@ class RdfWriter:
 
 
 def literal(text: str) -> str:
-    """A string literal of N-Triples; lone surrogates, which RDF cannot hold, become U+FFFD, so that offsets stay.
-
-    Example:
-        >>> print(literal('say "hi"\\n'))
-        "say \\"hi\\"\\n"
-    """
+    """A string literal of N-Triples; lone surrogates, which RDF cannot hold, become U+FFFD, so that offsets stay."""
     return '"' + _ESCAPED.sub(_escape, readable(text)) + '"'
 
 

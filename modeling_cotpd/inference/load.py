@@ -40,7 +40,9 @@ def task_of_model(name_or_path: str, **hub) -> str:
 
 
 def usable_device(name: str | torch.device) -> torch.device:
-    """Return a device that exists."""
+    """Return a device that exists; `auto` is an accelerator where there is one, else the CPU."""
+    if name == "auto":
+        name = (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None) or "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -68,7 +70,8 @@ def load_predictor(
         name_or_path (`str`): A run's output folder or a Hub repository; with `onnx`, what `cotpd export` wrote.
         task (`str`, *optional*): `"mner"` or `"mre"`, where the model must be for it.
         onnx (`bool`, *optional*, defaults to `False`): Run the exported graph in ONNX Runtime, on the CPU.
-        device (`str` or `torch.device`, *optional*, defaults to `"cpu"`): Where PyTorch runs.
+        device (`str` or `torch.device`, *optional*, defaults to `"cpu"`): Where PyTorch runs; `"auto"` for an
+            accelerator where there is one.
         dtype (`str`, *optional*, defaults to `"auto"`): `"float32"`, `"bfloat16"` or `"float16"`; by default as the
             weights were saved.
         batches (`BatchSettings`, *optional*): How much goes through the model at once.

@@ -44,7 +44,6 @@ from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
 """What a batch holds for the loss alone."""
-SPLIT_OF_PREFIX = {"eval": "validation"}
 
 
 class CoTPDTrainer(Trainer):
@@ -319,10 +318,8 @@ class CoTPDTrainer(Trainer):
         for group in optimizer.param_groups:
             old = [parameter for parameter in group["params"] if id(parameter) in encoder]
             new = [parameter for parameter in group["params"] if id(parameter) not in encoder]
-            if old:
-                groups.append({**group, "params": old})
-            if new:
-                groups.append({**group, "params": new, "lr": rate})
+            parts = ({**group, "params": old}, {**group, "params": new, "lr": rate})
+            groups += [part for part in parts if part["params"]]
         optimizer.param_groups[:] = groups
         return optimizer
 
@@ -380,14 +377,12 @@ class CoTPDTrainer(Trainer):
             output = output._replace(predictions=ids)
         if scored and kept is not None:
             prefixes = self.head_model.config.word_prefixes
-            views = by_view(output.predictions, self.args.eval_views)
-            read = {view: decode(ids, rows, rows, prefixes) for view, ids in views.items()}
-            halves = by_view(kept, self.args.eval_views)
-            doubts = {view: uncertainties(found[..., 1], rows) for view, found in halves.items()}
+            views = by_view(kept, self.args.eval_views)
+            read = {view: decode(best_ids(found), rows, rows, prefixes) for view, found in views.items()}
+            doubts = {view: uncertainties(found[..., 1], rows) for view, found in views.items()}
             scores = {view: score(predicted, rows) for view, predicted in read.items()} if is_labelled(rows) else {}
-            self.evaluations[SPLIT_OF_PREFIX.get(metric_key_prefix, metric_key_prefix)] = Evaluation(
-                read, doubts, scores
-            )
+            split = "validation" if metric_key_prefix == "eval" else metric_key_prefix
+            self.evaluations[split] = Evaluation(read, doubts, scores)
             for view, found in scores.items():
                 numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
                 output.metrics.update({f"{metric_key_prefix}_{view}_{name}": value for name, value in numbers.items()})
