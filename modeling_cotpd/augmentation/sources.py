@@ -6,9 +6,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
 from modeling_cotpd.augmentation.plan import AugmentPlan
-from modeling_cotpd.augmentation.sample import Mention, Sample
+from modeling_cotpd.augmentation.sample import SIGNS, Mention, Sample, fold, name_key
 from modeling_cotpd.augmentation.tokenization import Tokenization, tokenize
 from modeling_cotpd.knowledge.answer import CUT, FINAL, Answer
 from modeling_cotpd.knowledge.glosses import read_glosses
