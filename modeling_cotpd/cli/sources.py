@@ -89,7 +89,7 @@ def caption(
     first = process.get("rank", 0) == 0
     if first:
         done = files.captions()
-        names = [image for image in files.images() if image not in done][:limit]
+        names = files.images(done)[:limit]
         shared = f" in {process['processes']} processes" if process.get("processes", 1) > 1 else ""
         options.echo(f"{len(files.images()):,} pictures: {len(done):,} have a caption, {len(names):,} to go{shared}.")
         if not local:

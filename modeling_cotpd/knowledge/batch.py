@@ -34,9 +34,9 @@ URL = "/v1/chat/completions"
 class BatchWriter:
     """Writes the requests that can be asked now, and marks them in the store as waiting.
 
-    A file is renamed to its place and its requests are marked in one step. Killed before, nothing is marked; run
-    again, the same files come out under the same names, which are made of their first request's key. `again` names
-    statuses of stored answers to ask again, beside `failed`; `waiting` gives up on files that were written before.
+    A file is renamed to its place and its requests are marked in one step. Killed before, nothing is marked, and the
+    same files come out of the next run, named after their first request's key. `again` names statuses of stored
+    answers to ask again, beside `failed`; `waiting` gives up on files that were written before.
     """
 
     def __init__(
@@ -83,11 +83,9 @@ class BatchWriter:
         body = request.body_to_send()
         line = json.dumps({"custom_id": request.key, "method": "POST", "url": URL, "body": body}) + "\n"
         if len(line) > self.most_bytes:
-            raise KnowledgeError(
-                f"One request has {len(line):,} bytes, a batch file may have {self.most_bytes:,}.",
-                place=f"{request.purpose}, request {request.key[:12]}",
-                fix="Scale the pictures down.",
-            )
+            message = f"One request has {len(line):,} bytes, a batch file may have {self.most_bytes:,}."
+            place = f"{request.purpose}, request {request.key[:12]}"
+            raise KnowledgeError(message, place=place, fix="Scale the pictures down.")
         if len(self._requests) == self.most_requests or self._bytes + len(line) > self.most_bytes:
             self._finish_file()
         self._requests[request.key] = request

@@ -6,11 +6,10 @@ answers the same requests in batches. Both store every answer in a response stor
 
 import hashlib
 import io
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,11 +18,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from modeling_cotpd.data.files import read_json_lines
+from modeling_cotpd.data.joins import TextFile, read_provenance
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.refusals import is_refusal
-from modeling_cotpd.data.values import id_of
-from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.errors import DataError, SettingError, check_at_least, check_choice
 from modeling_cotpd.files import atomic_write, json_line, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, FINAL, REFUSED, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
@@ -57,9 +55,6 @@ class CaptionFiles:
     outputs: dict[Path, list[tuple[str, str]]]
     base: Path
     without_image: int = 0
-    report: Path = field(init=False)
-    provenance: Path = field(init=False)
-    lock: Path = field(init=False)
 
     def __post_init__(self):
         if not re.fullmatch(r"[\w.+-]+", self.name) or self.name in ("id", "image"):
@@ -67,10 +62,6 @@ class CaptionFiles:
         self.report = self.base.with_name(f"{self.base.name}.{self.name}.report.jsonl")
         self.provenance = self.base.with_name(f"{self.base.name}.provenance.json")
         self.lock = self.base.with_name(f".{self.base.name}.{self.name}.lock")
-
-    def images(self) -> list[str]:
-        """Return every picture once, in the order of the rows."""
-        return list(dict.fromkeys(image for rows in self.outputs.values() for _, image in rows))
 
     def captions(self) -> dict[str, str]:
         """Return image name to caption from the files of earlier runs."""
@@ -80,6 +71,11 @@ class CaptionFiles:
             texts = ((image, stored.get(id, {}).get(self.name)) for id, image in rows)
             done |= {image: text for image, text in texts if isinstance(text, str) and text}
         return done
+
+    def images(self, done: Container[str] = ()) -> list[str]:
+        """Return every picture that is not `done` once, in the order of the rows."""
+        every = (image for rows in self.outputs.values() for _, image in rows)
+        return [image for image in dict.fromkeys(every) if image not in done]
 
     def write(self, captions: dict[str, Caption]) -> Counter:
         """Write captions by image name, keeping what files have; return the number of rows without one by reason."""
@@ -100,30 +96,17 @@ class CaptionFiles:
 
     def check_settings(self, settings: dict) -> None:
         """Raise a `SettingError` when the captions under this name were made with other settings."""
-        entry = self._provenance().get(self.name)
+        entry = read_provenance(self.base.parent, self.base.name).get(self.name)
         before = entry.get("settings") if isinstance(entry, dict) else None
-        before = before if isinstance(before, dict) else settings
-        for key in sorted({*before, *settings}):
-            if before.get(key) != settings.get(key):
-                raise SettingError(
-                    f"The captions {self.name!r} were made with {key} = {before.get(key)!r}, "
-                    f"not {settings.get(key)!r}.",
-                    place=str(self.provenance),
-                    fix="Give the other setting, or another --name or --out.",
-                )
+        for key in sorted({*before, *settings}) if isinstance(before, dict) else ():
+            if (old := before.get(key)) != (new := settings.get(key)):
+                message = f"The captions {self.name!r} were made with {key} = {old!r}, not {new!r}."
+                fix = "Give the other setting, or another --name or --out."
+                raise SettingError(message, place=str(self.provenance), fix=fix)
 
     def write_provenance(self, entry: dict) -> None:
-        """Write one captioner's settings, versions and counts beside the captions, keeping those of others."""
-        write_json(self.provenance, self._provenance() | {self.name: entry})
-
-    def _provenance(self) -> dict:
-        try:
-            value = json.loads(self.provenance.read_text("utf-8")) if self.provenance.is_file() else {}
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise KnowledgeError("The file holds no JSON object.", place=str(self.provenance), fix="Move it away.")
-        return value
+        """Write this captioner's settings, versions and counts beside those of others."""
+        write_json(self.provenance, read_provenance(self.base.parent, self.base.name) | {self.name: entry})
 
 
 def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> CaptionFiles:
@@ -136,8 +119,7 @@ def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> C
         DataError: The folder holds no pictures, or two stems are equal.
         SettingError: `ids` is unknown, or `out` does not end in `.jsonl`.
     """
-    if ids not in ("name", "stem"):
-        raise SettingError(f"Unknown kind of ids {ids!r}.", place="--ids", fix="Use name or stem.")
+    check_choice(ids, ("name", "stem"), "--ids")
     if out.suffix != ".jsonl":
         raise SettingError(f"{out.name!r} does not end in .jsonl.", place="--out", fix="Try --out captions.jsonl.")
     images = list_images(folder)
@@ -147,9 +129,8 @@ def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> C
     taken: dict[str, str] = {}
     for id, image in rows:
         if taken.setdefault(id, image) != image:
-            raise DataError(
-                f"{image!r} and {taken[id]!r} have the same stem.", place=str(folder), fix="Use --ids name."
-            )
+            message = f"{image!r} and {taken[id]!r} have the same stem."
+            raise DataError(message, place=str(folder), fix="Use --ids name.")
     return CaptionFiles(name, {out: rows}, out.with_suffix(""))
 
 
@@ -158,23 +139,18 @@ def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
     splits, _ = read_prepared(data)
     outputs, without = {}, 0
     for split, rows in splits.items():
-        pairs = list(zip(rows["id"], rows["image"], strict=True))
-        outputs[out / f"captions.{split}.jsonl"] = [(id, image) for id, image in pairs if image]
-        without += sum(1 for _, image in pairs if not image)
+        pairs = [(id, image) for id, image in zip(rows["id"], rows["image"], strict=True) if image]
+        outputs[out / f"captions.{split}.jsonl"] = pairs
+        without += len(rows) - len(pairs)
     if not any(outputs.values()):
         raise DataError("No row names a picture.", place=str(data), fix="Fill the image column, or leave --data out.")
     return CaptionFiles(name, outputs, out / "captions", without)
 
 
 def read_caption_file(path: Path) -> dict[str, dict]:
-    """Return the rows of a caption file by id; empty when there is no file yet. Raises `KnowledgeError`."""
-    rows: dict[str, dict] = {}
-    for number, row in read_json_lines(path) if path.exists() else ():
-        place = f"{path}, line {number}"
-        if (id := id_of(row.get("id"), place)) is None:
-            raise KnowledgeError("The line has no id.", place=place, fix="Repair or move the file.")
-        rows[id] = row
-    return rows
+    """Return the rows of a caption file by id; empty when there is none yet. Raises what `TextFile.read` raises."""
+    texts = TextFile.read(path).texts if path.exists() and path.stat().st_size else {}
+    return {id: dict(row) for id, row in texts.items()}
 
 
 def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Prompt) -> Conversation:
@@ -201,11 +177,7 @@ def caption_of(answer: Answer) -> Caption:
 def caption_image(
     image: "Image.Image", settings: EndpointSettings, prompt: Prompt, store: str | os.PathLike
 ) -> Caption:
-    """Ask for the caption of one opened RGB picture; the result is the caption, or why there is none.
-
-    Raises:
-        KnowledgeError: The endpoint declines everything, or the store cannot be used.
-    """
+    """Ask for the caption of one opened RGB picture; raises and returns as `write_captions` and `describe` do."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     picture = Picture(buffer.getvalue(), hashlib.sha256(buffer.getvalue()).hexdigest())
@@ -223,9 +195,8 @@ def caption_jobs(names: Iterable[str], folder: Path, settings: EndpointSettings,
 
 @dataclass
 class CaptionSummary:
-    """How many pictures had a caption before and have one now, and rows without one by reason."""
+    """How many pictures got a caption, and rows without one by reason."""
 
-    before: int = 0
     captions: int = 0
     failed: Counter = field(default_factory=Counter)
 
@@ -263,11 +234,10 @@ def write_captions(
         KnowledgeError: The endpoint declines everything, or the store cannot be used.
         SettingError: Earlier captions under this name have other settings, or the batch size is below 1.
     """
-    if batch_size < 1:
-        raise SettingError(f"The batch size is {batch_size}.", place="--batch-size", fix="It is at least 1.")
+    check_at_least(batch_size, 1, "--batch-size")
     files.check_settings(record["settings"])
     done, asking = files.captions(), asking or Asking()
-    names = [image for image in files.images() if image not in done][:limit]
+    names = files.images(done)[:limit]
     jobs = partial(caption_jobs, folder=folder, settings=settings, prompt=prompt)
     barrier()  # no process writes before all have read the same state
     if rank == 0:
@@ -278,13 +248,12 @@ def write_captions(
             asking.ask = False
         barrier()  # all answers are stored
         if rank > 0:
-            return CaptionSummary(len(done))
-        total, unit = len(names), "pictures"
-        captions = dict(run_jobs(jobs(names), settings, opened, asking, total=total, unit=unit))
+            return CaptionSummary()
+        captions = dict(run_jobs(jobs(names), settings, opened, asking, total=len(names), unit="pictures"))
     failed = files.write({**captions, **done})
     counts = {"pictures": len(files.images()), "rows_without_image": files.without_image, "rows_failed": dict(failed)}
     files.write_provenance({**record, **counts})
-    return CaptionSummary(len(done), sum(isinstance(caption, str) for caption in captions.values()), failed)
+    return CaptionSummary(sum(isinstance(caption, str) for caption in captions.values()), failed)
 
 
 def _caption_locally(

@@ -32,10 +32,8 @@ LONGEST_SIDE = 1024
 class ImageProblem(KnowledgeError):
     """One picture that cannot be used; the run goes on without it.
 
-    Args:
-        reason (`str`): One of `outside`, `missing`, `not a file`, `empty file`, `corrupt`, `too large`, `too long`,
-            or what a captioner adds.
-        detail (`str`): What exactly was wrong.
+    `reason` is one of `outside`, `missing`, `not a file`, `empty file`, `corrupt`, `too large`, `too long`, or what a
+    captioner adds; `detail` says what exactly was wrong.
     """
 
     def __init__(self, reason: str, detail: str):
@@ -48,18 +46,12 @@ def require_pillow() -> None:
     try:
         import PIL  # noqa: F401
     except ImportError:
-        raise SettingError(
-            "Reading pictures needs Pillow.", fix="Run: pip install 'modeling_cotpd[caption]'"
-        ) from None
+        fix = "Run: pip install 'modeling_cotpd[caption]'"
+        raise SettingError("Reading pictures needs Pillow.", fix=fix) from None
 
 
 def image_folder(folder: str | os.PathLike) -> Path:
-    """The real path of a folder whose pictures are to be read.
-
-    Raises:
-        DataError: There is no such folder.
-        SettingError: Pillow is missing.
-    """
+    """The real path of a folder of pictures. Raises a `CoTPDError` when it or Pillow is missing."""
     require_pillow()
     path = Path(folder)
     if not path.is_dir():
@@ -69,12 +61,8 @@ def image_folder(folder: str | os.PathLike) -> Path:
 
 def list_images(folder: Path) -> list[str]:
     """Names of all picture files below a folder (by suffix), relative, with `/`, sorted. Links are not followed."""
-    names = []
-    for root, _, files in os.walk(folder):
-        for file in files:
-            if file.lower().endswith(SUFFIXES):
-                names.append((Path(root) / file).relative_to(folder).as_posix())
-    return sorted(names)
+    paths = (Path(root) / file for root, _, files in os.walk(folder) for file in files)
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.name.lower().endswith(SUFFIXES))
 
 
 def resolve_image(folder: Path, name: str) -> Path:
@@ -150,9 +138,8 @@ def load_image(path: Path | IO[bytes]) -> "Image.Image":
         raise ImageProblem("too large", str(error)) from None
     except Exception as error:
         # Pillow's decoders raise almost anything on broken bytes: OSError, SyntaxError, struct.error, KeyError, ...
-        raise ImageProblem(
-            "corrupt", f"{type(error).__name__}: {error}".replace(str(path), Path(str(path)).name)
-        ) from None
+        detail = f"{type(error).__name__}: {error}".replace(str(path), Path(str(path)).name)
+        raise ImageProblem("corrupt", detail) from None
 
 
 def _upright(image: "Image.Image") -> "Image.Image":
@@ -175,9 +162,7 @@ def _rgb(image: "Image.Image") -> "Image.Image":
         top = 1.0 if image.mode == "F" and values.max() <= 1 else max(65535.0, values.max()) if deep else 255.0
         image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image.convert("RGB")
 
 
@@ -199,8 +184,7 @@ class Picture:
 
     def load(self) -> "Image.Image":
         """Decode the picture as `load_image` does."""
-        source = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
-        return load_image(source)
+        return load_image(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source)
 
     def data_url(self) -> str:
         """Return the picture as a `data:` URL; it raises what `load` raises."""

@@ -153,15 +153,11 @@ class ResponseStore:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
         columns = {row[1] for row in database.execute("PRAGMA table_info(answers)")}
         if (tables or version) and not columns.issuperset(ROW_COLUMNS):
-            raise KnowledgeError(
-                "The file is a database of something else.", place=str(self.path), fix="Name another --store."
-            )
+            message = "The file is a database of something else."
+            raise KnowledgeError(message, place=str(self.path), fix="Name another --store.")
         if version > SCHEMA_VERSION:
-            raise KnowledgeError(
-                f"The store has format {version}, this version knows {SCHEMA_VERSION}.",
-                place=str(self.path),
-                fix="Update modeling_cotpd.",
-            )
+            message = f"The store has format {version}, this version knows {SCHEMA_VERSION}."
+            raise KnowledgeError(message, place=str(self.path), fix="Update modeling_cotpd.")
         return version
 
     @contextlib.contextmanager
@@ -170,13 +166,11 @@ class ResponseStore:
         try:
             yield
         except sqlite3.Error as error:
+            fix = f"Is it a response store? {self._recovery}"
             if isinstance(error, sqlite3.OperationalError):
                 fix = "Answers stored so far are safe; free space or give write permission, then run again."
-            else:
-                fix = f"Is it a response store? {self._recovery}"
-            raise KnowledgeError(
-                f"The response store cannot be {done}: {error}.", place=str(self.path), fix=fix
-            ) from None
+            message = f"The response store cannot be {done}: {error}."
+            raise KnowledgeError(message, place=str(self.path), fix=fix) from None
 
     @property
     def _recovery(self) -> str:
@@ -187,9 +181,8 @@ class ResponseStore:
         try:
             return parse()
         except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise KnowledgeError(
-                f"A row of the response store is damaged: {error}.", place=str(self.path), fix=self._recovery
-            ) from None
+            message = f"A row of the response store is damaged: {error}."
+            raise KnowledgeError(message, place=str(self.path), fix=self._recovery) from None
 
     def __enter__(self) -> "ResponseStore":
         return self
@@ -226,16 +219,12 @@ class ResponseStore:
 
     def get(self, key: str) -> Answer:
         """Return the stored answer; one with status `missing` when there is none."""
-        rows = self._rows(f"SELECT {_ANSWER_COLUMNS} FROM answers WHERE key=?", (key,))
-        return self._parsed(Answer(*rows[0]).reread) if rows else Answer(MISSING, reason="not asked yet")
+        return self.known(key, again=()) or Answer(MISSING, reason="not asked yet")
 
     def request(self, key: str) -> Request | None:
         """Return the request that a row holds, without its pictures; `None` when there is no such row."""
         rows = self._rows("SELECT endpoint, purpose, prompt, request FROM answers WHERE key=?", (key,))
-        if not rows:
-            return None
-        endpoint, purpose, prompt, body = rows[0]
-        return self._parsed(lambda: Request(endpoint, purpose, prompt, json.loads(body)))
+        return self._parsed(lambda: Request(*rows[0][:3], json.loads(rows[0][3]))) if rows else None
 
     def save(self, request: Request, answer: Answer) -> None:
         """Store an answer and end the claim on it; call it within a `transaction`.
@@ -243,12 +232,11 @@ class ResponseStore:
         A failure replaces no answer: the process that failed may have been suspended while another one asked.
         """
         if answer.status not in _NO_ANSWER or self._status(request.key) in (None, *_NO_ANSWER):
-            texts = map(storable, (answer.status, answer.text, answer.reason, answer.finish_reason))
             about = (request.key, request.endpoint, request.body["model"], request.purpose, request.prompt)
-            body, response = storable(json.dumps(request.body, ensure_ascii=False)), storable(answer.response)
-            numbers = (answer.prompt_tokens, answer.completion_tokens)
-            row = (*about, body, *texts, *numbers, response, answer.attempts, time.time())
-            self._database.execute(_WRITE, row)
+            body = json.dumps(request.body, ensure_ascii=False)
+            answered = (getattr(answer, name) for name in _ANSWER_COLUMNS.split(", "))
+            row = (*about, body, *answered, time.time())
+            self._database.execute(_WRITE, [storable(each) if isinstance(each, str) else each for each in row])
         self.release(request.key)
 
     def _status(self, key: str) -> str | None:
@@ -350,7 +338,7 @@ class ResponseStore:
 
 
 def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
-    """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
+    """Write `store.rows(**equal)` as JSON Lines; return their number."""
     if Path(out).resolve() == store.path.resolve():
         raise KnowledgeError("The output is the store itself.", place=str(out), fix="Name another file.")
 
@@ -387,11 +375,8 @@ def _read_row(line: bytes, place: str) -> dict:
     if missing:
         raise KnowledgeError(f"The field {missing[0]!r} is missing.", place=place, fix="Export the answers again.")
     if key != row["key"]:
-        raise KnowledgeError(
-            "The key does not belong to this endpoint, prompt and request.",
-            place=place,
-            fix="The row was changed after it was exported; export it again.",
-        )
+        fix = "The row was changed after it was exported; export it again."
+        raise KnowledgeError("The key does not belong to this endpoint, prompt and request.", place=place, fix=fix)
     read: dict = {}
     for name in ROW_COLUMNS:
         value = row[name]
