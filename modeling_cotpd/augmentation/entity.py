@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modeling_cotpd.augmentation.plan import ENTITY, ONE, AugmentPlan, Candidate, Rejected
@@ -19,9 +19,9 @@ from modeling_cotpd.augmentation.sample import (
 )
 from modeling_cotpd.augmentation.sources import EntitySource, Name, name_of, written_as
 from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.knowledge.answer import CUT, Answer
+from modeling_cotpd.knowledge.answer import CUT
 from modeling_cotpd.knowledge.prompt import opening
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation
 
 MOST_DRAWS = 30
 """Draws until no other name is sought; enough unless nearly all names of a type are in the post."""
@@ -39,9 +39,7 @@ class Replacement:
     renaming: Renaming
 
 
-def replace_entities(
-    sample: Sample, plan: AugmentPlan, source: EntitySource, types: dict[str, str]
-) -> Generator[Request, Answer, list[Candidate]]:
+def replace_entities(sample: Sample, plan: AugmentPlan, source: EntitySource, types: dict[str, str]) -> Conversation:
     """Ask about new entities in one post; the result has one candidate for each of `plan.times`.
 
     `types` has the types of folded names, for MRE rows whose relation does not tell them.
@@ -61,7 +59,7 @@ def replace_entities(
     return candidates
 
 
-def check_fact(plan: AugmentPlan, text: str) -> Generator[Request, Answer, None]:
+def check_fact(plan: AugmentPlan, text: str) -> Conversation:
     """Ask whether a post is possible in fact. Raises `Rejected`."""
     prompts = (plan.prompts["post"], plan.prompts["fact_check"])
     answer = yield plan.request("fact_check", opening(plan.prompts, prompts[1], text), *prompts, example="Yes.")

@@ -28,11 +28,9 @@ class Rejected(Exception):
 
 @dataclass
 class Candidate:
-    """One wanted sample.
+    """One wanted sample: number `time`, from 1, of a kind that is made from the post with the id `parent`.
 
     Args:
-        parent (`str`): The id of the post that it was made from.
-        kind (`str`), time (`int`): `"style"` or `"entity"`, and which of the wanted samples of this kind, from 1.
         status (`str`): `accepted`, `rejected`, or `unasked` (a request has no answer: run again).
         reason (`str`), detail (`str`): Why it is not accepted.
         text (`str`), row (`dict`): The new post, as far as it came, and its record with labels as names.
@@ -130,12 +128,9 @@ class AugmentPlan:
     def asked_parts(self) -> list[str]:
         """What the model is asked for."""
         parts = [kind for kind in self.kinds if kind != ENTITY]
-        if ENTITY in self.kinds and self.fact_check:
-            parts.append("the fact check")
-        if self.lists_entities:
-            parts.append("the list of entities")
-        if self.knowledge == ELICIT:
-            parts.append("knowledge")
+        parts += ["the fact check"] if ENTITY in self.kinds and self.fact_check else []
+        parts += ["the list of entities"] if self.lists_entities else []
+        parts += ["knowledge"] if self.knowledge == ELICIT else []
         return parts if self.times else []
 
     @property
@@ -174,11 +169,8 @@ class AugmentPlan:
         about["knowledge"] = self.explanation.describe() if self.knowledge == ELICIT else self.knowledge
         if self.needs_teacher:
             names = ("post", "style", "style_again", "fact_check", "image", "entity_list")
-            about |= {
-                "teacher": self.teacher_name,
-                "sampling": self.endpoint.sampling,
-                "prompts": [self.prompts[name].tag for name in names],
-            }
+            about |= {"teacher": self.teacher_name, "sampling": self.endpoint.sampling}
+            about["prompts"] = [self.prompts[name].tag for name in names]
         return about
 
     @property

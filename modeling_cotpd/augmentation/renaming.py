@@ -1,7 +1,7 @@
 """Caption and knowledge of a new sample, rewritten to name the new entities and none that is no longer there."""
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,10 +11,10 @@ from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import COT_COLUMNS
-from modeling_cotpd.knowledge.answer import SKIPPED, Answer
+from modeling_cotpd.knowledge.answer import SKIPPED
 from modeling_cotpd.knowledge.explanation import explain
 from modeling_cotpd.knowledge.prompt import opening
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation
 
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.!?\n]")
@@ -179,27 +179,19 @@ def _near(text: str, left: tuple[str, int, int], right: tuple[str, int, int]) ->
 
 
 def _is_part(folded: str, word: str) -> bool:
-    return (
-        folded == word
-        or (len(word) >= _PREFIX and folded.startswith(word))
-        or (len(word) >= _SUFFIX and folded.endswith(word))
-    )
+    begins, ends = len(word) >= _PREFIX and folded.startswith(word), len(word) >= _SUFFIX and folded.endswith(word)
+    return folded == word or begins or ends
 
 
 def _has_capitals(text: str) -> bool:
     return any(c.isupper() for c in text)
 
 
-def with_knowledge(
-    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
-) -> Generator[Request, Answer, dict]:
-    """Return a new record with its picture, caption and knowledge.
+def with_knowledge(plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate) -> Conversation:
+    """Return a new record with its picture, caption and knowledge. Raises `Rejected` where a request has no answer.
 
     A post with other entities loses its picture, which shows the old ones; so does a post with an imagined caption.
     The candidate gets notes such as `cot_noun emptied`.
-
-    Raises:
-        Rejected: A request has no answer.
     """
     row = dict(row)
     renamings = [with_full_name(renaming, (row[column] or "" for column in COT_COLUMNS)) for renaming in renamings]
@@ -237,9 +229,7 @@ def _rename(row: dict, column: str, renamings: Sequence[Renaming], candidate: Ca
         candidate.notes.append(f"{column} emptied")
 
 
-def _elicited(
-    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
-) -> Generator[Request, Answer, dict]:
+def _elicited(plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate) -> Conversation:
     post = Post(row["id"], " ".join(row["tokens"]), columns={"caption": row["caption"] or ""})
     explanation = yield from explain(post, plan.explanation)
     columns = {}

@@ -20,9 +20,9 @@ from modeling_cotpd.data.prepared import read_prepared, sample_rows, write_prepa
 from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS, LABEL_COLUMNS, features_for, gold_labels, make_split
 from modeling_cotpd.errors import DataError, KnowledgeError
 from modeling_cotpd.files import require_empty, write_json_lines
-from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.answer import MISSING, Answer
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
-from modeling_cotpd.knowledge.request import Job, Request, replay_all
+from modeling_cotpd.knowledge.request import Job, replay_all
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -33,7 +33,7 @@ class TrainingPosts:
     """The posts of a prepared folder that are augmented, and what is learned from them.
 
     Args:
-        folder: The prepared folder.
+        folder (`str` or `os.PathLike`): The prepared folder.
         limit (`int`, *optional*): Only the first training posts are augmented; the others stay as they are.
         max_train_samples (`int`, *optional*), sample_seed (`int`): Keep a random sample of the training posts, the
             same that a training run draws with these settings; the others are neither kept nor learned from.
@@ -46,34 +46,21 @@ class TrainingPosts:
         max_train_samples: int | None = None,
         sample_seed: int = 0,
     ):
-        self.folder = Path(folder)
         self.splits, self.info = read_prepared(folder)
         if TRAIN not in self.splits:
             raise DataError("There is no training split.", place=str(folder))
-        if AUGMENTATION_COLUMNS[0] in self.splits[TRAIN].features:
+        train, task = self.splits[TRAIN], self.info.task
+        if AUGMENTATION_COLUMNS[0] in train.features:
             raise DataError("The training split was augmented before.", place=str(folder), fix="Augment the original.")
-        if max_train_samples is not None and max_train_samples < len(self.splits[TRAIN]):
-            self.splits[TRAIN] = sample_rows(self.splits[TRAIN], max_train_samples, sample_seed)
-        train, column = self.splits[TRAIN], LABEL_COLUMNS[self.info.task]
-        rows = ({**row, column: gold} for row, gold in zip(train, gold_labels(train), strict=True))
-        self.samples = [read_sample(row, self.info.task) for row in rows]
+        if max_train_samples is not None and max_train_samples < len(train):
+            train = self.splits[TRAIN] = sample_rows(train, max_train_samples, sample_seed)
+        rows = ({**row, LABEL_COLUMNS[task]: gold} for row, gold in zip(train, gold_labels(train), strict=True))
+        self.samples = [read_sample(row, task) for row in rows]
         self.wanted = self.samples[:limit]
         self.tokenization = find_tokenization(train["tokens"])
         self.names = training_names(self.samples)
         self.types = self.names.types()
         self.lexicon = Lexicon(self.samples)
-
-    @property
-    def entity_types(self) -> set[str]:
-        """The types of entities."""
-        if self.info.task == "mner":
-            return {name[2:] for name in self.info.label_names if name != "O"}
-        return {kind for kind, _ in self.names.names}
-
-    @property
-    def known(self) -> frozenset[str]:
-        """`fold` of all names in the training posts."""
-        return frozenset(fold(sample.key(mention)) for sample in self.samples for mention in sample.mentions)
 
     def jobs(self, plan: AugmentPlan, source: EntitySource) -> Iterator[Job]:
         """One job per post and kind, whose result is a list of `Candidate`."""
@@ -82,6 +69,14 @@ class TrainingPosts:
                 yield Job(sample.id, partial(restyle, sample, plan, self.tokenization, self.lexicon))
             if ENTITY in plan.text_kinds:
                 yield Job(sample.id, partial(replace_entities, sample, plan, source, self.types))
+
+    def list_jobs(self, plan: AugmentPlan) -> list[Job]:
+        """One job per entity type, whose result is a `WrittenList` of names that the training posts do not have."""
+        known = frozenset(fold(sample.key(mention)) for sample in self.samples for mention in sample.mentions)
+        types = {kind for kind, _ in self.names.names}
+        if self.info.task == "mner":
+            types = {name[2:] for name in self.info.label_names if name != "O"}
+        return list(list_jobs(types, plan, known))
 
 
 @dataclass
@@ -99,7 +94,7 @@ class Augmented:
 
     @property
     def unasked(self) -> int:
-        """Wanted samples that lack an answer."""
+        """The number of wanted samples that lack an answer."""
         return sum(count for (_, status, _), count in self.outcomes.items() if status == UNASKED)
 
     def summary(self) -> dict[str, dict]:
@@ -123,8 +118,8 @@ def estimates(
     """Return what a run would ask at most: as if every sample whose answers are not stored yet were accepted."""
     source, jobs = posts.names, list[Job]()
     if plan.lists_entities:
-        jobs = list(list_jobs(posts.entity_types, plan, posts.known))
-        names = {kind: [f"Name {number}" for number in range(plan.times + 9)] for kind in posts.entity_types}
+        jobs = posts.list_jobs(plan)
+        names = {job.id: [f"Name {number}" for number in range(plan.times + 9)] for job in jobs}
         if not estimate(jobs, store, plan.endpoint, again).requests:
             with ResponseStore(store) as opened:
                 stored = dict(replay_all(jobs, lambda request: opened.get(request.key)))
@@ -149,16 +144,11 @@ def augment(
     `teacher`, which are empty for originals; the other splits are as they were. `OUT.rejects.jsonl` beside it lists
     what was not accepted, `OUT.entities.jsonl` the names that the model wrote. `only_new` leaves the original posts
     out; `partial_folder` writes the folder even though samples lack an answer.
-
-    Raises:
-        SettingError: `out` is not empty.
-        DataError: Not one sample was accepted with `only_new`.
-        KnowledgeError: The endpoint declines everything, the store cannot be used, or the model wrote no name.
     """
     asking, out = asking or Asking(), require_empty(out)
     result = Augmented(rejects=out.with_name(f"{out.name}.rejects.jsonl"))
     if not plan.needs_teacher:
-        finished = list(replay_all(posts.jobs(plan, posts.names), _no_model))
+        finished = list(replay_all(posts.jobs(plan, posts.names), lambda request: Answer(MISSING)))
     else:
         with ResponseStore(store) as opened:
             source = _entity_source(posts, out, plan, opened, asking, result) if plan.lists_entities else posts.names
@@ -178,15 +168,11 @@ def augment(
     return result
 
 
-def _no_model(request: Request) -> Answer:
-    raise AssertionError(f"a plan that asks no model asks for {request.purpose}")
-
-
 def _entity_source(
     posts: TrainingPosts, out: Path, plan: AugmentPlan, store: ResponseStore, asking: Asking, result: Augmented
 ) -> EntitySource:
-    """The list that the model writes, asked for, and written beside the output."""
-    jobs: list[Job] = list(list_jobs(posts.entity_types, plan, posts.known))
+    """The names that the model writes; `OUT.entities.jsonl` lists them."""
+    jobs = posts.list_jobs(plan)
     for kind, written in run_jobs(jobs, plan.endpoint, store, asking, total=len(jobs), unit="lists"):
         result.lists[kind] = written
         if written.unasked:

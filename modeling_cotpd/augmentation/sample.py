@@ -33,12 +33,10 @@ class Sample:
 
     @property
     def id(self) -> str:
-        """The record's id."""
         return self.row["id"]
 
     @property
     def tokens(self) -> list[str]:
-        """The post's tokens."""
         return self.row["tokens"]
 
     @property
@@ -61,7 +59,7 @@ class Sample:
         return " ".join(self.tokens[mention.start : mention.end])
 
     def key(self, mention: Mention) -> str:
-        """`name_key` of a mention."""
+        """Return `name_key` of a mention."""
         return name_key(self.text(mention))
 
 

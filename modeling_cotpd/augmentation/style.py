@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from modeling_cotpd.augmentation.plan import NO_ANSWER, STYLE, UNASKED, AugmentPlan, Candidate, Rejected
 from modeling_cotpd.augmentation.renaming import with_knowledge
@@ -19,7 +19,7 @@ from modeling_cotpd.augmentation.sample import (
 from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.knowledge.answer import FINAL, Answer
 from modeling_cotpd.knowledge.prompt import opening
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation
 
 Span = tuple[int, int]
 
@@ -159,9 +159,7 @@ _NUMBERED = re.compile(r"(?:\d+[.)]|[-*•])\s+\S")
 _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("'", "'"), ("`", "`"), ("‘", "’"), ("„", "“"))
 
 
-def restyle(
-    sample: Sample, plan: AugmentPlan, tokenization: Tokenization, lexicon: Lexicon
-) -> Generator[Request, Answer, list[Candidate]]:
+def restyle(sample: Sample, plan: AugmentPlan, tokenization: Tokenization, lexicon: Lexicon) -> Conversation:
     """Ask for rewrites of one post; the result has one candidate for each of `plan.times`.
 
     The first request is the paper's; each further one follows in the same conversation and asks for other words, since

@@ -103,7 +103,7 @@ def caption(
         "versions": {name: version(name) for name in ("modeling_cotpd", "pillow", *libraries)},
     }
     with exclusive(files.lock, "writes these captions") if first else nullcontext():
-        summary = write_captions(
+        failed = write_captions(
             files,
             folder,
             settings,
@@ -122,8 +122,8 @@ def caption(
         options.echo_all([options.usage_line(asking)])
     for path in files.outputs:
         options.echo(f"Captions: {path}")
-    if summary.failed:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.failed.items()))
+    if failed:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(failed.items()))
         options.echo(f"Without a caption: {reasons}. Listed in {files.report}")
         raise typer.Exit(options.UNUSABLE)
 

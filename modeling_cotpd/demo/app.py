@@ -1,6 +1,7 @@
 """The demo as a Gradio app: it runs on this machine and sends nothing elsewhere."""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -26,26 +27,7 @@ CACHE = (600, 3600)
 SCROLL = """() => { const answer = document.getElementById("answer");
 if (answer && window.innerWidth < 700) answer.scrollIntoView({behavior: "smooth"}); }"""
 """On a phone the answer is below the inputs."""
-EXAMPLES = (
-    {
-        "text": "Maya Stone moved to Harlow to play for Lindmere Athletic",
-        "head": "Maya Stone",
-        "tail": "Harlow",
-        "caption": "a woman in a football shirt in front of a stadium",
-    },
-    {
-        "text": "RT @nightbus : Osk Harbour sold out the Tallow Rooms again",
-        "head": "Osk Harbour",
-        "tail": "Tallow Rooms",
-        "caption": "a band on a stage in front of a crowd",
-    },
-    {
-        "text": "So proud of the Fenwick Otters, see you in Brightwater !",
-        "head": "Fenwick Otters",
-        "tail": "Brightwater",
-        "caption": "players in green shirts lift a cup",
-    },
-)
+EXAMPLES = json.loads(Path(__file__).with_name("examples.json").read_text("utf-8"))
 """Fictional posts with the words of a picture."""
 
 
@@ -193,23 +175,19 @@ def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = Non
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
+    off = dict.fromkeys(("share", "run_history", "enable_monitoring", "ssr_mode", "pwa", "mcp_server"), False)
     try:
         _, url, _ = app.launch(
-            share=False,
             server_name=host,
             server_port=port,
             prevent_thread_lock=True,
             quiet=True,
             footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
             max_file_size="20mb",
             app_kwargs={"middleware": [Middleware(Guard, host=host, uploads=uploads)]},
             theme=theme,
             css_paths=Path(__file__).with_name("style.css"),
+            **off,
         )
     except OSError as error:
         raise SettingError(str(error).strip().splitlines()[0], place="--port", fix="Name another one.") from None

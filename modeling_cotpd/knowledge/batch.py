@@ -21,7 +21,8 @@ from modeling_cotpd.knowledge.answer import (
     read_answer,
     status_of_rejection,
 )
-from modeling_cotpd.knowledge.request import Job, Request, replay_all
+from modeling_cotpd.knowledge.images import ImageProblem
+from modeling_cotpd.knowledge.request import Job, Request, replay_all, unreadable
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.text_safety import Redactor, storable
 
@@ -74,7 +75,10 @@ class BatchWriter:
         if waiting is not None and (WAITING not in self.to_ask or waiting.endswith(self._run)):
             answer = Answer(WAITING, reason=f"in the batch file {waiting}")
         elif answer.status in self.to_ask:
-            self._add(request)
+            try:
+                self._add(request)
+            except (ImageProblem, OSError) as error:
+                return unreadable(error)
             return written
         self.counts[answer.status] += 1
         return answer
@@ -111,11 +115,8 @@ def read_batch(
 ) -> tuple[Counter, list[str]]:
     """Read output and error files of OpenAI's Batch API or vLLM's `run-batch`, in any order, repeatedly.
 
-    `secrets`, such as those of `EndpointSettings`, are redacted.
-
-    Returns:
-        Number of lines by status of their answer (`known` for what was answered before), and one message with file and
-        line for everything that could not be used.
+    `secrets` are redacted. Returns the number of lines by status of their answer (`known` for what was answered
+    before), and one message with file and line for everything that could not be used.
     """
     counts: Counter = Counter()
     problems: list[str] = []

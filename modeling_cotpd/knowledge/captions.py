@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,12 +112,7 @@ class CaptionFiles:
 def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> CaptionFiles:
     """Caption every picture file of a folder into one `.jsonl` file.
 
-    A row's id is the file's `name` (as in MNRE) or its `stem`, without the suffix (as in Twitter-2015 and
-    Twitter-2017).
-
-    Raises:
-        DataError: The folder holds no pictures, or two stems are equal.
-        SettingError: `ids` is unknown, or `out` does not end in `.jsonl`.
+    A row's id is the file's `name` (as in MNRE) or its `stem`, without the suffix (as in Twitter-2015 and 2017).
     """
     check_choice(ids, ("name", "stem"), "--ids")
     if out.suffix != ".jsonl":
@@ -154,23 +149,18 @@ def read_caption_file(path: Path) -> dict[str, dict]:
 
 
 def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Prompt) -> Conversation:
-    """Ask for the caption of the picture that `find` returns; the result is the caption, or the `ImageProblem`."""
+    """Ask for the caption of the picture that `find` returns; the result is one line, or why there is none."""
     try:
         picture = find()
-        messages = [{"role": "user", "content": with_picture(prompt.text, picture)}]
-        answer = yield settings.request("caption", prompt.tag, messages, picture)
     except ImageProblem as problem:
         return problem
-    return caption_of(answer)
-
-
-def caption_of(answer: Answer) -> Caption:
-    """Return an answer as one line, or the reason why it is no caption; one cut at the token limit is a caption."""
+    messages = [{"role": "user", "content": with_picture(prompt.text, picture)}]
+    answer = yield settings.request("caption", prompt.tag, messages, picture)
     text = " ".join(answer.text.split())
-    if answer.status in (ANSWERED, CUT) and text:
+    if answer.status in (ANSWERED, CUT) and text:  # one that was cut is a caption
         return text
     reasons = {EMPTY: "empty caption", REFUSED: "refused"}
-    # A local model's failure names its reason where an endpoint names how the answer ended.
+    # What is wrong with a picture stands where an endpoint says how an answer ended.
     return ImageProblem(reasons.get(answer.status) or answer.finish_reason or "endpoint", answer.reason[:300])
 
 
@@ -193,14 +183,6 @@ def caption_jobs(names: Iterable[str], folder: Path, settings: EndpointSettings,
         yield Job(name, partial(describe, partial(find_picture, folder, name), settings, prompt))
 
 
-@dataclass
-class CaptionSummary:
-    """How many pictures got a caption, and rows without one by reason."""
-
-    captions: int = 0
-    failed: Counter = field(default_factory=Counter)
-
-
 def write_captions(
     files: CaptionFiles,
     folder: Path,
@@ -216,23 +198,18 @@ def write_captions(
     rank: int = 0,
     processes: int = 1,
     barrier: Callable[[], None] = lambda: None,
-) -> CaptionSummary:
-    """Caption what has no caption yet, and write the caption files.
+) -> Counter:
+    """Caption what has no caption yet, write the caption files, and return the number of rows without one by reason.
 
     Every answer is stored when it arrives, so the same call after an interruption asks only for the rest. Several
     processes with a local model take every `processes`-th missing picture each; the first one writes the files.
 
     Args:
-        files (`CaptionFiles`): Which rows need the caption of which picture in `folder`.
         record (`dict`): `settings` that the captions depend on, and `versions` of libraries, for the provenance.
         captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model in place of the endpoint;
             called only when something is missing. It takes `batch_size` pictures at once.
         limit (`int`, *optional*): Most pictures that are captioned now.
         rank, processes (`int`, *optional*), barrier (`Callable`, *optional*): This process among all.
-
-    Raises:
-        KnowledgeError: The endpoint declines everything, or the store cannot be used.
-        SettingError: Earlier captions under this name have other settings, or the batch size is below 1.
     """
     check_at_least(batch_size, 1, "--batch-size")
     files.check_settings(record["settings"])
@@ -248,12 +225,12 @@ def write_captions(
             asking.ask = False
         barrier()  # all answers are stored
         if rank > 0:
-            return CaptionSummary()
+            return Counter()
         captions = dict(run_jobs(jobs(names), settings, opened, asking, total=len(names), unit="pictures"))
     failed = files.write({**captions, **done})
     counts = {"pictures": len(files.images()), "rows_without_image": files.without_image, "rows_failed": dict(failed)}
     files.write_provenance({**record, **counts})
-    return CaptionSummary(sum(isinstance(caption, str) for caption in captions.values()), failed)
+    return failed
 
 
 def _caption_locally(

@@ -57,7 +57,7 @@ class Elicited:
         return sum(count for (_, status), count in self.statuses.items() if status in statuses)
 
     def by_grain(self) -> dict[str, dict[str, int]]:
-        """Return grain to status to number."""
+        """Return the numbers by grain and status."""
         table: dict[str, dict[str, int]] = {}
         for (grain, status), count in sorted(self.statuses.items()):
             table.setdefault(grain, {})[status] = count
@@ -141,11 +141,7 @@ def first_posts(files: Iterable[PostFile], limit: int | None = None) -> Iterator
 
 
 def check_ids(files: Iterable[PostFile], limit: int | None = None) -> None:
-    """Refuse files in which an id stands for two posts, before anything is asked that could not be joined.
-
-    Raises:
-        DataError: Two posts of a file have the same id and differ, or a row cannot be read.
-    """
+    """Raise a `DataError` where an id of a file stands for two posts, whose answers could not be joined."""
     for file in files:
         with seen_keys() as is_new:
             for post in first_posts([file], limit):

@@ -91,15 +91,12 @@ class Embedder:
         self.dimension = self._model.get_embedding_dimension() or len(self.queries(["x"])[0])
 
     def queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of queries."""
         return self._vectors(self._model.encode_query, texts)
 
     def passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of passages."""
         return self._vectors(self._model.encode_document, texts)
 
     def pictures(self, images: Sequence["Image.Image"]) -> np.ndarray:
-        """Vectors of RGB pictures."""
         if not self._model.supports("image"):
             fix = "Name a CLIP model with safetensors weights, such as openai/clip-vit-base-patch32."
             raise KnowledgeError("The embedding model reads no pictures.", place=self.name, fix=fix)

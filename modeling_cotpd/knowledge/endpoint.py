@@ -21,8 +21,8 @@ import openai
 
 from modeling_cotpd.errors import KnowledgeError, SettingError, check_at_least, one_line
 from modeling_cotpd.knowledge.answer import FAILED, Answer, MalformedAnswer, read_answer, status_of_rejection
-from modeling_cotpd.knowledge.images import Picture
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.images import ImageProblem, Picture
+from modeling_cotpd.knowledge.request import Request, unreadable
 from modeling_cotpd.text_safety import Redactor, printable, public_url, storable
 
 logger = logging.getLogger(__name__)
@@ -171,6 +171,21 @@ class _Unanswered(Exception):
         self.delay = delay
 
 
+class _RedactingFilter(logging.Filter):
+    """Redacts the log records of the HTTP libraries, whose debug output holds URLs and headers."""
+
+    redact = Redactor(())
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if (redacted := self.redact(message)) != message:
+            record.msg, record.args = redacted, ()
+        return True
+
+
+_LOGS = _RedactingFilter()
+
+
 class ChatClient:
     """Sends requests until they are answered or the attempts are used up.
 
@@ -178,24 +193,16 @@ class ChatClient:
     that are not a finished chat completion. The retries of `openai` are switched off, because they leave out the last
     of these and do not count. A `Retry-After` holds back all requests of this client, since a rate limit is the
     account's and not the request's. Parameters that the model refuses are renamed or left out, for all later requests
-    too.
-
-    Args:
-        settings (`EndpointSettings`): Which model is asked, where and how.
-
-    Raises:
-        SettingError: The key is missing or malformed, or the environment's proxy cannot be used.
+    too. A key that is missing or malformed, or a proxy that cannot be used, is a `SettingError`.
     """
 
     def __init__(self, settings: EndpointSettings):
         self.settings = settings
         key = settings.api_key()
         if not key and settings.base_url.startswith(OPENAI_URL):
-            raise SettingError(
-                "There is no API key.",
-                place=f"environment variable {settings.api_key_variable}",
-                fix=f"Run: export {settings.api_key_variable}=... (or give a server that needs none as --base-url)",
-            )
+            place = f"environment variable {settings.api_key_variable}"
+            fix = f"Run: export {settings.api_key_variable}=... (or give a server that needs none as --base-url)"
+            raise SettingError("There is no API key.", place=place, fix=fix)
         self.redact = Redactor(settings.secrets())
         parts = urlsplit(settings.base_url.strip())
         host, (login, _, address) = parts.hostname or "", parts.netloc.rpartition("@")
@@ -226,23 +233,24 @@ class ChatClient:
         self._not_before = 0.0
         self._reached = True
         self._renamed: dict[str, str | None] = {}
-        _redact_logs(self.redact)
+        _LOGS.redact = self.redact
+        for name in list(logging.root.manager.loggerDict):
+            if name.partition(".")[0] in ("openai", "httpx2", "httpcore2"):
+                logging.getLogger(name).addFilter(_LOGS)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._client.close()
 
     async def ask(self, request: Request) -> Answer:
         """Return the answer to a request; one with status `failed` or `refused` and the reason when there is none.
 
         Raises:
-            ImageProblem: The request's picture cannot be decoded; nothing was sent.
             KnowledgeError: No request can succeed: the key or the model is not accepted, or the account has no credit.
         """
         try:
             body = await asyncio.to_thread(request.body_to_send) if request.picture else request.body
-        except OSError as error:
-            return Answer(FAILED, reason=f"the picture cannot be read: {error}")
+        except (ImageProblem, OSError) as error:
+            return unreadable(error)
         attempt = failures = 0
         while True:
             attempt += 1
@@ -265,14 +273,9 @@ class ChatClient:
                     await asyncio.sleep(pause)
 
     async def _attempt(self, body: dict) -> Answer | None:
-        """Send a body once; `None` when it can be sent again with other names of its parameters.
-
-        Raises:
-            _Unanswered: There is no answer, and another attempt may bring one.
-        """
+        """Send a body once; `None` when it can be sent again with other names of its parameters."""
         try:
-            # `post` with the raw body as result: its bytes are decoded and judged here, and the fifth of the client's
-            # time that goes into checking the types of our dicts is saved.
+            # With the raw body as result, a fifth of the client's time, which goes into checking types, is saved.
             response = await asyncio.wait_for(
                 self._client.post("/chat/completions", body=body, cast_to=openai.HttpxBinaryResponseContent),
                 self.settings.timeout,
@@ -287,22 +290,16 @@ class ChatClient:
             cause = error.__cause__ or error
             if not isinstance(cause, httpx2.ConnectError):
                 raise _Unanswered(f"connection failed: {cause}") from None
-            self._warn_of_no_connection(cause)
+            if self._reached:  # said at the first failure, because the retries take a while
+                self._reached = False
+                place, reason = map(self.redact, (endpoint_name(self.settings.base_url), str(cause)))
+                hint = "Start the server, or correct the URL (--base-url). Further attempts"
+                logger.warning("%s cannot be reached: %s. %s: %d.", place, reason, hint, self.settings.retries)
             raise _Unanswered(f"{NO_CONNECTION}: {cause}") from None
         except openai.APIStatusError as error:
             return self._rejected(error, body)
         except (openai.OpenAIError, ValueError) as error:
             raise _Unanswered(f"malformed response: {type(error).__name__}: {error}") from None
-
-    def _warn_of_no_connection(self, cause: Exception) -> None:
-        """Log the first of the failures to connect, because the retries take a while."""
-        if self._reached:
-            self._reached = False
-            logger.warning(
-                "%s cannot be reached: %s. Start the server, or correct the URL (--base-url). Further attempts: %d.",
-                *map(self.redact, (endpoint_name(self.settings.base_url), str(cause))),
-                self.settings.retries,
-            )
 
     def _rejected(self, error: openai.APIStatusError, sent: dict) -> Answer | None:
         """What an error status means: as `_attempt` returns and raises it."""
@@ -361,15 +358,12 @@ class ChatClient:
         elif status in (400, 403) and _HOPELESS.search(reason):
             fix = "Check the account and its key."
         elif 300 <= status < 400:
-            fix = f"It redirects to {self._target(error.response)}: name that as --base-url, if you trust it."
+            target = "another place"
+            with contextlib.suppress(SettingError):
+                target = self.redact(endpoint_name(error.response.headers.get("location", "")))
+            fix = f"It redirects to {target}: name that as --base-url, if you trust it."
         if fix is not None:
             raise KnowledgeError(f"The endpoint declines: {reason}.", place=self.settings.endpoint, fix=fix)
-
-    def _target(self, response: httpx2.Response) -> str:
-        try:
-            return self.redact(public_url(response.headers.get("location", "")).removesuffix("/chat/completions"))
-        except ValueError:
-            return "another place"
 
 
 def _decoded(response) -> str:
@@ -382,10 +376,9 @@ def _decoded(response) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait that a response's headers ask for, `None` when they ask for none.
+    """Return the seconds to wait that a response's headers ask for; `None` for none, zero and the past.
 
-    `Retry-After` holds seconds, with or without a unit, or a date, for some endpoints in seconds since 1970. Zero and
-    the past say nothing about when to come back.
+    `Retry-After` holds seconds, with or without a unit, or a date, for some endpoints in seconds since 1970.
 
     Example:
         >>> retry_after({"retry-after": "3"}), retry_after({"retry-after": "0"})
@@ -449,26 +442,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-class _RedactingFilter(logging.Filter):
-    """Redacts the log records of the HTTP libraries, whose debug output holds URLs and headers."""
-
-    def __init__(self, redact: Redactor):
-        super().__init__()
-        self.redact = redact
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if (redacted := self.redact(message)) != message:
-            record.msg, record.args = redacted, ()
-        return True
-
-
-def _redact_logs(redact: Redactor) -> None:
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("openai", "httpx2", "httpcore2"):
-            found = logging.getLogger(name)
-            for old in [each for each in found.filters if isinstance(each, _RedactingFilter)]:
-                found.removeFilter(old)
-            found.addFilter(_RedactingFilter(redact))

@@ -37,7 +37,6 @@ class Price:
     output: float
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Return the US dollars for a number of tokens."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
 
@@ -45,9 +44,6 @@ def find_price(model: str, price_in: float | None = None, price_out: float | Non
     """Return the price of a model: as given, in dollars per million tokens, else from `prices.json`, else `None`.
 
     A date behind a listed name is ignored (`gpt-4o-mini-2024-07-18`).
-
-    Raises:
-        SettingError: Only one of the two is given, or one is negative.
     """
     place = "--price-in, --price-out"
     if price_in is not None and price_out is not None:

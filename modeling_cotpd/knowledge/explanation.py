@@ -18,13 +18,13 @@ from pathlib import Path
 
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.errors import SettingError, check_choice
-from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, FINAL, REFUSED, SKIPPED, UNPARSABLE, Answer
+from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FINAL, REFUSED, SKIPPED, UNPARSABLE, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
 from modeling_cotpd.knowledge.glosses import list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, find_picture
 from modeling_cotpd.knowledge.prompt import Prompt, opening
-from modeling_cotpd.knowledge.request import Conversation, Job, with_picture
+from modeling_cotpd.knowledge.request import Conversation, Job, unreadable, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -76,7 +76,6 @@ class ElicitationPlan:
             raise SettingError("Name every grain once, and at least one.", place="grains")
 
     def prompt(self, grain: str) -> Prompt:
-        """Return a grain's prompt."""
         return self.prompts["noun_list" if grain == "noun" and self.nouns == LIST else grain]
 
     @property
@@ -178,37 +177,36 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
     result = Explanation(post, answers)
     if not post.text.strip():
         return Explanation(post, dict.fromkeys(plan.grains, Answer(SKIPPED, reason="the post has no text")))
-    try:
-        picture, caption = None, post.columns.get("caption", "")
-        if plan.image_folder is not None:
-            image, caption = post.columns.get("image"), ""
+    picture, caption = None, post.columns.get("caption", "")
+    if plan.image_folder is not None:
+        image, caption = post.columns.get("image"), ""
+        try:
             picture = find_picture(plan.image_folder, image) if image else None
-        history: list[dict] = []
-        for grain in plan.grains:
-            prompt = plan.prompt(grain)
-            if grain == "multimodality" and not (caption or picture):
-                answers[grain] = Answer(SKIPPED, reason="the post has no caption or picture")
-                continue
-            if history:
-                messages = [*history, {"role": "user", "content": prompt.fill(text=post.text, caption=caption)}]
-            else:
-                *system, first = opening(plan.prompts, prompt, post.text, caption)
-                messages = [*system, {**first, "content": with_picture(first["content"], picture)}]
-            answer = answers[grain] = yield plan.settings.request(grain, plan.tags[grain], messages, picture)
-            if grain == "noun" and plan.nouns == LIST:
-                answers[grain] = _parsed(answer, result.glosses)
-            if plan.mode == "independent":
-                continue
-            # What the endpoint refuses to read, it refuses in the next question too.
-            if answer.status not in FINAL or (answer.status == REFUSED and not answer.response and not answer.text):
-                reason = f"the dialogue stops at {grain}, which is {answer.status}"
-                for later in plan.grains[len(answers) :]:
-                    answers[later] = Answer(answer.status, reason=reason)
-                break
-            history = [*messages, {"role": "assistant", "content": answer.text}]
-    except (ImageProblem, OSError) as error:
-        failed = Answer(FAILED, reason=f"the picture cannot be read: {error}")
-        return Explanation(post, dict.fromkeys(plan.grains, failed))
+        except (ImageProblem, OSError) as error:
+            return Explanation(post, dict.fromkeys(plan.grains, unreadable(error)))
+    history: list[dict] = []
+    for grain in plan.grains:
+        prompt = plan.prompt(grain)
+        if grain == "multimodality" and not (caption or picture):
+            answers[grain] = Answer(SKIPPED, reason="the post has no caption or picture")
+            continue
+        if history:
+            messages = [*history, {"role": "user", "content": prompt.fill(text=post.text, caption=caption)}]
+        else:
+            *system, first = opening(plan.prompts, prompt, post.text, caption)
+            messages = [*system, {**first, "content": with_picture(first["content"], picture)}]
+        answer = answers[grain] = yield plan.settings.request(grain, plan.tags[grain], messages, picture)
+        if grain == "noun" and plan.nouns == LIST:
+            answers[grain] = _parsed(answer, result.glosses)
+        if plan.mode == "independent":
+            continue
+        # What the endpoint refuses to read, it refuses in the next question too.
+        if answer.status not in FINAL or (answer.status == REFUSED and not answer.response and not answer.text):
+            reason = f"the dialogue stops at {grain}, which is {answer.status}"
+            for later in plan.grains[len(answers) :]:
+                answers[later] = Answer(answer.status, reason=reason)
+            break
+        history = [*messages, {"role": "assistant", "content": answer.text}]
     return result
 
 

@@ -69,11 +69,8 @@ def resolve_image(folder: Path, name: str) -> Path:
     """The file that a row's image name stands for, if it lies inside the folder, which is free of links.
 
     The suffix may be missing, as in the published Twitter data, or be spelt otherwise (`.JPG`, `.jpeg`). Absolute
-    names, `..`, backslashes, drive letters, NUL bytes and links that lead outside are refused before anything is
-    opened.
-
-    Raises:
-        ImageProblem: With the reason `outside`, `missing`, `not a file` or `empty file`.
+    names, `..`, backslashes, drive letters, NUL bytes and links that lead outside are an `ImageProblem`, before
+    anything is opened, and so is a file that is missing or empty.
     """
     parts = name.split("/")
     if not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts or name[1:2] == ":":
@@ -110,13 +107,10 @@ def _with_suffix(path: Path) -> Path:
 
 
 def load_image(path: Path | IO[bytes]) -> "Image.Image":
-    """Open a picture as upright 8-bit RGB; of an animated one the first frame.
+    """Open a picture as upright 8-bit RGB; of an animated one the first frame. Raises `ImageProblem`.
 
     Transparency is laid on white, 16-bit and floating-point pixels are scaled to 8 bits, CMYK and palettes are
     converted, the EXIF orientation is applied. A picture of more than `MAX_PIXELS` is refused before it is decoded.
-
-    Raises:
-        ImageProblem: With the reason `corrupt`, `too large` or `too long`.
     """
     from PIL import Image
 
@@ -183,7 +177,7 @@ class Picture:
         return f"sha256:{self.sha256}"
 
     def load(self) -> "Image.Image":
-        """Decode the picture as `load_image` does."""
+        """Return `load_image` of the picture."""
         return load_image(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source)
 
     def data_url(self) -> str:

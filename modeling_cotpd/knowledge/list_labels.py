@@ -55,7 +55,6 @@ class ListedMention:
     """A listed mention at one place of a post.
 
     Args:
-        mention, gloss (`str`): As listed.
         start, end (`int`): First word and the one after the last; -1 when it has no place.
         features (`tuple[str, ...]`): What the model reads; empty when the mention is no candidate.
         type (`str`), score (`float`): The most probable entity type and its probability.
@@ -73,9 +72,7 @@ class ListedMention:
 
 
 def read_list(tokens: Sequence[str], glosses: Iterable[dict[str, str]]) -> list[ListedMention]:
-    """Find the candidates of a post: every occurrence of a listed mention in its text; they may overlap.
-
-    A mention that does not stand in the text comes once, without features.
+    """Find every occurrence of a listed mention in a post; one that does not stand there comes once, without features.
 
     Example:
         >>> [(each.start, each.end) for each in read_list(["#", "MiraHolt"], [{"mention": "Mira Holt", "gloss": "a"}])]
@@ -173,10 +170,6 @@ class ListLabeller:
     Args:
         posts (`Dataset`): MNER rows with `tokens`, `glosses` and `ner_tags`, none of which is `None`.
         threshold (`float`, *optional*): The lowest score of an entity, between 0 and 1, instead of the chosen one.
-
-    Raises:
-        DataError: The posts have too few listed mentions to learn from.
-        SettingError: The threshold is out of range.
     """
 
     def __init__(self, posts: Dataset, threshold: float | None = None):
@@ -240,7 +233,7 @@ class ListLabeller:
         return np.array([known[row].get((each.start, each.end), 0) for row, each in _numbered(rows)], dtype=int)
 
     def _held_out(self, inputs: Any, classes: np.ndarray, folds: list, strength: float) -> np.ndarray:
-        """Probabilities `(candidates, 1 + types)` by models that have not seen the candidate's post."""
+        """Probabilities (candidates, 1 + types) by models that have not seen the candidate's post."""
         scores = np.zeros((len(classes), len(self.types) + 1))
         for seen, held in folds:
             model = LogisticRegression(C=strength, max_iter=1000).fit(inputs[seen], classes[seen])
@@ -300,7 +293,6 @@ def label_folder(
     (`start`, `end`, `type`, `score`). `rejects.jsonl` lists every mention that is no entity, with the reason.
 
     Args:
-        source, out (`str` or `os.PathLike`): The prepared folder and the new one.
         max_labelled_samples (`int`, *optional*), sample_seed (`int`): Use the labels of a random sample of this many
             training posts only, the same that a training run draws; those of the others are ignored and replaced.
         threshold (`float`, *optional*): The lowest score of an entity; cross-validation chooses it by default.
@@ -309,9 +301,6 @@ def label_folder(
 
     Returns:
         `dict`: What `results.json` holds; `splits` is empty without `evaluate`.
-
-    Raises:
-        DataError: The folder is for another task, or has too few labelled or no unlabelled posts.
     """
     out = require_empty(out)
     splits, info = read_prepared(source)

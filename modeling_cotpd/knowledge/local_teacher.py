@@ -33,8 +33,7 @@ def local_teacher(
     The model is called as its file, the embedded one `MODEL_NAME`.
 
     Args:
-        model (`Path`, *optional*): A GGUF file; the embedded SmolLM2 by default.
-        port (`int`): 0 takes a free one.
+        model (`Path`, *optional*), port (`int`): A GGUF file, by default the embedded SmolLM2; 0 takes a free port.
         slots (`int`): Requests served at the same time. With one, an answer depends on its request alone. Requests
             computed together, or on top of a kept prefix, are rounded differently, which changes about a third of the
             answers; so prefixes are kept only when there are several slots.

@@ -29,7 +29,6 @@ class Prompt:
 
     @property
     def fields(self) -> set[str]:
-        """The names of the wording's fields."""
         return set(_FIELD.findall(self.text))
 
     def fill(self, **values: str) -> str:
@@ -68,11 +67,7 @@ def opening(prompts: dict[str, Prompt], prompt: Prompt, text: str, caption: str 
 
 
 def read_prompt(path: Path) -> Prompt:
-    """Read one prompt file: `---`, a line `version: V`, `---`, then the wording.
-
-    Raises:
-        KnowledgeError: The file is not UTF-8, its first lines are not of that form, or the wording is empty.
-    """
+    """Read one prompt file: `---`, a line `version: V`, `---`, then the wording. Raises `KnowledgeError`."""
     fix = "A prompt file begins with the three lines '---', 'version: 1' and '---'; the wording follows."
     try:
         content = path.read_text("utf-8-sig").replace("\r\n", "\n")

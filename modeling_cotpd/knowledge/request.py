@@ -1,8 +1,8 @@
 """Requests to an endpoint, the keys under which their answers are stored, and conversations made of them.
 
-A conversation is a generator that yields `Request`s, is sent `Answer`s, and does not know who answers. The runner
-drives it against an endpoint, `replay` against the store, the dry run against expected lengths, and batch mode against
-a file that it writes. So all of them agree on what is asked.
+A conversation is a generator that yields `Request`s, is sent an `Answer` to each, and does not know who answers: the
+runner drives it against an endpoint, `replay` against the store, the dry run against expected lengths, and batch mode
+against a file that it writes. So all of them agree on what is asked.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.answer import FAILED, Answer
 from modeling_cotpd.knowledge.images import ImageProblem, Picture
 
 
@@ -60,6 +60,12 @@ def with_picture(question: str, picture: Picture | None) -> str | list[dict]:
     return [{"type": "image_url", "image_url": {"url": picture.reference}}, {"type": "text", "text": question}]
 
 
+def unreadable(error: ImageProblem | OSError) -> Answer:
+    """Return the answer to a request whose picture cannot be read, so that nothing is sent."""
+    kind = error.reason if isinstance(error, ImageProblem) else ""
+    return Answer(FAILED, reason=f"the picture cannot be read: {error}", finish_reason=kind)
+
+
 def request_key(endpoint: str, prompt: str, body: dict) -> str:
     """Return the sha256 over endpoint, prompt tag, model, messages and sampling, whatever the order of keys."""
     parts = {"endpoint": endpoint, "prompt": prompt, "body": body}
@@ -87,13 +93,10 @@ class Dialogue:
         self.result: Any = None
         self.send(None)
 
-    def send(self, answer: Answer | ImageProblem | None) -> None:
-        """Give the answer, `None` to begin; a picture that cannot be sent is raised where the request was made."""
+    def send(self, answer: Answer | None) -> None:
+        """Give the answer, `None` to begin."""
         try:
-            if isinstance(answer, ImageProblem):
-                self.request = self._conversation.throw(answer)
-            else:
-                self.request = next(self._conversation) if answer is None else self._conversation.send(answer)
+            self.request = next(self._conversation) if answer is None else self._conversation.send(answer)
         except StopIteration as stop:
             self.request, self.result = None, stop.value
 
@@ -102,11 +105,7 @@ def replay(job: Job, answer_to: Callable[[Request], Answer]) -> Any:
     """Drive a job to its end with a function that answers, and return its result."""
     dialogue = Dialogue(job)
     while dialogue.request is not None:
-        try:
-            answer: Answer | ImageProblem = answer_to(dialogue.request)
-        except ImageProblem as problem:
-            answer = problem
-        dialogue.send(answer)
+        dialogue.send(answer_to(dialogue.request))
     return dialogue.result
 
 

@@ -249,12 +249,7 @@ def retrieve_by_image(
 
     A row never gets itself, a post with the same text, or a post with the same picture (the same bytes). `returns` is
     `text`, `caption` or a knowledge column of the found posts; the other arguments are those of `retrieve_texts`.
-
-    Returns:
-        `tuple`: Per split what its rows got (nothing where a row has no usable picture), and the problems by picture.
-
-    Raises:
-        DataError: No training row has a usable picture.
+    Returns per split what its rows got (nothing where a row has no usable picture), and the problems by picture.
     """
     every = train_passages(splits, returns)
     names = list(dict.fromkeys(image for split in splits.values() for image in split["image"] if image))
@@ -319,10 +314,7 @@ def check_column(splits: Mapping[str, Dataset], column: str, overwrite: bool) ->
 def write_retrieved(
     splits: Mapping[str, Dataset], found: Mapping[str, Retrieved], column: str, out: Path
 ) -> list[Path]:
-    """Write `retrieved.<split>.jsonl` files, which the data joins take as knowledge files.
-
-    An object has the row's `id`, its text under the column's key (`sentence` for `cot_sentence`), and the `hits`.
-    """
+    """Write `retrieved.<split>.jsonl` files as the data joins take knowledge, with the `hits` of each row."""
     key, paths = column.removeprefix("cot_"), {name: out / f"retrieved.{name}.jsonl" for name in found}
     for name, each in found.items():
         rows = zip(splits[name]["id"], each.texts, each.hits, strict=True)

@@ -20,7 +20,6 @@ from modeling_cotpd.errors import KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, Answer
 from modeling_cotpd.knowledge.endpoint import NO_CONNECTION, ChatClient, EndpointSettings
 from modeling_cotpd.knowledge.estimate import Price
-from modeling_cotpd.knowledge.images import ImageProblem
 from modeling_cotpd.knowledge.request import Dialogue, Job, Request, replay, replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 
@@ -47,7 +46,6 @@ class Progress:
     seconds: float = 0.0
 
     def count(self, answer: Answer) -> None:
-        """Count a new answer."""
         self.asked[answer.status] += 1
         self.prompt_tokens += answer.prompt_tokens
         self.completion_tokens += answer.completion_tokens
@@ -98,9 +96,7 @@ def run_jobs(
 
     Args:
         jobs (`Iterable[Job]`): What to ask; may be a generator over any number of jobs.
-        settings (`EndpointSettings`): Which model is asked.
         store (`ResponseStore`): Where answers are stored. Do not use it before the last result.
-        asking (`Asking`, *optional*): How to ask; its `progress` counts.
         total (`int`, *optional*), unit (`str`, *optional*): Number and name of the jobs, for the progress bar.
 
     Raises:
@@ -150,8 +146,7 @@ def run_jobs(
 class StoreWriter:
     """Claims and saves for an event loop without blocking it: one thread writes, and what waits shares a commit.
 
-    A request is sent only after its claim is committed. Nothing else may use the store until `close`. What is stored
-    from now on is not asked again, whatever `again` says.
+    Nothing else may use the store until `close`. What is stored from now on is not asked again, whatever `again` says.
     """
 
     def __init__(self, store: ResponseStore, again: Iterable[str]):
@@ -166,7 +161,7 @@ class StoreWriter:
         self._thread.start()
 
     async def claim(self, key: str) -> Answer | None:
-        """`ResponseStore.claim`."""
+        """`ResponseStore.claim`, committed before a request is sent."""
         self._raise_error()
         future = self._loop.create_future()
         self._queue.put((key, None, future))
@@ -176,10 +171,6 @@ class StoreWriter:
         """`ResponseStore.save` without waiting; an error shows at the next call or at `close`."""
         self._raise_error()
         self._queue.put((request, answer, None))
-
-    def release(self, key: str) -> None:
-        """`ResponseStore.release` without waiting."""
-        self._queue.put((key, None, None))
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -230,8 +221,6 @@ class StoreWriter:
             for first, answer, future in writes:
                 if future is not None:
                     results.append((future, self.store.claim(first, self.again, self.since)))
-                elif answer is None:
-                    self.store.release(first)
                 else:
                     self.store.save(first, answer)
         return results
@@ -328,15 +317,11 @@ class _Run:
                 heapq.heappush(self._waiting, entry)
                 return
             if answer is None:
-                try:
-                    answer = await client.ask(request)
-                except ImageProblem as problem:
-                    writer.release(request.key)
-                    dialogue.send(problem)
-                    continue
+                answer = await client.ask(request)
                 writer.save(request, answer)
-                self.progress.count(answer)
-                self._give_up_when_all_fails(answer)
+                if answer.attempts:  # there is none where its picture cannot be read
+                    self.progress.count(answer)
+                    self._give_up_when_all_fails(answer)
             else:
                 self.progress.stored += 1
                 self._answered |= answer.status != FAILED

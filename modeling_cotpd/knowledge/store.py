@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.files import write_json_lines
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
@@ -48,30 +50,19 @@ BATCH_OWNER = "batch:"
 
 
 def machine_name() -> str:
-    """Return a name for the set of process ids that this process shares: host, boot and process-id namespace."""
+    """Return a name for what shares process ids: host, boot and process-id namespace."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{platform.node()}/{boot}/{os.readlink('/proc/self/ns/pid')}"
     return platform.node()
 
 
-def process_is_gone(pid: int) -> bool:
-    """Whether no process of this machine has this id; `False` where asking would end the process (Windows)."""
-    if os.name != "posix":
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError) as error:
-        return isinstance(error, ProcessLookupError)
-    return False
-
-
 class ResponseStore:
     """Answers by request key, and claims, which keep two processes from sending the same request.
 
     A claim belongs to its owner, one per open store. It ends when the answer is saved, when the store is closed, when
-    the owner's process is gone, or, for processes that cannot be seen from here (another container, Windows), when
-    the owner has not renewed it for `LEASE_SECONDS`. So `kill -9` leaves nothing stuck.
+    the owner's process is gone, or, for processes that cannot be seen from here (another container), when the owner
+    has not renewed it for `LEASE_SECONDS`. So `kill -9` leaves nothing stuck.
 
     The file is in WAL mode with `synchronous=FULL`: a saved answer survives a power cut. `StoreWriter` gathers the
     answers that arrive during one commit into the next. WAL needs a local disk; a network file system will not do. A
@@ -224,7 +215,10 @@ class ResponseStore:
     def request(self, key: str) -> Request | None:
         """Return the request that a row holds, without its pictures; `None` when there is no such row."""
         rows = self._rows("SELECT endpoint, purpose, prompt, request FROM answers WHERE key=?", (key,))
-        return self._parsed(lambda: Request(*rows[0][:3], json.loads(rows[0][3]))) if rows else None
+        if not rows:
+            return None
+        endpoint, purpose, prompt, body = rows[0]
+        return self._parsed(lambda: Request(endpoint, purpose, prompt, json.loads(body)))
 
     def save(self, request: Request, answer: Answer) -> None:
         """Store an answer and end the claim on it; call it within a `transaction`.
@@ -244,7 +238,7 @@ class ResponseStore:
         return rows[0][0] if rows else None
 
     def newest(self) -> int:
-        """Return a number that grows with every saved answer, for `known` and `claim`."""
+        """Return a number that grows with every saved answer."""
         return self._rows("SELECT COALESCE(MAX(rowid), 0) FROM answers")[0][0]
 
     def put_in_batch(self, request: Request, name: str) -> None:
@@ -300,7 +294,7 @@ class ResponseStore:
         # A sign of life from the future is as old as one from the past: the clock was set back.
         if not rows or abs(time.time() - rows[0][2]) > LEASE_SECONDS:
             return False
-        return not (rows[0][0] == self.machine and process_is_gone(rows[0][1]))
+        return rows[0][0] != self.machine or psutil.pid_exists(rows[0][1])
 
     def rows(self, **equal: str) -> Iterator[dict]:
         """Yield the rows with the given column values, such as `status="failed"`, in the order of their keys."""
@@ -351,10 +345,8 @@ def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -
 def import_answers(store: ResponseStore, path: str | os.PathLike) -> tuple[int, int]:
     """Read rows that `export_answers` wrote, all or none; return the number of rows taken and read.
 
-    An answer that the store has is kept; failures and waiting requests are replaced by answers.
-
-    Raises:
-        KnowledgeError: A line is no row, or its key does not belong to its request; the message names the line.
+    An answer that the store has is kept; failures and waiting requests are replaced by answers. A line that is no row,
+    or whose key does not belong to its request, is a `KnowledgeError`.
     """
     taken = read = 0
     with Path(path).open("rb") as lines, store.transaction():

@@ -30,12 +30,7 @@ LEAST_BUDGET = 10
 
 @dataclass(frozen=True)
 class SummaryPlan:
-    """Which model shortens, with the prompt `summarize`, and what is too long.
-
-    Args:
-        budgets (`dict[str, int]`): Grain to the most subword tokens it may have; others stay as they are.
-        count (`Callable[[str], int]`): Number of subword tokens of a text, without special tokens.
-    """
+    """Which model shortens with which prompt, the most subword tokens of each grain, and how to `count` them."""
 
     settings: EndpointSettings
     prompt: Prompt
@@ -108,10 +103,6 @@ def summarize(
 
     `OUT/summarized.jsonl` lists every changed or too long explanation with its length before and after, and
     `dataset.json` says with which model it was summarized.
-
-    Raises:
-        DataError: `source` is no prepared folder.
-        SettingError: `out` is not empty.
     """
     _, info = read_prepared(source)
     asking, out, files = asking or Asking(), require_empty(out), find_post_files(source)
@@ -155,5 +146,5 @@ def _outcome(post: Post, grain: str, answer: Answer, plan: SummaryPlan) -> tuple
         outcome, after = "not shorter", before
     else:
         outcome, text = "summarized" if after <= plan.budgets[grain] else "still too long", summary
-    mark = {"id": post.id, "grain": grain, "outcome": outcome, "reason": answer.reason}
-    return {**mark, "pieces_before": before, "pieces_after": after}, text
+    about = {"id": post.id, "grain": grain, "outcome": outcome, "reason": answer.reason}
+    return {**about, "pieces_before": before, "pieces_after": after}, text
