@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeling_cotpd.demo.guard import Guard
 from modeling_cotpd.demo.page import COLUMN_NAMES, html, render
-from modeling_cotpd.errors import CoTPDError, SettingError
+from modeling_cotpd.errors import CoTPDError, SettingError, one_line
 from modeling_cotpd.inference.colours import types_of
 from modeling_cotpd.inference.triples import TripleExtractor
 from modeling_cotpd.inference.view_predictor import ViewPredictor, first_span
@@ -176,21 +176,19 @@ def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = Non
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
     off = dict.fromkeys(("share", "run_history", "enable_monitoring", "ssr_mode", "pwa", "mcp_server"), False)
+    more: dict[str, Any] = {**off, "quiet": True, "footer_links": [], "max_file_size": "20mb"}
     try:
         _, url, _ = app.launch(
             server_name=host,
             server_port=port,
             prevent_thread_lock=True,
-            quiet=True,
-            footer_links=[],
-            max_file_size="20mb",
             app_kwargs={"middleware": [Middleware(Guard, host=host, uploads=uploads)]},
             theme=theme,
             css_paths=Path(__file__).with_name("style.css"),
-            **off,
+            **more,
         )
     except OSError as error:
-        raise SettingError(str(error).strip().splitlines()[0], place="--port", fix="Name another one.") from None
+        raise SettingError(one_line(error), place="--port", fix="Name another one.") from None
     if wait:
         print(f"The demo is at {url} (Ctrl-C ends it)", flush=True)
         app.block_thread()

@@ -130,7 +130,8 @@ class TransformersCaptioner:
         return [caption_line(text, "" if self.is_chat else self.prompt) for text in texts]
 
     def _inputs(self, images: Sequence["Image.Image"]) -> dict[str, torch.Tensor]:
-        pictures, text = list(images), self.prompt
+        pictures: list = list(images)
+        text = self.prompt
         if self.is_chat:
             content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
             chat = [{"role": "user", "content": content}]

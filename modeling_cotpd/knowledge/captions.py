@@ -98,7 +98,8 @@ class CaptionFiles:
         """Raise a `SettingError` when the captions under this name were made with other settings."""
         entry = read_provenance(self.base.parent, self.base.name).get(self.name)
         before = entry.get("settings") if isinstance(entry, dict) else None
-        for key in sorted({*before, *settings}) if isinstance(before, dict) else ():
+        before = before if isinstance(before, dict) else settings
+        for key in sorted({*before, *settings}):
             if (old := before.get(key)) != (new := settings.get(key)):
                 message = f"The captions {self.name!r} were made with {key} = {old!r}, not {new!r}."
                 fix = "Give the other setting, or another --name or --out."

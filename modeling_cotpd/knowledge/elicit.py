@@ -213,7 +213,7 @@ def write_columns(
     for name, values in columns.items():
         old = splits[name].to_dict()
         if "cot_noun" in values:
-            given = values.get(GLOSSES) or itertools.repeat([])
+            given: Iterable[list[dict]] = values.get(GLOSSES) or itertools.repeat([])
             nouns = zip(given, values["cot_noun"], old["cot_noun"], old[GLOSSES], strict=False)
             glosses = [new or (kept if noun == was else parse_noun_list(noun)) for new, noun, was, kept in nouns]
             values = {**values, GLOSSES: glosses}
