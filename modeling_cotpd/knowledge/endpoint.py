@@ -303,13 +303,16 @@ class ChatClient:
 
     def _rejected(self, error: openai.APIStatusError, sent: dict) -> Answer | None:
         """What an error status means: as `_attempt` returns and raises it."""
-        message = self.redact(_message_of(error))
+        body = error.body if isinstance(error.body, dict) else {}
+        said = body.get("message") or body.get("detail") or error.response.text or error.message
+        said = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+        message = self.redact(printable(storable(said)))
         reason = f"status {error.status_code}: {message[:LONGEST_REASON]}"
-        if self._learn(error, message, sent):
+        if error.status_code in (400, 422) and self._learn(body, message, sent):
             return None
         self._raise_if_hopeless(error, reason)
-        said = f"{message} {json.dumps(error.body, default=str)}"
-        if (status := status_of_rejection(error.status_code, said)) is not None:
+        whole = f"{message} {json.dumps(error.body, default=str)}"
+        if (status := status_of_rejection(error.status_code, whole)) is not None:
             return Answer(status, reason=reason)
         if error.status_code not in (408, 409, 425, 429) and error.status_code < 500:
             return Answer(FAILED, reason=reason)
@@ -326,16 +329,13 @@ class ChatClient:
                 adapted.setdefault(other, body[name])
         return adapted
 
-    def _learn(self, error: openai.APIStatusError, message: str, sent: dict) -> bool:
+    def _learn(self, body: dict, message: str, sent: dict) -> bool:
         """Whether the request can be sent again because a parameter is refused by name."""
-        if error.status_code not in (400, 422):
-            return False
-        body = error.body if isinstance(error.body, dict) else {}
         named = re.findall(r"[A-Za-z_]+", f"{body.get('param')} {message}")
         name = next((name for name in named if name in OPTIONAL and name in sent), None)
         if name is None or not _UNSUPPORTED.search(f"{body.get('code')} {message}"):
             return False
-        if status_of_rejection(error.status_code, message) is not None:  # the prompt leaves too little for the answer
+        if status_of_rejection(400, message) is not None:  # the prompt leaves too little for the answer
             return False
         # Another worker may have learned it while this request was under way; then nothing changes here.
         original = next((key for key, value in self._renamed.items() if value == name), name)
@@ -399,12 +399,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if seconds > 0:
             return seconds
     return None
-
-
-def _message_of(error: openai.APIStatusError) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    message = body.get("message") or body.get("detail") or error.response.text or error.message
-    return printable(storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)))
 
 
 class _BoundedClient(openai.DefaultAsyncHttpxClient):

@@ -313,7 +313,12 @@ def label_folder(
     if "label_source" in train.column_names:
         fix = "Label the original folder."
         raise DataError("The posts were labelled from lists before.", place=str(source), fix=fix)
-    known = _labelled(train, max_labelled_samples, sample_seed)
+    sample = train
+    if max_labelled_samples is not None:
+        check_at_least(max_labelled_samples, 1, "max_labelled_samples")
+        sample = sample_rows(train, min(max_labelled_samples, len(train)), sample_seed)
+    used = set(sample["id"])
+    known = [id in used and tags is not None for id, tags in zip(train["id"], train["ner_tags"], strict=True)]
     labelled, rest = (train.select([i for i, has in enumerate(known) if has is wanted]) for wanted in (True, False))
     if not len(rest) and not evaluate:
         fix = "Give --max-labelled-samples, or --evaluate."
@@ -342,14 +347,6 @@ def label_folder(
             results["splits"] = _evaluate(labeller, {**splits, "train": rest}, staging)
             write_json(staging / "results.json", results)
     return results
-
-
-def _labelled(train: Dataset, most: int | None, seed: int) -> list[bool]:
-    """Per row whether its labels are used."""
-    if most is not None:
-        check_at_least(most, 1, "max_labelled_samples")
-    sample = set((train if most is None else sample_rows(train, min(most, len(train)), seed))["id"])
-    return [id in sample and tags is not None for id, tags in zip(train["id"], train["ner_tags"], strict=True)]
 
 
 def _has_candidate(row: Sequence[ListedMention]) -> bool:
