@@ -81,11 +81,14 @@ class TransformersCaptioner:
         source = {"revision": revision, "trust_remote_code": trust_remote_code}
         try:
             pictures_alone = AutoConfig.from_pretrained(model, **source).model_type == "vision-encoder-decoder"
-            processor = AutoImageProcessor if pictures_alone else AutoProcessor
-            self.processor: Any = processor.from_pretrained(model, **source)
-            self.tokenizer: Any = (
-                AutoTokenizer.from_pretrained(model, **source) if pictures_alone else self.processor.tokenizer
-            )
+            self.processor: Any
+            self.tokenizer: Any
+            if pictures_alone:
+                self.processor = AutoImageProcessor.from_pretrained(model, **source)
+                self.tokenizer = AutoTokenizer.from_pretrained(model, **source)
+            else:
+                self.processor = AutoProcessor.from_pretrained(model, **source)
+                self.tokenizer = self.processor.tokenizer
             self.model = AutoModelForImageTextToText.from_pretrained(
                 model, dtype=self.dtype, use_safetensors=True, **source
             )

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -81,9 +81,11 @@ class Embedder:
         except ImportError:
             fix = "Run: pip install 'modeling_cotpd[retrieval]'"
             raise SettingError("Retrieval needs sentence-transformers.", fix=fix) from None
-        safe: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
+        safe = {"use_safetensors": True}
         try:
-            self._model = SentenceTransformer(model, revision=revision, device=device, **safe)
+            self._model = SentenceTransformer(
+                model, revision=revision, device=device, trust_remote_code=False, model_kwargs=safe
+            )
         except (OSError, ValueError) as error:
             raise KnowledgeError(f"The embedding model cannot be loaded: {one_line(error)}", place=model) from error
         self.batch_size, self.name = batch_size, model
