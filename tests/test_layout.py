@@ -194,7 +194,7 @@ WHOLE = {
 }  # fmt: skip
 """Tests of more than a module."""
 WITHOUT_TESTS = {
-    "errors", "version", "__main__", "cli.options", "demo.markup", "demo.style", "inference.load",
+    "errors", "version", "__main__", "cli.options", "inference.load",
     "knowledge.elicit", "knowledge.summarize", "metrics.counts",
 }  # fmt: skip
 """Modules that the tests of their callers test."""

@@ -89,7 +89,7 @@ def caption(
     first = process.get("rank", 0) == 0
     if first:
         done = files.captions()
-        names = [image for image in files.images() if image not in done][:limit]
+        names = files.images(done)[:limit]
         shared = f" in {process['processes']} processes" if process.get("processes", 1) > 1 else ""
         options.echo(f"{len(files.images()):,} pictures: {len(done):,} have a caption, {len(names):,} to go{shared}.")
         if not local:
@@ -103,7 +103,7 @@ def caption(
         "versions": {name: version(name) for name in ("modeling_cotpd", "pillow", *libraries)},
     }
     with exclusive(files.lock, "writes these captions") if first else nullcontext():
-        summary = write_captions(
+        failed = write_captions(
             files,
             folder,
             settings,
@@ -122,8 +122,8 @@ def caption(
         options.echo_all([options.usage_line(asking)])
     for path in files.outputs:
         options.echo(f"Captions: {path}")
-    if summary.failed:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.failed.items()))
+    if failed:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(failed.items()))
         options.echo(f"Without a caption: {reasons}. Listed in {files.report}")
         raise typer.Exit(options.UNUSABLE)
 
