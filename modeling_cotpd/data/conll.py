@@ -46,8 +46,10 @@ class _Post:
     context: list[str] | None = None
 
 
-def read_conll(path: str | os.PathLike, name: str, form: ConllForm | None = None) -> Iterator[dict]:
-    """Read the posts of a CoNLL file.
+def read_conll(
+    path: str | os.PathLike, name: str, form: ConllForm | None = None, lines: Iterable[tuple[int, str]] | None = None
+) -> Iterator[dict]:
+    """Read the posts of a CoNLL file, or of its numbered `lines` with columns separated by TAB.
 
     Each line is a token and its tag, and an empty line ends the post. A post without tags is unlabelled. MoRe puts its
     retrieved text into the same lines, after a token `<EOS>` with the tag `X`, and PGIM its explanations; a row keeps
@@ -62,8 +64,9 @@ def read_conll(path: str | os.PathLike, name: str, form: ConllForm | None = None
             a header or a tag, or the file is empty or not UTF-8.
     """
     form = form or ConllForm()
-    separator = "\t" if form.published or _has_tab(path) else " "
-    yield from parse_conll(read_lines(path), str(path), name, form, separator)
+    separator = "\t" if form.published or lines is not None or _has_tab(path) else " "
+    posts = _posts(read_lines(path) if lines is None else lines, str(path), form, separator)
+    yield from unique_ids(_rows(posts, str(path), name, form))
 
 
 def _has_tab(path: str | os.PathLike) -> bool:
@@ -72,13 +75,6 @@ def _has_tab(path: str | os.PathLike) -> bool:
             return any(b"\t" in chunk for chunk in iter(lambda: file.read(1 << 20), b""))
     except FileNotFoundError:
         return False  # `read_lines` raises the error that users read
-
-
-def parse_conll(
-    lines: Iterable[tuple[int, str]], path: str, name: str, form: ConllForm, separator: str = "\t"
-) -> Iterator[dict]:
-    """As `read_conll`, from numbered lines; `path` is what messages call their file."""
-    yield from unique_ids(_rows(_posts(lines, path, form, separator), path, name, form))
 
 
 def unique_ids(rows: Iterable[dict]) -> Iterator[dict]:

@@ -97,7 +97,7 @@ def join(
     min_coverage: float = 0.5,
     replace: bool = False,
 ) -> list[Coverage]:
-    """Fill text columns of rows, in place, from objects that carry the rows' ids; returns one report per column.
+    """Fill text columns and `glosses` of rows, in place, from objects that carry the rows' ids.
 
     A row is looked up by its id first, then by its image id: MNRE has one caption per image and several rows for it.
     A text that a row came with stays where the objects have none for it.
@@ -110,6 +110,9 @@ def join(
         min_coverage (`float`, defaults to 0.5): The least share of rows, 0 to 1, whose id the file must have: the
             published files match all or nearly all ids, a file of another split or data set almost none.
         replace (`bool`, defaults to `False`): Whether texts may replace others that rows came with.
+
+    Returns:
+        `list[Coverage]`: One report per column.
 
     Raises:
         KnowledgeError: No object has a key, fewer ids match than `min_coverage` asks, or a row came with another text.
@@ -152,11 +155,7 @@ def join(
         logger.info("%s", reports[-1])
         if filled < min_coverage * len(rows):
             logger.warning("%s; choose another key of %s for more", reports[-1], ", ".join(keys))
+    for row, value in zip(rows, found, strict=True):
+        glosses = gloss_list((value or {}).get("glosses"), f"{source.file}, id {row['id']}")
+        row["glosses"] = glosses or row.get("glosses") or []
     return reports
-
-
-def join_glosses(rows: list[dict], source: TextFile) -> None:
-    """Fill `glosses` of rows, in place, where the objects with their ids have them."""
-    for row in rows:
-        value = source.texts.get(row["id"], {})
-        row["glosses"] = gloss_list(value.get("glosses"), f"{source.file}, id {row['id']}") or row.get("glosses") or []

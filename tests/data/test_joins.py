@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from modeling_cotpd.data.joins import TextFile, find_text_files, join, join_glosses
+from modeling_cotpd.data.joins import TextFile, find_text_files, join
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 
 
@@ -108,7 +108,7 @@ def test_glosses_of_knowledge_files(tmp_path):
     path = write(tmp_path, {"id": "2", "glosses": [gloss]}, {"id": "3", "glosses": None})
     data = rows()
     data[3]["glosses"] = [{"mention": "Quill", "gloss": "mine"}]
-    join_glosses(data, TextFile.read(path))
+    join(data, TextFile.read(path), {}, "train")
     assert [row["glosses"] for row in data] == [[], [], [gloss], [{"mention": "Quill", "gloss": "mine"}]]
     with pytest.raises(DataError, match="id 2: The column 'glosses' does not hold a list"):
-        join_glosses(rows(), TextFile({"2": {"glosses": "Varro"}}, "file"))
+        join(rows(), TextFile({"2": {"glosses": "Varro"}}, "file"), {}, "train", min_coverage=0)
