@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from experiments.identity import digest, slug
-from experiments.process import COTPD
+from experiments.plan import digest, slug
+from experiments.runner import COTPD
 from experiments.sweep import Preparation, Sweep
 from modeling_cotpd.errors import DataError, SettingError
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.identity import digest
+from experiments.plan import digest
 from experiments.scores import Cell, Scores
 from modeling_cotpd.errors import SettingError
 

@@ -116,7 +116,6 @@ class Question:
     prompt: Prompt
     label_names: list[str]  # tags or relations
     examples: tuple[dict, ...] = ()  # labelled rows shown before the question, each as a question and its answer
-    structured: bool = False  # ask for JSON by `response_format`, too, which not every server knows
 
     @property
     def kinds(self) -> list[str]:
@@ -156,24 +155,14 @@ class Question:
             return read_relation(answer, self.kinds)
         return read_entities(answer, row["tokens"], self.kinds)
 
-    def schema(self) -> dict:
-        """JSON schema of the answer, as `response_format` takes it."""
-        one_of = {"type": "string", "enum": self.kinds}
-        mentions = {"type": "array", "items": _object({"text": {"type": "string"}, "type": one_of})}
-        schema = _object({"relation": one_of} if self.task == "mre" else {"entities": mentions})
-        return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-
     def request(self, row: dict) -> Request:
         """The request about a row; examples come before it as turns of the conversation."""
-        turns = [(self.ask(example), self.right_answer(example)) for example in self.examples]
-        messages = [
-            {"role": role, "content": content}
-            for turn in turns
-            for role, content in zip(("user", "assistant"), turn, strict=True)
-        ]
-        messages.append({"role": "user", "content": self.ask(row)})
-        more: dict[str, Any] = {"response_format": self.schema()} if self.structured else {}
-        return self.settings.request(self.prompt.name, self.prompt.tag, messages, **more)
+        messages = []
+        for example in self.examples:
+            messages += [{"role": "user", "content": self.ask(example)}]
+            messages += [{"role": "assistant", "content": self.right_answer(example)}]
+        messages += [{"role": "user", "content": self.ask(row)}]
+        return self.settings.request(self.prompt.name, self.prompt.tag, messages)
 
     def jobs(self, rows: Sequence[dict] | Dataset) -> Iterator[Job]:
         """Yield one job per row; its result is the row and the `Answer`."""
@@ -182,15 +171,6 @@ class Question:
 
     def _conversation(self, row: dict) -> Conversation:
         return row, (yield self.request(row))
-
-
-def _object(properties: dict) -> dict:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def choose_examples(
@@ -248,7 +228,6 @@ def run_baseline(rows: Dataset, question: Question, store: Path, out: Path, aski
         "sampling": question.settings.sampling,
         "prompt": question.prompt.tag,
         "shots": len(question.examples),
-        "structured": question.structured,
         "rows": len(rows),
         "statuses": dict(statuses),
         "unparsable": unparsable,
@@ -274,9 +253,6 @@ def llm_baseline(
     split: Annotated[str, typer.Option(help="The split to predict.")] = "test",
     shots: Annotated[int, typer.Option(help="Worked examples from the training split.", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="Of the choice of examples.")] = 0,
-    structured: Annotated[
-        bool, typer.Option("--structured", help="Demand JSON by response_format, where the server knows it.")
-    ] = False,
     limit: options.Limit = None,
 ) -> None:
     """Ask a language model for the entities or the relation of every row and score its answers.
@@ -299,7 +275,7 @@ def llm_baseline(
         raise SettingError(message, place="--shots", fix="Use --shots 0.")
     examples = choose_examples(list(splits["train"]), info.task, info.label_names, shots, seed) if shots else ()
     prompt = question_prompt(info.task, teacher.prompts)
-    question = Question(info.task, settings, prompt, info.label_names, examples, structured)
+    question = Question(info.task, settings, prompt, info.label_names, examples)
     rows = splits[split].select(range(min(limit, len(splits[split])))) if limit else splits[split]
     teacher.print_estimate(question.jobs(rows), settings, asking)
     if teacher.dry_run:

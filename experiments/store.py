@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.exposure import read_exposure
-from experiments.identity import with_effect
-from experiments.plan import Plan, Run
-from experiments.process import OUTPUT, RESULTS_FILE, SPEC_FILE, is_finished, read_json
+from experiments.plan import Plan, Run, with_effect
+from experiments.runner import OUTPUT, RESULTS_FILE, SPEC_FILE, is_finished, read_json
 from experiments.sweep import SUBWORDS, WORDS
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import atomic_write

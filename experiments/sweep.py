@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from modeling_cotpd.errors import SettingError, did_you_mean
+from modeling_cotpd.files import read_yaml
 
 TASKS, VIEWS, ORDERS = ("mner", "mre"), ("prompt", "knowledge"), ("uncertainty", "random", "oracle")
 MAX_VALUES = 100_000
@@ -148,14 +147,7 @@ def read_sweep(path: str | Path) -> Sweep:
 
 
 def _load(path: Path) -> dict:
-    if not path.is_file():
-        raise SettingError("There is no such file.", place=str(path), fix="Sweeps are in configuration/experiments.")
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise SettingError(f"This is not YAML: {error}", place=str(path)) from error
-    if not isinstance(raw, dict):
-        raise SettingError("The file holds no 'key: value' lines.", place=str(path))
+    raw = read_yaml(path, aliases=True)
     if _count_values(raw, {}) > MAX_VALUES:
         message = f"With its aliases in place the file has more than {MAX_VALUES:,} values."
         raise SettingError(message, place=str(path), fix="Use aliases for settings alone.")

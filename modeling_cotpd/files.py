@@ -99,11 +99,12 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
-    """Read a YAML file of settings, of at most 1 MB and without aliases.
+def read_yaml(path: str | os.PathLike, aliases: bool = False) -> dict[Any, Any]:
+    """Read a YAML file of settings, of at most 1 MB.
 
     Args:
         path (`str` or `os.PathLike`): The file. An empty one has no settings.
+        aliases (`bool`, *optional*, defaults to `False`): Whether a value may stand for another (`*name`).
 
     Raises:
         SettingError: There is no such file, it is not a mapping in YAML, or it is too large.
@@ -114,7 +115,7 @@ def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
     if path.stat().st_size > MAX_YAML_BYTES:
         raise SettingError(f"The file has more than {MAX_YAML_BYTES:,} bytes.", place=str(path), fix="Shorten it.")
     try:
-        settings = _PlainLoader(path.read_text("utf-8")).get_single_data()
+        settings = (yaml.SafeLoader if aliases else _PlainLoader)(path.read_text("utf-8")).get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         reason = one_line(error)
         raise SettingError(f"This is not YAML: {reason}.", place=str(path), fix="Correct the line.") from error

@@ -1,4 +1,4 @@
-"""The kit: a pruned encoder reads posts as the whole one does, pieces are joined or refused, the sweep ends in time."""
+"""The kit: a pruned encoder reads posts as the whole one does, pieces join or are refused, the sweep ends in time."""
 
 import argparse
 import json

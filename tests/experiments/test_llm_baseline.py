@@ -111,15 +111,12 @@ def test_questions_show_what_is_to_be_known():
 
 
 def test_examples_are_turns_of_the_conversation_and_read_back_as_gold():
-    for question, row in ((mner(examples=(ROW,), structured=True), ROW), (mre(examples=(PAIR,)), PAIR)):
+    for question, row in ((mner(examples=(ROW,)), ROW), (mre(examples=(PAIR,)), PAIR)):
         messages = question.request(row).body["messages"]
         assert [message["role"] for message in messages] == ["user", "assistant", "user"]
         gold = question.read(Answer("answered", messages[1]["content"]), row)
         expected = RELATIONS[1] if question.task == "mre" else [TAGS[tag] for tag in ROW["ner_tags"]]
         assert gold.label == expected and gold.parsed
-    schema = mner(structured=True).request(ROW).body["response_format"]["json_schema"]["schema"]
-    assert schema["properties"]["entities"]["items"]["properties"]["type"]["enum"] == ["LOC", "PER"]
-    assert "response_format" not in mner().request(ROW).body
 
 
 def test_examples_are_drawn_with_a_seed_and_show_something():
@@ -229,18 +226,14 @@ def test_relations_are_scored_without_none_and_few_shot_asks_with_examples(tmp_p
     seen = []
     with StubServer(answer=lambda body: seen.append(body) or answer(body)) as server:
         source = prepare(tmp_path / "data", "mre")
-        result = call(server, source, tmp_path / "out", "--shots", 2, "--structured")
+        result = call(server, source, tmp_path / "out", "--shots", 2)
         summary = json.loads((tmp_path / "out/results.json").read_text())
-        assert result.exit_code == 0 and summary["shots"] == 2 and summary["structured"]
+        assert result.exit_code == 0 and summary["shots"] == 2
         # Predicted: 0, 2, 4, 6 right, 1 and 3 wrong, 5 nothing; gold 4.
         assert summary["scores"]["f1"] == pytest.approx(2 * 4 / (6 + 4))
         assert all(len(body["messages"]) == 5 for body in seen)
-        assert seen[0]["response_format"]["json_schema"]["schema"]["properties"]["relation"]["enum"] == [
-            "None",
-            "/per/loc/left",
-        ]
         asked = server.asked.total()
-        assert "answered before: 8" in call(server, source, tmp_path / "out", "--shots", 2, "--structured").stderr
+        assert "answered before: 8" in call(server, source, tmp_path / "out", "--shots", 2).stderr
         assert server.asked.total() == asked
         assert "requests to send: 8 (8 relation)" in call(server, source, tmp_path / "out", "--dry-run").stderr
 
