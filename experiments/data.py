@@ -26,17 +26,9 @@ def folder_of(preparation: Preparation, given: Mapping[str, Path], root: Path) -
 def prepare_all(
     sweep: Sweep, names: Iterable[str], given: Mapping[str, Path], root: Path, source: Path | None
 ) -> dict[str, Path]:
-    """Prepare the missing folders, one after another.
+    """Prepare the missing folders, one after another, in the folder `data` of `root`.
 
-    Args:
-        sweep (`Sweep`): The sweep.
-        names (`Iterable[str]`): The preparations that are needed.
-        given (`Mapping[str, Path]`): Folders of the command line.
-        root (`Path`): Folders are made in its folder `data`.
-        source (`Path`, *optional*): Folder of the published files.
-
-    Returns:
-        `dict[str, Path]`: The folder of every preparation; one that has to be given and is not, is left out.
+    Returns the folder of every preparation; one that has to be given on the command line and is not, is left out.
 
     Raises:
         SettingError: A source folder is needed and none is given.

@@ -18,9 +18,7 @@ PLACES = {"labelled": "in a labelled post", "others": "only in other training po
 class Exposure:
     """Looks names up in the words of training posts, in any case and whether they are an entity there or not.
 
-    Args:
-        labelled (`Iterable[Sequence[str]]`): Tokens of the posts that are trained on with their labels.
-        others (`Iterable[Sequence[str]]`): Tokens of the data set's other training posts, used or not.
+    The posts are those trained on with their labels, and the data set's others, used or not.
 
     Example:
         >>> exposure = Exposure([["Ada", "sings"]], [["at", "Lindmere", "Hall"]])
@@ -57,13 +55,7 @@ def _searchable(posts: Iterable[Sequence[str]]) -> str:
 
 @functools.cache
 def read_exposure(folder: Path, labelled: int | None, sample_seed: int) -> Exposure:
-    """Divide the training posts of a prepared MNER folder as a run does.
-
-    Args:
-        folder (`Path`): The folder.
-        labelled (`int`, *optional*): Size of the sample that keeps its labels; `None`: all.
-        sample_seed (`int`): Seed of the sample.
-    """
+    """Divide the training posts of a prepared MNER folder as a run with so many labels does (`None`: all)."""
     train = Dataset.from_parquet(str(folder / "train.parquet")).select_columns(["tokens", "ner_tags"])
     size = min(labelled or len(train), len(train))
     if size < len(train):

@@ -51,14 +51,7 @@ def fingerprint(scores: Scores) -> str:
 
 
 def draw(scores: Scores, folder: Path) -> Path | None:
-    """Draw the figure that a sweep declares as SVG.
-
-    Returns:
-        The file; `None` where the sweep declares no figure or no row of it has runs.
-
-    Raises:
-        SettingError: matplotlib is not installed.
-    """
+    """Draw the figure that a sweep declares as SVG; `None` where it declares none, or no row of it has runs."""
     sweep, found = scores.plan.sweep, points(scores) if scores.plan.sweep.figure else {}
     if not found:
         return None

@@ -180,9 +180,6 @@ def choose_examples(
 
     Half of them (rounded up) have an entity or a relation other than `None` where the split has so many, because an
     example without any teaches little more than the empty form.
-
-    Raises:
-        SettingError: There are fewer labelled rows than shots.
     """
     column, nothing = ("ner_tags", {"O"}) if task == "mner" else ("relation", {NO_RELATION})
     labelled = [row for row in rows if row[column] is not None]
@@ -198,13 +195,10 @@ def choose_examples(
 
 
 def run_baseline(rows: Dataset, question: Question, store: Path, out: Path, asking: Asking) -> dict[str, Any]:
-    """Ask about every row and score the answers.
+    """Ask about every row and score the answers; an answer that cannot be read counts as predicting nothing.
 
     Writes `predictions.jsonl` (id, prediction, gold, the answer's status, whether it could be read, the answer) and
-    `results.json` into `out`. An answer that cannot be read counts as predicting nothing.
-
-    Returns:
-        `dict`: What `results.json` holds.
+    `results.json`, which it also returns, into `out`.
     """
     statuses, left_out, unparsable = Counter[str](), Counter[str](), 0
     predictions: list[Any] = []  # a relation, or the tags of a post

@@ -87,16 +87,10 @@ class Run:
 
 
 class Plan:
-    """The runs of a sweep.
+    """The runs of a sweep: every run once, each after those it needs.
 
-    Args:
-        sweep (`Sweep`): The sweep.
-        only (`Iterable[str]`): Names of rows, columns or encoders; other runs are left out unless one of these needs
-            them. Empty: all.
-
-    Attributes:
-        runs (`list[Run]`): Every run once, each after those it needs. Seeds are the outer loop, so the whole table has
-            scores after the first seed. Retired rows are not in it.
+    Seeds are the outer loop, so the whole table has scores after the first seed. Retired rows are not in it. `only`
+    names rows, columns or encoders; other runs are left out unless one of these needs them.
 
     Raises:
         SettingError: A name in `only` is unknown, or rows need each other's models in a circle.
@@ -174,11 +168,7 @@ class Plan:
         }
 
     def key(self, run: Run, folders: Mapping[str, Path]) -> str:
-        """The identity of a run with the content of its data in place of names and commands.
-
-        Args:
-            folders (`Mapping[str, Path]`): Prepared folder of every preparation that the run reads.
-        """
+        """The identity of a run with the content of its data, in these folders, in place of names and commands."""
         return digest(
             {
                 **self._declaration(run),

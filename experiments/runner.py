@@ -36,13 +36,7 @@ class Outcome:
 
 
 class Runner:
-    """Runs a plan, one run after another.
-
-    Args:
-        plan (`Plan`): The runs.
-        folders (`Mapping[str, Path]`): Prepared folder of every preparation that is there.
-        root (`Path`): Runs go to its folder `runs`.
-    """
+    """Runs a plan, one run after another, in the folder `runs` of `root`; `folders` are the prepared ones."""
 
     def __init__(self, plan: Plan, folders: Mapping[str, Path], root: Path):
         self.plan, self.folders, self.root = plan, dict(folders), root
@@ -219,12 +213,9 @@ def locked(folder: Path) -> Iterator[bool]:
 
 
 def call(command: Sequence[str], folder: Path) -> tuple[int, float]:
-    """Run a command with its output in the folder's log.
+    """Run a command with its output in the folder's log, and return its exit code and its seconds.
 
-    Ctrl-C also stops the command, and is raised again; checkpoints stay.
-
-    Returns:
-        `tuple[int, float]`: Its exit code and its seconds, which are also added to `run.json`.
+    The seconds are also added to `run.json`. Ctrl-C also stops the command, and is raised again; checkpoints stay.
     """
     start = time.monotonic()
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:

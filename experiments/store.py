@@ -27,19 +27,11 @@ ALL_NAMES = "all"
 
 
 def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read every finished run of a plan.
-
-    Args:
-        plan (`Plan`): The plan.
-        folders (`Mapping[str, Path]`): Prepared folders that are there.
-        root (`Path`): Where its runs are.
+    """Read every finished run of a plan whose data are there.
 
     Returns:
         `tuple[pd.DataFrame, pd.DataFrame]`: Runs, a row per run x split x view; and counts of the test split, a row
         per run x view x names (all, and for MNER those in each of `exposure.PLACES`), with a list entry per test row.
-
-    Raises:
-        DataError: A run's saved predictions do not give the scores in its `results.json`.
     """
     runs: list[dict] = []
     counts: list[dict] = []
@@ -135,12 +127,7 @@ def post_numbers(rows: Iterable[dict[str, Any]]) -> list[int]:
 
 
 def write_store(folder: Path, runs: pd.DataFrame, counts: pd.DataFrame) -> None:
-    """Add runs to the two files in a folder; an earlier run of the same declaration and reading is replaced.
-
-    Args:
-        folder (`Path`): Where the files are or will be.
-        runs, counts (`pd.DataFrame`): The frames of `collect`.
-    """
+    """Add the frames of `collect` to a folder; they replace earlier runs of the same declaration and reading."""
     if not len(runs):
         return
     if (folder / RUNS_FILE).is_file():

@@ -110,17 +110,10 @@ class Sweep:
 
 
 def read_sweep(path: str | Path) -> Sweep:
-    """Read a sweep.
-
-    Args:
-        path (`str` or `Path`): The YAML file. Recipes and presets in it are relative to its folder.
+    """Read a sweep; recipes and presets in it are relative to its folder.
 
     Raises:
         SettingError: The file is missing or no mapping, a key is unknown or missing, or a name refers to nothing.
-
-    Example:
-        >>> read_sweep("configuration/experiments/table3.yaml").seeds  # doctest: +SKIP
-        (0, 1, 2)
     """
     path = Path(path)
     place = str(path)

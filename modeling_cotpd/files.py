@@ -128,11 +128,8 @@ def read_yaml(path: str | os.PathLike, aliases: bool = False) -> dict[Any, Any]:
 def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
     """Yield a staging folder whose files move into `folder` one by one when the block succeeds.
 
-    A staging folder that a killed process left behind is removed first.
-
-    Args:
-        folder (`str` or `os.PathLike`): The target folder; created if it does not exist.
-        writes (`bool`, *optional*, defaults to `True`): Whether this process writes. Others get the name only.
+    A staging folder that a killed process left behind is removed first. A process that does not write gets
+    the name only.
 
     Example:
         >>> with staged_folder("output") as staging:  # doctest: +SKIP
@@ -163,15 +160,10 @@ def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] 
 
     Args:
         folder (`str` or `os.PathLike`): The target: absent, empty, or one that may be replaced.
-        replaceable (`Callable[[Path], bool]`, *optional*): Tells of each entry of `folder` whether it may be lost. By
-            default nothing may.
+        replaceable (`Callable[[Path], bool]`, *optional*): Whether an entry of `folder` may be lost; by default none.
 
     Raises:
         SettingError: `folder` is not empty, or another process writes it.
-
-    Example:
-        >>> with whole_folder("data/posts") as new:  # doctest: +SKIP
-        ...     (new / "dataset.json").write_text("{}")
     """
     folder = Path(folder)
     if replaceable is None or not folder.is_dir() or not all(map(replaceable, folder.iterdir())):
@@ -214,9 +206,7 @@ def require_empty(folder: str | os.PathLike, fix: str = "Name a new folder or em
 def exclusive(path: str | os.PathLike, purpose: str) -> Iterator[None]:
     """Hold an operating-system lock on `path`; it ends with the process, however that ends.
 
-    Args:
-        path (`str` or `os.PathLike`): The lock file, such as `output/.lock`. It stays behind, empty.
-        purpose (`str`): What the message calls the work, such as `"writes this output folder"`.
+    The file stays behind, empty. `purpose` is what the message calls the work: `"writes this output folder"`.
 
     Raises:
         SettingError: Another process holds the lock.

@@ -18,20 +18,10 @@ from modeling_cotpd.files import require_empty, write_json
 
 
 def pack(encoders: dict[str, str], datasets: list[str], wheels: str | None, out: Path, piece_bytes: int) -> dict:
-    """Write the pieces and the manifest into a new folder.
+    """Write the pieces and the manifest, which it returns, into a new folder.
 
-    Args:
-        encoders (`dict[str, str]`): Name in the kit to encoder.
-        datasets (`list[str]`): Prepared folders; each goes under its own name.
-        wheels (`str`, *optional*): A folder of wheels that the other machine lacks.
-        out (`Path`): A new folder.
-        piece_bytes (`int`): The most bytes of a piece.
-
-    Returns:
-        `dict`: The manifest.
-
-    Raises:
-        CoTPDError: An encoder cannot be pruned, a folder is not a prepared one, or `out` is not empty.
+    Encoders are given by their name in the kit; prepared folders keep their own. `wheels` is a folder of wheels that
+    the other machine lacks.
     """
     out = require_empty(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -30,12 +30,7 @@ POLL_SECONDS = 1.0
 
 
 class Session:
-    """Everything within one time budget.
-
-    Args:
-        arguments (`argparse.Namespace`): The options of this script.
-        further (`list[str]`): Flags for every run.
-    """
+    """Everything within one time budget; `further` are flags for every run."""
 
     def __init__(self, arguments: argparse.Namespace, further: list[str]):
         self.arguments, self.further, self.begin = arguments, further, time.monotonic()

@@ -76,20 +76,12 @@ def _renumber(step: object, new: dict[int, int]) -> None:
 
 
 def prune_encoder(name_or_path: str, folders: Sequence[str], out: str | Path) -> dict[str, int]:
-    """Write an encoder with the vocabulary of prepared folders alone, in half precision.
+    """Write an encoder with the vocabulary of prepared folders alone, in half precision; return token counts.
 
     Its logits on these folders' posts are those of the whole encoder in half precision.
 
-    Args:
-        name_or_path (`str`): An encoder with a WordPiece tokenizer.
-        folders (`Sequence[str]`): Prepared folders.
-        out (`str` or `Path`): A new folder.
-
-    Returns:
-        `dict[str, int]`: How many tokens there were (`before`) and are (`after`).
-
     Raises:
-        SettingError: The tokenizer is of another kind, or the folder is not empty.
+        SettingError: The tokenizer is not a WordPiece one, or the folder is not empty.
     """
     out = require_empty(out)
     source = resolve_encoder(name_or_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modeling_cotpd.data.files import read_json, read_json_rows
 from modeling_cotpd.data.folders import MAX_DESCRIPTION_BYTES, find_split_file, inside, refuse_similar_names
-from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS, SPLITS
+from modeling_cotpd.data.schema import COT_COLUMNS, SPLITS
 from modeling_cotpd.data.values import gloss_list, id_of, text_of
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
@@ -116,7 +116,7 @@ def join(
 
     Raises:
         KnowledgeError: No object has a key, fewer ids match than `min_coverage` asks, or a row came with another text.
-        SettingError: `min_coverage` is not between 0 and 1, or a column is not one of the knowledge columns.
+        SettingError: `min_coverage` is not between 0 and 1.
     """
     if not 0 <= min_coverage <= 1:
         raise SettingError(f"min_coverage must be between 0 and 1, but is {min_coverage}.", fix="For example 0.5.")
@@ -134,9 +134,6 @@ def join(
         )
     reports = []
     for column, key in columns.items():
-        if column not in KNOWLEDGE_COLUMNS:
-            fix = f"Use one of {', '.join(KNOWLEDGE_COLUMNS)}."
-            raise SettingError(f"There is no column {column!r} to fill.", fix=fix)
         if key not in keys:
             fix = f"The keys are {', '.join(keys)}."
             raise KnowledgeError(f"No object has the key {key!r}.", place=source.file, fix=fix)

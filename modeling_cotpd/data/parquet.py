@@ -54,11 +54,7 @@ def read_features(path: str | os.PathLike, fix: str) -> Features:
 
 
 def parquet_rows(path: str | os.PathLike, columns: Sequence[str] | None = None) -> Iterator[dict]:
-    """Rows of a `.parquet` or `.arrow` file one after another.
-
-    Args:
-        path (`str` or `os.PathLike`): The file.
-        columns (`Sequence[str]`, *optional*): Which of these columns to read, of those that the file has.
+    """Rows of a `.parquet` or `.arrow` file one after another, with those of the `columns` that it has.
 
     Raises:
         DataError: The file is broken, or unpacks to more than 1 GiB and a hundred times its size.

@@ -15,15 +15,7 @@ from modeling_cotpd.data.parquet import open_parquet
 from modeling_cotpd.data.prepared import METADATA_FILE, read_info
 from modeling_cotpd.data.records import optional_columns, read_rows
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR
-from modeling_cotpd.data.values import (
-    bounds_of,
-    check_token_span,
-    flat_row,
-    id_of,
-    text_of,
-    token_list,
-    trimmed,
-)
+from modeling_cotpd.data.values import bounds_of, check_token_span, flat_row, id_of, text_of, token_list, trimmed
 from modeling_cotpd.errors import DataError, SettingError
 
 _TAGGED_LINE = re.compile(r"\S+(?:[ \t].*)?[ \t](?:O|[BIESLUMW]-\S+|X)[ \t]*")

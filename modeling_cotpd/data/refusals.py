@@ -118,10 +118,8 @@ def refusal_kind(text: str) -> str | None:
     holder"). Both are found by their wording, so a count is a hint and no proof.
 
     Example:
-        >>> refusal_kind("Sorry, I cannot help with this picture.")
-        'refusal'
-        >>> refusal_kind("a sign that says sorry we are closed") is None
-        True
+        >>> refusal_kind("Sorry, I cannot help with this picture."), refusal_kind("a sign that says: sorry, closed")
+        ('refusal', None)
     """
     if is_refusal(text):
         return "refusal"

@@ -26,13 +26,7 @@ BASE_URL_VARIABLE = "COTPD_DOWNLOAD_URL"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a fixed commit of a public repository.
-
-    Args:
-        name (`str`): What it is called in the source folder.
-        path (`str`): Repository, commit and path, below `BASE_URL`.
-        sha256 (`str`): What its bytes hash to.
-    """
+    """A file at a fixed commit of a public repository: name in the source folder, path below `BASE_URL`, hash."""
 
     name: str
     path: str

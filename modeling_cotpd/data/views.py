@@ -158,11 +158,7 @@ class ViewBuilder:
     """
 
     def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        task: str,
-        settings: ViewSettings,
-        label_names: Sequence[str] = (),
+        self, tokenizer: PreTrainedTokenizerBase, task: str, settings: ViewSettings, label_names: Sequence[str] = ()
     ):
         require_fast(tokenizer)
         self.tokenizer, self.task, self.settings, self.label_names = tokenizer, task, settings, label_names
@@ -197,10 +193,7 @@ class ViewBuilder:
         return encode(self.tokenizer, texts)
 
     def knowledge(
-        self,
-        texts: Sequence[str],
-        offsets: Sequence[Sequence[tuple[int, int]]],
-        records: Sequence[Mapping],
+        self, texts: Sequence[str], offsets: Sequence[Sequence[tuple[int, int]]], records: Sequence[Mapping]
     ) -> list[Knowledge]:
         """What each record's knowledge adds to its text.
 

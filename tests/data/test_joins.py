@@ -47,12 +47,10 @@ def test_ids_that_do_not_match_are_shown_from_both_files(tmp_path):
         join(rows(), TextFile.read(path), {"caption": "blip2"}, "train", min_coverage=5)
 
 
-def test_unknown_keys_columns_and_clashing_ids(tmp_path):
+def test_unknown_keys_and_clashing_ids(tmp_path):
     path = write(tmp_path, *({"id": name, "blip2": "", "owl": "an owl"} for name in ("1", "2", "3")))
     with pytest.raises(KnowledgeError, match=r"No object has the key 'catr'\. The keys are blip2, owl"):
         join(rows(), TextFile.read(path), {"caption": "catr"}, "train")
-    with pytest.raises(SettingError, match="no column 'captoin'"):
-        join(rows(), TextFile.read(path), {"captoin": "owl"}, "train")
     with pytest.raises(KnowledgeError, match=r"line 2: The id '1' stands at line 1 too"):
         TextFile.read(write(tmp_path, {"id": "1", "owl": "a"}, {"id": "1", "owl": "b"}))
     with pytest.raises(KnowledgeError, match="line 1: The object has no 'id'"):
