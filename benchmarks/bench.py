@@ -194,6 +194,16 @@ def student(
     return model.eval().to(arguments.device), tokenizer
 
 
+def save_student(
+    arguments: argparse.Namespace, info: DatasetInfo, folder: str, export: Sequence[str] | None = None
+) -> None:
+    """Write a student to the folder's `model` and, given options of `cotpd export`, its export to `onnx`."""
+    for part in student(arguments, info):
+        part.save_pretrained(f"{folder}/model")
+    if export is not None:
+        run([*COTPD, "export", f"{folder}/model", "--out", f"{folder}/onnx", *export])
+
+
 def plain(arguments: argparse.Namespace, info: DatasetInfo) -> PreTrainedModel:
     """Return the reference: transformers' own token-classification head, new or with a checkpoint's weights."""
     source = resolve_encoder(arguments.model_name_or_path)

@@ -34,7 +34,7 @@ from bench import (
     parser,
     plain,
     posts_of,
-    run,
+    save_student,
     student,
     timed,
     write_posts,
@@ -253,11 +253,8 @@ def main() -> None:
     if "pipeline" in arguments.parts:
         measure_pipeline(report, texts)
     with tempfile.TemporaryDirectory() as name:
-        model, tokenizer = student(arguments, info)
-        model.save_pretrained(f"{name}/model")
-        tokenizer.save_pretrained(f"{name}/model")
-        if "int8" in arguments.forms:
-            run([*COTPD, "export", f"{name}/model", "--out", f"{name}/onnx", "--int8"])
+        exported = "int8" in arguments.forms
+        save_student(arguments, info, name, ["--int8"] if exported else None)
 
         def load(form: str) -> Predictor:
             if form == "int8":
@@ -270,7 +267,6 @@ def main() -> None:
         if "machine" in arguments.parts:
             measure_machine(report, load, forms, posts_of(split, 2 * CHUNK_POSTS))
         if "files" in arguments.parts:
-            exported = "int8" in arguments.forms
             further = ["--onnx"] if exported else ["--device", arguments.device]
             measure_files(report, f"{name}/{'onnx' if exported else 'model'}", further, texts)
     report.finish()

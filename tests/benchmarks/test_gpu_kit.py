@@ -1,4 +1,4 @@
-"""The kit: a pruned encoder reads posts as the whole one does, pieces join or are refused, the sweep ends in time."""
+"""The kit: pieces join or are refused, the sweep ends in time and leaves its results, and trains what was packed."""
 
 import argparse
 import json
@@ -6,104 +6,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import ANY
 
 import pytest
 import torch
 from archive import MANIFEST, unpack, write_pieces
+from pack import pack
 from run import ROOT, Session, summary, tags
 from support.small_sweep import behave, calls, write_fictional
-from support.tiny_models import TOKENIZER_KINDS
 from transformers import AutoModel
-from vocabulary import needed_tokens, prune_encoder, texts_of
 
 from experiments.plan import Plan
 from experiments.sweep import read_sweep
-from modeling_cotpd import CoTPDForTokenClassification
-from modeling_cotpd.data.prepared import read_prepared
-from modeling_cotpd.data.views import ViewSettings, build_features
-from modeling_cotpd.data.words import split_at_words
-from modeling_cotpd.encoder_cotpd import resolve_encoder
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.training.arguments import parse_run
-from modeling_cotpd.training.collator import CoTPDCollator
-from modeling_cotpd.training.pretrained import load_tokenizer
-
-
-@pytest.fixture(scope="session")
-def pruned(encoder, sample, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pruned") / "encoder"
-    return folder, prune_encoder(str(encoder), [str(sample)], folder)
-
-
-def logits_of(folder, sample, weights, placement):
-    """Logits of both views of a new model on an encoder, on the training posts."""
-    splits, info = read_prepared(sample)
-    tokenizer = split_at_words(load_tokenizer(str(folder)))
-    columns = ("cot_noun",) if placement == "inline" else ("caption", "cot_noun", "cot_sentence")
-    features = build_features(splits["train"].select(range(12)), tokenizer, ViewSettings(columns, 192, 190, placement))
-    torch.manual_seed(0)
-    model = CoTPDForTokenClassification.from_encoder(str(folder), num_labels=len(info.label_names), prompt_length=2)
-    own = (".encoder.", "continues_word")  # what a smaller vocabulary changes
-    heads = {name: value for name, value in weights.items() if not any(part in name for part in own)}
-    model.load_state_dict(heads, strict=False)
-    batch = CoTPDCollator(tokenizer.pad_token_id)(list(features))
-    batch.pop("distillation_mask")
-    with torch.no_grad():
-        outputs = model.eval()(**batch)
-    return outputs.logits, outputs.knowledge_logits, model.state_dict()
-
-
-class TestPruning:
-    @pytest.mark.parametrize("placement", ["appended", "inline"])
-    def test_logits_are_those_of_the_whole_encoder_in_half_precision(
-        self, encoder, sample, pruned, placement, tmp_path
-    ):
-        whole = AutoModel.from_pretrained(encoder, dtype=torch.float32)
-        whole.half().save_pretrained(tmp_path)
-        load_tokenizer(str(encoder)).save_pretrained(tmp_path)
-        prompt, knowledge, weights = logits_of(tmp_path, sample, {}, placement)
-        small_prompt, small_knowledge, _ = logits_of(pruned[0], sample, weights, placement)
-        assert torch.equal(prompt, small_prompt)
-        assert torch.equal(knowledge, small_knowledge)
-        assert knowledge.std() > 0.01
-
-    @pytest.mark.slow
-    @pytest.mark.timeout(1800)
-    def test_logits_of_minilm(self, sample, tmp_path):
-        minilm = resolve_encoder("embedded-minilm")
-        assert prune_encoder(minilm, [str(sample)], tmp_path / "pruned") == {"before": 30522, "after": ANY}
-        AutoModel.from_pretrained(minilm, dtype=torch.float32).half().save_pretrained(tmp_path / "whole")
-        load_tokenizer(minilm).save_pretrained(tmp_path / "whole")
-        prompt, knowledge, weights = logits_of(tmp_path / "whole", sample, {}, "inline")
-        small_prompt, small_knowledge, _ = logits_of(tmp_path / "pruned", sample, weights, "inline")
-        assert torch.equal(prompt, small_prompt)
-        assert torch.equal(knowledge, small_knowledge)
-
-    def test_what_does_not_occur_is_gone_and_special_tokens_stay(self, encoder, pruned):
-        folder, count = pruned
-        assert count["after"] < count["before"]
-        whole, small = load_tokenizer(str(encoder)), load_tokenizer(str(folder))
-        assert len(small) == count["after"]
-        assert AutoModel.from_pretrained(folder).config.vocab_size == count["after"]
-        assert small.all_special_tokens == whole.all_special_tokens
-        assert small.pad_token_id == whole.pad_token_id
-        assert small.convert_ids_to_tokens(small("x")["input_ids"])[0] == "[CLS]"
-
-    def test_every_view_is_covered(self, encoder, sample):
-        splits, _ = read_prepared(sample)
-        row = splits["train"][0]
-        texts = set(texts_of([str(sample)]))
-        assert {" ".join(row["tokens"]), row["caption"], row["cot_sentence"]} <= texts
-        tokenizer = load_tokenizer(str(encoder))
-        brackets = tokenizer("[ ] ( )", add_special_tokens=False)["input_ids"]
-        assert set(brackets) <= set(needed_tokens(tokenizer, []))
-
-    def test_another_kind_of_tokenizer_is_refused(self, sample, tmp_path):
-        kind = next(name for name in TOKENIZER_KINDS if name != "wordpiece")
-        TOKENIZER_KINDS[kind]().save_pretrained(tmp_path)
-        with pytest.raises(SettingError, match="not WordPiece"):
-            prune_encoder(str(tmp_path), [str(sample)], tmp_path / "out")
 
 
 @pytest.fixture
@@ -144,6 +59,18 @@ class TestArchive:
         unpack(kit, tmp_path / "work")
         (kit / "piece-00").unlink()
         assert "pieces" in unpack(kit, tmp_path / "work")
+
+
+def test_encoders_are_packed_in_half_precision(encoder, sample, tmp_path):
+    pack({"tiny": str(encoder)}, [str(sample)], None, tmp_path / "kit", 100_000)
+    manifest = unpack(tmp_path / "kit", tmp_path / "work")
+    assert manifest["datasets"] == [sample.name] and len(manifest["pieces"]) > 1
+    whole, packed = (
+        AutoModel.from_pretrained(folder, dtype=dtype).state_dict()
+        for folder, dtype in ((encoder, torch.float16), (tmp_path / "work" / "encoders" / "tiny", "auto"))
+    )
+    assert whole.keys() == packed.keys() and all(torch.equal(whole[name], packed[name]) for name in whole)
+    assert (tmp_path / "work" / "data" / sample.name / "dataset.json").is_file()
 
 
 @pytest.fixture
