@@ -28,14 +28,11 @@ class Exposure:
 
     def __init__(self, labelled: Iterable[Sequence[str]], others: Iterable[Sequence[str]]):
         self._texts = {"labelled": _searchable(labelled), "others": _searchable(others)}
-        self._known: dict[str, str] = {}
 
     def place(self, name: Sequence[str]) -> str:
         """The key of `PLACES` for a name, given as its tokens."""
         words = _searchable([name])
-        if words not in self._known:
-            self._known[words] = next((place for place, text in self._texts.items() if words in text), "new")
-        return self._known[words]
+        return next((place for place, text in self._texts.items() if words in text), "new")
 
     def counts(self, rows: Sequence[dict[str, Any]], view: str) -> dict[str, np.ndarray]:
         """Correct, predicted and gold entities of every line of a predictions file, `(rows, 3)`, per place."""

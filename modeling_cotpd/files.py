@@ -100,11 +100,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: str | os.PathLike, aliases: bool = False) -> dict[Any, Any]:
-    """Read a YAML file of settings, of at most 1 MB.
-
-    Args:
-        path (`str` or `os.PathLike`): The file. An empty one has no settings.
-        aliases (`bool`, *optional*, defaults to `False`): Whether a value may stand for another (`*name`).
+    """Read a YAML file of settings, of at most 1 MB; with `aliases`, a value may stand for another (`*name`).
 
     Raises:
         SettingError: There is no such file, it is not a mapping in YAML, or it is too large.
@@ -165,10 +161,7 @@ def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] 
     Raises:
         SettingError: `folder` is not empty, or another process writes it.
     """
-    folder = Path(folder)
-    if replaceable is None or not folder.is_dir() or not all(map(replaceable, folder.iterdir())):
-        require_empty(folder)
-    folder = folder.resolve()
+    folder = require_empty(folder, replaceable=replaceable).resolve()
     staging, old = folder.with_name(f".{folder.name}{STAGING}"), folder.with_name(f".{folder.name}.old")
     lock = folder.with_name(f".{folder.name}.lock")
     with exclusive(lock, "writes this output folder"):
@@ -188,14 +181,18 @@ def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] 
             lock.unlink(missing_ok=True)
 
 
-def require_empty(folder: str | os.PathLike, fix: str = "Name a new folder or empty this one.") -> Path:
-    """Return `folder` as a `Path`; `fix` says what to do when it is not empty.
+def require_empty(
+    folder: str | os.PathLike,
+    fix: str = "Name a new folder or empty this one.",
+    replaceable: Callable[[Path], bool] | None = None,
+) -> Path:
+    """Return `folder` as a `Path`; `fix` says what to do when it is not empty, entries that are replaceable aside.
 
     Raises:
         SettingError: The folder exists and is not empty, or is a file.
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(replaceable is not None and replaceable(path) for path in folder.iterdir()):
         raise SettingError("The output folder is not empty.", place=str(folder), fix=fix)
     if folder.exists() and not folder.is_dir():
         raise SettingError("The output folder is a file.", place=str(folder), fix="Name a new folder.")

@@ -103,10 +103,7 @@ def join(
     A text that a row came with stays where the objects have none for it.
 
     Args:
-        rows (`list[dict]`): Rows with `id`, `image` and `place`.
-        source (`TextFile`): The texts.
         columns (`Mapping[str, str]`): Column to key, such as `{"caption": "blip2"}`.
-        split (`str`): The split's name, for the report.
         min_coverage (`float`, defaults to 0.5): The least share of rows, 0 to 1, whose id the file must have: the
             published files match all or nearly all ids, a file of another split or data set almost none.
         replace (`bool`, defaults to `False`): Whether texts may replace others that rows came with.

@@ -125,10 +125,8 @@ def prepare(
     if name not in NAMES:
         raise SettingError(f"Unknown data set {name!r}.", fix=f"Use one of {', '.join(NAMES)}.")
     # Checked again when written; here so that a download is not in vain.
-    if not options.overwrite:
-        require_empty(out, fix="Name a new folder, or add --overwrite.")
-    elif not (Path(out).is_dir() and all(map(is_replaceable, Path(out).iterdir()))):
-        require_empty(out)
+    fix = "Name a new folder; --overwrite replaces a prepared one."
+    require_empty(out, fix, is_replaceable if options.overwrite else None)
     if (source is None) != (name in SAMPLES):
         raise SettingError(
             f"{name} {'needs a' if source is None else 'takes no'} source.",

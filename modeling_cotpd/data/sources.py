@@ -45,28 +45,17 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it is published.
+    """A data set as it is published."""
 
-    Args:
-        name (`str`): What the command line calls it.
-        task (`str`): `"mner"` or `"mre"`.
-        patterns (`tuple[str, ...]`): File names with `{split}` where the split's name goes.
-        types (`frozenset[str]`): MNER: the entity types that may occur; empty where the published set is not known.
-        downloads (`tuple[RemoteFile, ...]`): Where the posts are; empty where no verified address is known.
-        captions (`Mapping[str, tuple[RemoteFile, ...]]`): Captioner to the files of its captions: one for all
-            splits, or those of train, validation and test.
-        explanations (`RemoteFile`, *optional*): The archive of explanations.
-        by_hand (`str`): What to fetch by hand when there are no downloads.
-    """
-
-    name: str
-    task: str
-    patterns: tuple[str, ...]
-    types: frozenset[str] = frozenset()
-    downloads: tuple[RemoteFile, ...] = ()
+    name: str  # what the command line calls it
+    task: str  # "mner" or "mre"
+    patterns: tuple[str, ...]  # file names with {split} where the split's name goes
+    types: frozenset[str] = frozenset()  # the entity types that may occur; empty where that is not known
+    downloads: tuple[RemoteFile, ...] = ()  # where the posts are; empty where no verified address is known
+    # captioner to the files of its captions: one for all splits, or those of train, validation and test
     captions: Mapping[str, tuple[RemoteFile, ...]] = field(default_factory=dict)
-    explanations: RemoteFile | None = None
-    by_hand: str = ""
+    explanations: RemoteFile | None = None  # the archive of explanations
+    by_hand: str = ""  # what to fetch by hand when there are no downloads
 
 
 RELATION_FILES = ("rel2id.json", "ours_rel2id.json", "mnre_rel2id.json")
