@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.exposure import PLACES
 from experiments.plan import Plan
-from experiments.store import ALL_NAMES, by_post, per_row
+from experiments.store import ALL_NAMES, PLACES, by_post, per_row
 from experiments.sweep import Row
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.metrics.significance import BootstrapResult, f1_of, paired_bootstrap, resampled_f1

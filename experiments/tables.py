@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from experiments.exposure import PLACES
 from experiments.scores import Cell, Retention, Score, Scores
+from experiments.store import PLACES
 
 NOTHING = "No runs are saved yet."
 
