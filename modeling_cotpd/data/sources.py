@@ -7,7 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,38 +49,25 @@ class Source:
 
     name: str  # what the command line calls it
     task: str  # "mner" or "mre"
-    patterns: tuple[str, ...]  # file names with {split} where the split's name goes
-    types: frozenset[str] = frozenset()  # the entity types that may occur; empty where that is not known
-    downloads: tuple[RemoteFile, ...] = ()  # where the posts are; empty where no verified address is known
+    patterns: Sequence[str]  # file names with {split} where the split's name goes
+    types: Sequence[str] = ()  # the entity types that may occur; empty where that is not known
+    downloads: Sequence[RemoteFile] = ()  # where the posts are; empty where no verified address is known
     # captioner to the files of its captions: one for all splits, or those of train, validation and test
-    captions: Mapping[str, tuple[RemoteFile, ...]] = field(default_factory=dict)
+    captions: Mapping[str, Sequence[RemoteFile]] = field(default_factory=dict)
     explanations: RemoteFile | None = None  # the archive of explanations
     by_hand: str = ""  # what to fetch by hand when there are no downloads
 
 
 RELATION_FILES = ("rel2id.json", "ours_rel2id.json", "mnre_rel2id.json")
 """Names under which the ids of MNRE's relations are published."""
-_TABLE = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
-
-
-def _source(name: str, entry: dict) -> Source:
-    """An entry of sources.json. A space in a published name, as MNRE has one, is not part of it in the folder."""
-    explanations = entry.get("explanations")
-    return Source(
-        name,
-        entry["task"],
-        tuple(entry["patterns"]),
-        frozenset(entry.get("types", ())),
-        tuple(RemoteFile(**file) for file in entry.get("downloads", ())),
-        {key: tuple(RemoteFile(**file) for file in files) for key, files in entry.get("captions", {}).items()},
-        RemoteFile(**explanations) if explanations else None,
-        entry.get("by_hand", ""),
-    )
-
-
-SOURCES = {name: _source(name, entry) for name, entry in _TABLE["sources"].items()}
-"""The published data sets by name. Their commits are those that added the files, which no later commit changed. Copies
-of Twitter-2015 call the fourth type OTHER or MISC, so both Twitter sets accept both names."""
+_TABLE = json.loads(
+    Path(__file__).with_suffix(".json").read_text("utf-8"),
+    object_hook=lambda value: RemoteFile(**value) if "sha256" in value else value,
+)
+SOURCES = {name: Source(name, **entry) for name, entry in _TABLE["sources"].items()}
+"""The published data sets by name. A space in a published file's name, as MNRE has one, is left out. The commits are
+those that added the files, which no later commit changed. Copies of Twitter-2015 call the fourth type OTHER or MISC,
+so both Twitter sets accept both names."""
 KNOWN_COPIES: dict[str, str] = _TABLE["copies"]
 """Gold hash to copy and publisher: copies of Twitter-2015 differ in labels, so a result names the one it was measured
 on."""
