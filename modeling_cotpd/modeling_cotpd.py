@@ -207,7 +207,12 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         if module is self:
             init.zeros_(self.continues_word)
 
-    def read_words(self, continues_word: Sequence[bool] | None, word_prefixes: dict[str, int] | None = None) -> None:
+    def read_words(
+        self,
+        continues_word: Sequence[bool] | None,
+        word_prefixes: dict[str, int] | None = None,
+        word_hyphens: Sequence[int] | None = None,
+    ) -> None:
         """Let every subword token of a word have the label of the word's first one, in evaluation mode.
 
         The stock pipeline then reads words as training labels them, with any tokenizer. Saved with the model.
@@ -217,6 +222,8 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
                 a word (`modeling_cotpd.data.words.continuing_tokens`). `None`: every token has a label of its own.
             word_prefixes (`dict[str, int]`, *optional*): Marks that belong to the word behind them, and their subword
                 tokens (`modeling_cotpd.data.words.word_prefixes`). Kept in the configuration.
+            word_hyphens (`Sequence[int]`, *optional*): Subword tokens of hyphens that the tokenizer makes words of
+                their own (`modeling_cotpd.data.words.word_hyphens`). Kept in the configuration.
         """
         size = self.config.get_text_config().vocab_size
         marks = torch.zeros(size, dtype=torch.bool)
@@ -224,11 +231,12 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
         marks[: len(given)] = given
         self.continues_word = marks.to(self.continues_word.device)
         self.config.word_prefixes = word_prefixes or None
+        self.config.word_hyphens = list(word_hyphens or ()) or None
 
     def resize_token_embeddings(self, *args, **kwargs) -> nn.Module:
         """As the parent; new subword tokens begin a word."""
         embeddings = super().resize_token_embeddings(*args, **kwargs)
-        self.read_words(self.continues_word.tolist(), self.config.word_prefixes)
+        self.read_words(self.continues_word.tolist(), self.config.word_prefixes, self.config.word_hyphens)
         return embeddings
 
     def forward(
@@ -287,7 +295,8 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
     def _of_words(self, logits: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
         """Logits `(B, n, C)` in which a token that continues a word has those of the word's first token.
 
-        There the larger logit of `B-X` and `I-X` is that of `I-X`: an entity begins once.
+        There the larger logit of `B-X` and `I-X` is that of `I-X`: an entity begins once. A hyphen after an entity of
+        type X and before `I-X` has the logits of that `I-X`: "Holt-Ray" is one name.
         """
         known = len(self.continues_word)
         continues = self.continues_word[input_ids.clamp(max=known - 1)] & (input_ids < known)
@@ -306,7 +315,18 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
                     torch.maximum(taken[..., begins], taken[..., inside]),
                     torch.minimum(taken[..., begins], taken[..., inside]),
                 )
-        return torch.where(continues[..., None], torch.stack(columns, -1), logits)
+        read = torch.where(continues[..., None], torch.stack(columns, -1), logits)
+        if not self.config.word_hyphens:
+            return read
+        names = [self.config.id2label[index] for index in range(logits.shape[-1])]
+        types = [name[2:] for name in names if name.startswith("I-")]
+        labels, pad = read.argmax(-1), nn.functional.pad
+        kinds = labels.new_tensor([types.index(name[2:]) if name[2:] in types else -1 for name in names])
+        inside = labels.new_tensor([types.index(name[2:]) if name.startswith("I-") else -2 for name in names])
+        before, after = pad(kinds[labels[:, :-1]], (1, 0), value=-1), pad(inside[labels[:, 1:]], (0, 1), value=-2)
+        hyphens = (input_ids[..., None] == input_ids.new_tensor(self.config.word_hyphens)).any(-1)
+        within, behind = hyphens & (before == after), pad(read[:, 1:], (0, 0, 0, 1))
+        return torch.where(within[..., None], behind, read)
 
     def _read(
         self,

@@ -550,10 +550,37 @@ def test_the_word_behind_a_prefix_has_the_label_of_the_prefix():
     assert torch.equal(read[[0, 1, 2, 5, 6]], plain[[0, 1, 2, 5, 6]])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "labels, expected",
+    [
+        ([1, 0, 2], [1, 2, 2]),  # Holt-Ray
+        ([2, 3, 2], [2, 2, 2]),  # whatever the hyphen's own label says
+        ([1, 2, 2], [1, 2, 2]),
+        ([1, 0, 1], [1, 0, 1]),  # two entities
+        ([1, 0, 4], [1, 0, 4]),  # of two types
+        ([1, 0, 0], [1, 0, 0]),
+        ([0, 0, 2], [0, 0, 2]),  # a stray I- behind no entity
+    ],
+)
+def test_a_hyphen_within_an_entity_belongs_to_it(labels, expected):
+    model = tiny_model(CoTPDForTokenClassification, "bert", id2label=dict(enumerate(LABELS)))
+    model.read_words([False] * 40, None, [20])
+    logits = torch.nn.functional.one_hot(torch.tensor([[0, *labels, 0]]), 5).float()
+    read = model._of_words(logits, torch.tensor([[5, 9, 20, 10, 6]])).argmax(-1)
+    assert read.tolist() == [[0, *expected, 0]]
+    read = model._of_words(logits, torch.tensor([[5, 9, 21, 10, 6]])).argmax(-1)
+    assert read.tolist() == [[0, *labels, 0]]  # another sign
+    for place in range(3):  # a text that begins or ends with a hyphen
+        row = torch.tensor([[20 if place == index else 9 for index in range(3)]])
+        read = model._of_words(logits[:, 1:-1], row).argmax(-1).tolist()
+        assert read == [expected if place == 1 else labels]
+
+
 def test_the_reading_of_words_is_saved(tmp_path):
     model = tiny_model(CoTPDForTokenClassification, "bert")
-    model.read_words([True, False, True], {"#": 20})
+    model.read_words([True, False, True], {"#": 20}, [7])
     model.save_pretrained(tmp_path)
     loaded = CoTPDForTokenClassification.from_pretrained(tmp_path)
-    assert loaded.config.word_prefixes == {"#": 20}
+    assert loaded.config.word_prefixes == {"#": 20} and loaded.config.word_hyphens == [7]
     assert loaded.continues_word.tolist() == model.continues_word.tolist() and loaded.continues_word.sum() == 2

@@ -39,6 +39,7 @@ _UNIT = regex.compile(rf"{_LETTERS}|{_SPACELESS}\p{{M}}*|\S\p{{M}}*")
 _CHARACTER = regex.compile(r"\X")
 _ONE_CHARACTER = regex.compile(_SPACELESS)
 _PREFIXES = ("#", "@", "＃", "＠")
+_HYPHENS = "-‐‑"
 _BLANK = "▁"  # how SentencePiece writes a space
 
 
@@ -96,6 +97,21 @@ def word_prefixes(rows: Iterable[Sequence[str]], tokenizer: PreTrainedTokenizerB
     ids, _ = encode(tokenizer, marks)
     last = {mark: found[-1] for mark, found in zip(marks, ids, strict=True) if found}
     return {mark: token for mark, token in last.items() if token != tokenizer.unk_token_id}
+
+
+def word_hyphens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the subword tokens of hyphens that look the same within a word and between words.
+
+    WordPiece has them; other kinds of tokenizers write a hyphen within a word as a token that continues it.
+
+    Example:
+        >>> tokenizer.convert_ids_to_tokens(word_hyphens(tokenizer))  # doctest: +SKIP
+        ['-']
+    """
+    ids, _ = encode(tokenizer, [form for sign in _HYPHENS for form in (sign, f"a{sign}a", f"a {sign} a")])
+    forms = zip(ids[::3], ids[1::3], ids[2::3], strict=True)
+    same = {alone[0] for alone, within, between in forms if len(alone) == 1 and within == between}
+    return sorted(same - {tokenizer.unk_token_id})
 
 
 def _continues(text: str, place: int, whole: set[int] | None) -> bool:

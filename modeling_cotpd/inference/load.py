@@ -115,7 +115,7 @@ def load_predictor(
     check_tokenizer(tokenizer, model, TASKS[task], name_or_path)
     if not onnx:
         if task == "mner" and not model.continues_word.any():  # an adapter alone, for example, does not save them
-            model.read_words(continuing_tokens(tokenizer), model.config.word_prefixes)
+            model.read_words(continuing_tokens(tokenizer), model.config.word_prefixes, model.config.word_hyphens)
         model = model.to(device)
         limit = model.get_base_model().max_text_length
         if limit is not None and limit < tokenizer.model_max_length:

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.views import ViewSettings, require_fast
-from modeling_cotpd.data.words import continuing_tokens, split_at_words, word_prefixes
+from modeling_cotpd.data.words import continuing_tokens, split_at_words, word_hyphens, word_prefixes
 from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError, as_setting_error, one_line
 from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, add_entity_markers
@@ -295,7 +295,7 @@ def record_words(model: CoTPDPreTrainedModel, tokenizer: PreTrainedTokenizerBase
     """Let an entity model read words as the labelled posts of its training data write them."""
     if isinstance(model, CoTPDForTokenClassification):
         rows = (row for row, tags in zip(train["tokens"], train["ner_tags"], strict=True) if tags is not None)
-        model.read_words(continuing_tokens(tokenizer), word_prefixes(rows, tokenizer))
+        model.read_words(continuing_tokens(tokenizer), word_prefixes(rows, tokenizer), word_hyphens(tokenizer))
 
 
 def record_views(model: CoTPDPreTrainedModel, views: ViewSettings) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import tiny_models
 from support.tiny_models import TOKENIZER_KINDS
 
 from modeling_cotpd.data.words import (
@@ -16,6 +17,7 @@ from modeling_cotpd.data.words import (
     token_labels,
     unit_tokens,
     units_of,
+    word_hyphens,
     word_prefixes,
     word_spans,
     words_of_tokens,
@@ -199,6 +201,17 @@ def test_prefixes_are_one_unit_with_the_run_behind_them():
     assert [text[start:end] for start, end, _ in units_of(text, "#")] == [
         *("#Otters", "@", "mira", "#", "x", "a", "#b", "#", "#c"),
     ]
+
+
+def test_hyphens_that_look_the_same_within_words_and_between_them(monkeypatch):
+    monkeypatch.setattr(tiny_models, "WORD_PIECES", f"{tiny_models.WORD_PIECES} - ##-")
+    tokenizer = split_at_words(tiny_models.wordpiece_tokenizer())
+    assert tokenizer.convert_ids_to_tokens(word_hyphens(tokenizer)) == ["-"]
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
+def test_no_hyphen_is_marked_where_it_continues_a_word_or_is_unknown(kind):
+    assert word_hyphens(split_at_words(TOKENIZER_KINDS[kind]())) == []
 
 
 @pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
