@@ -7,20 +7,10 @@ A YAML recipe gives the settings, flags after it win. `python run_mner.py --help
 
 from accelerate import PartialState
 
+import modeling_cotpd.training.run as steps
 from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments, parse_run
 from modeling_cotpd.training.pretrained import make_model, resolved
-from modeling_cotpd.training.run import (
-    check_settings,
-    claim,
-    evaluate,
-    finish,
-    learns_from_labels,
-    make_trainer,
-    run_settings,
-    started,
-    train,
-)
 from modeling_cotpd.training.splits import load_splits
 from modeling_cotpd.training.tasks import TASKS
 from modeling_cotpd.training.training_args import CoTPDTrainingArguments
@@ -37,29 +27,27 @@ def run(model_args: ModelArguments, data_args: DataArguments, training_args: CoT
     Raises:
         CoTPDError: Data, settings or output folder cannot be used; the message says why and what to do.
     """
-    with started(training_args):
+    with steps.started(training_args):
         # 1. Arguments: a checkpoint brings its own prompt and head
         model_args = resolved(model_args)
-        check_settings(model_args, data_args, training_args)
+        steps.check_settings(model_args, data_args, training_args)
 
         # 2. Data: records with tags, captions and explanations
-        splits, info = load_splits(
-            data_args, TASK.name, labelled_only=learns_from_labels(model_args, data_args, training_args)
-        )
-        settings = run_settings(model_args, data_args, training_args)
-        claim(settings, info, data_args, training_args)
+        labelled_only = steps.learns_from_labels(model_args, data_args, training_args)
+        splits, info = load_splits(data_args, TASK.name, labelled_only)
+        settings = steps.claim(info, model_args, data_args, training_args)
 
         # 3. Model: an encoder with prompt and head, and its tokenizer
         model, tokenizer = make_model(TASK, model_args, info.label_names)
 
         # 4. Trainer: the two-view loss
-        trainer = make_trainer(TASK, model, tokenizer, splits, model_args, data_args, training_args)
+        trainer = steps.make_trainer(TASK, model, tokenizer, splits, model_args, data_args, training_args)
         if training_args.do_train:
-            train(trainer)
+            steps.train(trainer)
 
         # 5. Results: predictions and scores of every view, the model card
-        evaluate(trainer, splits)
-        return finish(trainer, info, settings, splits)
+        steps.evaluate(trainer, splits)
+        return steps.finish(trainer, info, settings, splits)
 
 
 def main() -> None:

@@ -50,11 +50,7 @@ def parser(description: str, dataset: bool = True) -> argparse.ArgumentParser:
 
 
 class Report:
-    """The rows of one benchmark: printed as they are measured, and as a Markdown table at the end.
-
-    Args:
-        arguments (`argparse.Namespace`): The options; threads and seed are set from them.
-    """
+    """The rows of one benchmark: printed as they are measured, and as a Markdown table at the end."""
 
     def __init__(self, arguments: argparse.Namespace):
         torch.set_num_threads(arguments.threads)
@@ -155,13 +151,9 @@ def machine() -> str:
 
 
 def matmul_rate(dtype: torch.dtype, device: str, size: int | None = None, repeats: int = 10) -> float:
-    """Return the operations per second of square matrix products: the machine's own rate for a type.
+    """Return the operations per second of square matrix products, the machine's own rate for a type.
 
-    Args:
-        dtype (`torch.dtype`): `torch.float32`, `torch.bfloat16`, ... or `torch.int8`.
-        device (`str`): `"cpu"` or `"cuda"`.
-        size (`int`, *optional*): Rows and columns; 8192 on a GPU, 1024 on a processor by default.
-        repeats (`int`, *optional*, defaults to 10): Products that are timed; the median counts.
+    By default the matrices have 8192 rows on a GPU and 1024 on a processor. The median of the products counts.
     """
     size = size or (8192 if device.startswith("cuda") else 1024)
     if dtype == torch.int8:
@@ -200,6 +192,16 @@ def student(
         TASKS["mner"], ModelArguments(arguments.model_name_or_path, **settings), info.label_names
     )
     return model.eval().to(arguments.device), tokenizer
+
+
+def save_student(
+    arguments: argparse.Namespace, info: DatasetInfo, folder: str, export: Sequence[str] | None = None
+) -> None:
+    """Write a student to the folder's `model` and, given options of `cotpd export`, its export to `onnx`."""
+    for part in student(arguments, info):
+        part.save_pretrained(f"{folder}/model")
+    if export is not None:
+        run([*COTPD, "export", f"{folder}/model", "--out", f"{folder}/onnx", *export])
 
 
 def plain(arguments: argparse.Namespace, info: DatasetInfo) -> PreTrainedModel:

@@ -4,7 +4,7 @@
   `AutoModelForTokenClassification`.
 - `forms`: `EntityPredictor` on one core in float32, bfloat16 and int8 (exported), against the stock pipeline at its
   default settings; the share of the machine's rate of matrix products; where the time goes; F1 of a trained model.
-- `machine`: chunks of posts on every core, side by side or one after another, against one core.
+- `machine`: chunks of posts side by side on every core, against one core.
 - `files`: time and memory of `cotpd predict` on 2 N posts against N.
 
 The rate is that of square matrix products of the same type in the same process. The share counts the operations that
@@ -34,7 +34,7 @@ from bench import (
     parser,
     plain,
     posts_of,
-    run,
+    save_student,
     student,
     timed,
     write_posts,
@@ -166,36 +166,29 @@ def measure_forms(report: Report, forms: dict[str, Predictor], texts: list[str])
 
 
 def measure_machine(report: Report, load: Callable[[str], Predictor], forms: list[str], texts: list[str]) -> None:
-    """Posts from a file to a file on every core, in the two ways, against one core."""
+    """Posts from a file to a file, a chunk per thread on every core, against one core."""
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
         files = find_post_files(write_posts(Path(name) / "posts.jsonl", texts))
 
-        def read(predict: Predictor, products: int, side_by_side: int) -> None:
-            torch.set_num_threads(products)
+        def read(predict: Predictor, threads: int) -> None:
             units_of.cache_clear()
             output = Path(name) / "out.jsonl"
             with claimed_output(output, {}, overwrite=True):
-                predict_chunks(predict, files, "mner", output, threads=side_by_side)
+                predict_chunks(predict, files, "mner", output, threads=threads)
 
+        torch.set_num_threads(1)  # a session has as many threads as PyTorch when it is made
         for form in forms:
-            ways = {}
-            for products in dict.fromkeys((1, cores)):  # a session has as many threads as PyTorch when it is made
-                torch.set_num_threads(products)
-                ways[products] = load(form)
-            for way, products, side_by_side in (
-                ("chunks side by side", 1, cores),
-                ("threads of one product", cores, 1),
-            ):
-                row = report.compare(
-                    f"{form}, {cores} cores, {way}",
-                    "one core",
-                    lambda p=ways[products], n=products, s=side_by_side: read(p, n, s),
-                    lambda p=ways[1]: read(p, 1, 1),
-                    1 / (0.95 * cores),
-                )
-                report.add(f"{form}, {cores} cores, {way}: posts per second", value=len(texts) / row["seconds"])
-            torch.set_num_threads(report.arguments.threads)
+            predict = load(form)
+            row = report.compare(
+                f"{form}, {cores} cores, a chunk per thread",
+                "one core",
+                lambda predict=predict: read(predict, cores),
+                lambda predict=predict: read(predict, 1),
+                1 / (0.95 * cores),
+            )
+            report.add(f"{form}, {cores} cores: posts per second", value=len(texts) / row["seconds"])
+        torch.set_num_threads(report.arguments.threads)
 
 
 def measure_files(report: Report, folder: str, further: list[str], texts: list[str]) -> None:
@@ -253,11 +246,8 @@ def main() -> None:
     if "pipeline" in arguments.parts:
         measure_pipeline(report, texts)
     with tempfile.TemporaryDirectory() as name:
-        model, tokenizer = student(arguments, info)
-        model.save_pretrained(f"{name}/model")
-        tokenizer.save_pretrained(f"{name}/model")
-        if "int8" in arguments.forms:
-            run([*COTPD, "export", f"{name}/model", "--out", f"{name}/onnx", "--int8"])
+        exported = "int8" in arguments.forms
+        save_student(arguments, info, name, ["--int8"] if exported else None)
 
         def load(form: str) -> Predictor:
             if form == "int8":
@@ -270,7 +260,6 @@ def main() -> None:
         if "machine" in arguments.parts:
             measure_machine(report, load, forms, posts_of(split, 2 * CHUNK_POSTS))
         if "files" in arguments.parts:
-            exported = "int8" in arguments.forms
             further = ["--onnx"] if exported else ["--device", arguments.device]
             measure_files(report, f"{name}/{'onnx' if exported else 'model'}", further, texts)
     report.finish()

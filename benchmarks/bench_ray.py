@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
-from bench import COTPD, ROOT, Report, load_split, parser, posts_of, run, student, timed
+from bench import COTPD, ROOT, Report, load_split, parser, posts_of, run, save_student, timed
 
 from modeling_cotpd.inference.run import CHUNK_POSTS
 
@@ -41,10 +41,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(os.cpu_count())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model, tokenizer = student(arguments, info)
-        model.save_pretrained(folder / "model")
-        tokenizer.save_pretrained(folder / "model")
-        run([*COTPD, "export", f"{name}/model", "--out", f"{name}/onnx", "--int8"])
+        save_student(arguments, info, name, ["--int8"])
         (folder / "posts").mkdir()
         (folder / "ray").mkdir()
         size = CHUNK_POSTS * -(-len(texts) // (CHUNK_POSTS * arguments.files))
@@ -53,17 +50,11 @@ def main() -> None:
             table = pyarrow.table({"id": [i for i, _ in block], "text": [text for _, text in block]})
             pyarrow.parquet.write_table(table, folder / "posts" / f"{number:03d}.parquet")
         common = ["--input", f"{name}/posts", "--output"]
-        job = [
-            sys.executable,
-            str(ROOT / "examples" / "ray_predict.py"),
-            "--model",
-            f"{name}/onnx",
-            *common,
-            f"{name}/ray",
-        ]
+        job = [sys.executable, str(ROOT / "examples" / "ray_predict.py"), "--model", f"{name}/onnx"]
+        job += [*common, f"{name}/ray", "--workers", str(arguments.workers)]
         alone = [*COTPD, "predict", f"{name}/onnx", "--onnx", *common, f"{name}/alone.jsonl"]
         seconds, _ = timed(lambda: run(alone))
-        with_ray, _ = timed(lambda: run([*job, "--workers", str(arguments.workers)]))
+        with_ray, _ = timed(lambda: run(job))
         expected = rows(folder / "alone.jsonl")
         found = [row for path in sorted((folder / "ray").glob("*.jsonl")) for row in rows(path)]
     if len(found) != len(expected):

@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 
 import aiohttp
-from bench import COTPD, ROOT, Report, load_split, parser, posts_of, run, student, timed
+from bench import ROOT, Report, load_split, parser, posts_of, save_student, timed
 
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.inference.load import load_predictor
@@ -82,10 +82,7 @@ def main() -> None:
     split, info = load_split(arguments, "train")
     texts = [f"{text} {number}" for number, text in enumerate(posts_of(split, arguments.requests))]
     with tempfile.TemporaryDirectory() as name:
-        model, tokenizer = student(arguments, info)
-        model.save_pretrained(f"{name}/model")
-        tokenizer.save_pretrained(f"{name}/model")
-        run([*COTPD, "export", f"{name}/model", "--out", f"{name}/onnx"])
+        save_student(arguments, info, name, [])
         predict, _ = load_predictor(f"{name}/onnx", onnx=True)
         posts = [Post("1", text, "") for text in texts]
         expected = [row["entities"] for row in predict(posts)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.data.prepare import PrepareOptions, prepare
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.onnx_export import export_onnx
+from modeling_cotpd.inference.onnx_model import export_onnx
 from modeling_cotpd.training.arguments import run_recipe
 
 OTHER = {"twitter2015": "twitter2017", "twitter2017": "twitter2015"}

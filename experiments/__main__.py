@@ -4,18 +4,20 @@ A finished run is never repeated, an interrupted one resumes, a failing one does
 """
 
 import argparse
+import shlex
+import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from experiments import document
-from experiments.data import folder_of, is_prepared, prepare_all
 from experiments.figures import draw
-from experiments.plan import Plan
-from experiments.runner import Runner
+from experiments.plan import Plan, digest, slug
+from experiments.runner import COTPD, Runner
 from experiments.scores import Scores
 from experiments.store import collect, write_store
-from experiments.sweep import Sweep, read_sweep
+from experiments.sweep import Preparation, Sweep, read_sweep
 from experiments.tables import render
 from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.errors import DataError, SettingError
@@ -93,6 +95,60 @@ def _run_sweep(sweep: Sweep, given: dict[str, Path], options: argparse.Namespace
         print("{} runs done, {} were finished before, {} failed, {} left out.".format(*map(len, counts)))
     report(Plan(sweep), folders, options.out, options.save)
     return bool(failed)
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether this is a prepared folder."""
+    return (folder / "dataset.json").is_file()
+
+
+def folder_of(preparation: Preparation, given: Mapping[str, Path], root: Path) -> Path | None:
+    """Where a preparation is or will be; `None` if the command line has to give it and does not."""
+    if preparation.given or preparation.name in given:
+        return given.get(preparation.name)
+    return root / "data" / f"{slug(preparation.name)}-{digest(preparation.declaration())[:8]}"
+
+
+def prepare_all(
+    sweep: Sweep, names: Iterable[str], given: Mapping[str, Path], root: Path, source: Path | None
+) -> dict[str, Path]:
+    """Prepare the missing folders, one after another, in the folder `data` of `root`.
+
+    Returns the folder of every preparation; one that has to be given on the command line and is not, is left out.
+
+    Raises:
+        SettingError: A source folder is needed and none is given.
+        DataError: `cotpd` failed; the message ends with its own.
+    """
+    folders: dict[str, Path] = {}
+    for name in dict.fromkeys(names):
+        preparation = sweep.data[name]
+        folder = folder_of(preparation, given, root)
+        base = preparation.augment if name not in given else None
+        if base:
+            folders |= prepare_all(sweep, [base.name], given, root, source)
+        if folder and (not base or base.name in folders):
+            if not is_prepared(folder):
+                _make(preparation, folder, folders[base.name] if base else None, source)
+            folders[name] = folder
+    return folders
+
+
+def _make(preparation: Preparation, folder: Path, base: Path | None, source: Path | None) -> None:
+    command = ["augment", str(base)] if base else ["prepare", preparation.prepare]
+    command += ["--out", str(folder)]
+    if preparation.source:
+        if source is None:
+            fix = f"Give the folder above {preparation.source}/ with --source DIR, or --data {preparation.name}=DIR."
+            raise SettingError(f"{preparation.name} is made from published files.", fix=fix)
+        command += ["--source", str(source / preparation.source)]
+    command += preparation.options
+    print(f"cotpd {shlex.join(command)}", flush=True)
+    done = subprocess.run([*COTPD, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise DataError(f"{preparation.name} cannot be prepared: {reason[0]}", place=f"cotpd {shlex.join(command)}")
+    folder.with_name(folder.name + ".log").write_text(done.stdout + done.stderr, "utf-8")
 
 
 def report(plan: Plan, folders: dict[str, Path], out: Path, save: Path | None = None) -> list[Path]:

@@ -31,13 +31,8 @@ def read_cases(
 ) -> list[dict[str, Any]]:
     """Rows of a predictions file with the knowledge of their posts.
 
-    Args:
-        output (`Path`): The output folder of a run.
-        data (`Path`): The prepared folder that it read.
-        split (`str`): The split.
-        ids (`Sequence[str]`): The posts; by default the first `count` with different predictions.
-        count (`int`, defaults to 12): The most posts without `ids`.
-        compare (`Path`, *optional*): Another run, whose text-only predictions are shown as `baseline`.
+    They are those of `ids`, or the first `count` with different predictions. The text-only predictions of another run,
+    `compare`, are shown as `baseline`.
 
     Raises:
         DataError: There is no such split or post.

@@ -39,15 +39,7 @@ def _blocks(document: Path, store: Path) -> Iterator[tuple[re.Match, Scores, Pat
 
 
 def regenerate(document: Path, store: Path) -> str:
-    """The document's text with every block made anew from saved runs.
-
-    Args:
-        document (`Path`): A Markdown file.
-        store (`Path`): The folder of saved runs.
-
-    Raises:
-        DataError: The document has no block, or a block has no end.
-    """
+    """The document's text with every block made anew from the saved runs in the folder `store`."""
     text, at = "", 0
     for match, scores, figure in _blocks(document, store):
         title = scores.plan.sweep.title

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from experiments.identity import digest
+import numpy as np
+
+from experiments.plan import digest
 from experiments.scores import Cell, Scores
 from modeling_cotpd.errors import SettingError
 
@@ -51,14 +53,7 @@ def fingerprint(scores: Scores) -> str:
 
 
 def draw(scores: Scores, folder: Path) -> Path | None:
-    """Draw the figure that a sweep declares as SVG.
-
-    Returns:
-        The file; `None` where the sweep declares no figure or no row of it has runs.
-
-    Raises:
-        SettingError: matplotlib is not installed.
-    """
+    """Draw the figure that a sweep declares as SVG; `None` where it declares none, or no row of it has runs."""
     sweep, found = scores.plan.sweep, points(scores) if scores.plan.sweep.figure else {}
     if not found:
         return None
@@ -81,11 +76,10 @@ def draw(scores: Scores, folder: Path) -> Path | None:
         for number, name in enumerate(names):
             if name not in lines:
                 continue
-            x, means, lows, highs = zip(*lines[name], strict=True)
-            spread = [[max(0.0, m - low) for m, low in zip(means, lows, strict=True)]]
-            spread.append([max(0.0, high - m) for m, high in zip(means, highs, strict=True)])
+            x, means, lows, highs = np.array(lines[name]).T
+            spread = np.maximum([means - lows, highs - means], 0.0)
             shift = number - (len(names) - 1) / 2  # so that the bars of two lines stand side by side
-            places = [value * 1.02**shift if log else value + 0.006 * values[-1] * shift for value in x]
+            places = x * 1.02**shift if log else x + 0.006 * values[-1] * shift
             handles[name] = axis.errorbar(
                 places, means, spread, label=name, color=COLOURS[number % len(COLOURS)], linewidth=1.3, capsize=2,
                 marker=MARKERS[number % len(MARKERS)], markersize=4, elinewidth=0.8,

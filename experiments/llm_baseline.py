@@ -21,6 +21,7 @@ from modeling_cotpd.cli import options
 from modeling_cotpd.cli.main import exit_code
 from modeling_cotpd.data.bio import entities
 from modeling_cotpd.data.prepared import read_prepared
+from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import atomic_write, json_line, write_json
 from modeling_cotpd.knowledge.answer import FAILED, FINAL, MISSING, WAITING, Answer
@@ -116,7 +117,6 @@ class Question:
     prompt: Prompt
     label_names: list[str]  # tags or relations
     examples: tuple[dict, ...] = ()  # labelled rows shown before the question, each as a question and its answer
-    structured: bool = False  # ask for JSON by `response_format`, too, which not every server knows
 
     @property
     def kinds(self) -> list[str]:
@@ -134,19 +134,11 @@ class Question:
         pair = {side: " ".join(tokens[row[side]["start"] : row[side]["end"]]) for side in ("head", "tail")}
         return self.prompt.fill(relations=kinds, **pair, **fields)
 
-    def gold(self, row: dict) -> list[str] | str | None:
-        """The names of a row's labels; `None` for an unlabelled row."""
-        label = row["relation" if self.task == "mre" else "ner_tags"]
-        if label is None:
-            return None
-        return self.label_names[label] if self.task == "mre" else [self.label_names[tag] for tag in label]
-
     def right_answer(self, row: dict) -> str:
         """The answer that would have been right, as the examples show it."""
-        gold = self.gold(row)
         if self.task == "mre":
-            return json.dumps({"relation": gold})
-        found = entities(gold or (), lenient=True)
+            return json.dumps({"relation": row["gold"]})
+        found = entities(row["gold"], lenient=True)
         mentions = [{"text": " ".join(row["tokens"][start:end]), "type": kind} for kind, start, end in found]
         return json.dumps({"entities": mentions}, ensure_ascii=False)
 
@@ -156,26 +148,16 @@ class Question:
             return read_relation(answer, self.kinds)
         return read_entities(answer, row["tokens"], self.kinds)
 
-    def schema(self) -> dict:
-        """JSON schema of the answer, as `response_format` takes it."""
-        one_of = {"type": "string", "enum": self.kinds}
-        mentions = {"type": "array", "items": _object({"text": {"type": "string"}, "type": one_of})}
-        schema = _object({"relation": one_of} if self.task == "mre" else {"entities": mentions})
-        return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-
     def request(self, row: dict) -> Request:
         """The request about a row; examples come before it as turns of the conversation."""
-        turns = [(self.ask(example), self.right_answer(example)) for example in self.examples]
-        messages = [
-            {"role": role, "content": content}
-            for turn in turns
-            for role, content in zip(("user", "assistant"), turn, strict=True)
-        ]
-        messages.append({"role": "user", "content": self.ask(row)})
-        more: dict[str, Any] = {"response_format": self.schema()} if self.structured else {}
-        return self.settings.request(self.prompt.name, self.prompt.tag, messages, **more)
+        messages = []
+        for example in self.examples:
+            messages += [{"role": "user", "content": self.ask(example)}]
+            messages += [{"role": "assistant", "content": self.right_answer(example)}]
+        messages += [{"role": "user", "content": self.ask(row)}]
+        return self.settings.request(self.prompt.name, self.prompt.tag, messages)
 
-    def jobs(self, rows: Sequence[dict] | Dataset) -> Iterator[Job]:
+    def jobs(self, rows: Sequence[dict]) -> Iterator[Job]:
         """Yield one job per row; its result is the row and the `Answer`."""
         for row in rows:
             yield Job(row["id"], partial(self._conversation, row))
@@ -184,47 +166,33 @@ class Question:
         return row, (yield self.request(row))
 
 
-def _object(properties: dict) -> dict:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+def with_gold(split: Dataset) -> list[dict]:
+    """Rows with the names of their labels as `gold`; `None` for an unlabelled row."""
+    return [{**row, "gold": gold} for row, gold in zip(split, gold_labels(split), strict=True)]
 
 
-def choose_examples(
-    rows: Sequence[dict], task: str, label_names: Sequence[str], shots: int, seed: int
-) -> tuple[dict, ...]:
+def choose_examples(rows: Sequence[dict], shots: int, seed: int) -> tuple[dict, ...]:
     """Draw labelled rows to show.
 
     Half of them (rounded up) have an entity or a relation other than `None` where the split has so many, because an
     example without any teaches little more than the empty form.
-
-    Raises:
-        SettingError: There are fewer labelled rows than shots.
     """
-    column, nothing = ("ner_tags", {"O"}) if task == "mner" else ("relation", {NO_RELATION})
-    labelled = [row for row in rows if row[column] is not None]
+    labelled = [row for row in rows if row["gold"] is not None]
     if len(labelled) < shots:
         raise SettingError(f"{len(labelled)} labelled rows are too few for {shots} shots.", place="shots")
     draw = random.Random(seed)
     draw.shuffle(labelled)
-    labels = ({label_names[label] for label in (row[column] if task == "mner" else [row[column]])} for row in labelled)
-    chosen = [row for row, names in zip(labelled, labels, strict=True) if names - nothing][: (shots + 1) // 2]
+    chosen = [row for row in labelled if row["gold"] != NO_RELATION and {*row["gold"]} != {"O"}][: (shots + 1) // 2]
     chosen += [row for row in labelled if row not in chosen][: shots - len(chosen)]
     draw.shuffle(chosen)
     return tuple(chosen)
 
 
-def run_baseline(rows: Dataset, question: Question, store: Path, out: Path, asking: Asking) -> dict[str, Any]:
-    """Ask about every row and score the answers.
+def run_baseline(rows: Sequence[dict], question: Question, store: Path, out: Path, asking: Asking) -> dict[str, Any]:
+    """Ask about every row and score the answers; an answer that cannot be read counts as predicting nothing.
 
     Writes `predictions.jsonl` (id, prediction, gold, the answer's status, whether it could be read, the answer) and
-    `results.json` into `out`. An answer that cannot be read counts as predicting nothing.
-
-    Returns:
-        `dict`: What `results.json` holds.
+    `results.json`, which it also returns, into `out`.
     """
     statuses, left_out, unparsable = Counter[str](), Counter[str](), 0
     predictions: list[Any] = []  # a relation, or the tags of a post
@@ -232,7 +200,7 @@ def run_baseline(rows: Dataset, question: Question, store: Path, out: Path, aski
     with ResponseStore(store) as opened, atomic_write(out / "predictions.jsonl") as lines:
         jobs = question.jobs(rows)
         for id, (row, answer) in run_jobs(jobs, question.settings, opened, asking, total=len(rows), unit="rows"):
-            prediction, gold = question.read(answer, row), question.gold(row)
+            prediction, gold = question.read(answer, row), row["gold"]
             statuses[answer.status] += 1
             unparsable += not prediction.parsed and answer.status not in UNASKED
             left_out.update(prediction.problems)
@@ -248,7 +216,6 @@ def run_baseline(rows: Dataset, question: Question, store: Path, out: Path, aski
         "sampling": question.settings.sampling,
         "prompt": question.prompt.tag,
         "shots": len(question.examples),
-        "structured": question.structured,
         "rows": len(rows),
         "statuses": dict(statuses),
         "unparsable": unparsable,
@@ -274,9 +241,6 @@ def llm_baseline(
     split: Annotated[str, typer.Option(help="The split to predict.")] = "test",
     shots: Annotated[int, typer.Option(help="Worked examples from the training split.", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="Of the choice of examples.")] = 0,
-    structured: Annotated[
-        bool, typer.Option("--structured", help="Demand JSON by response_format, where the server knows it.")
-    ] = False,
     limit: options.Limit = None,
 ) -> None:
     """Ask a language model for the entities or the relation of every row and score its answers.
@@ -297,10 +261,10 @@ def llm_baseline(
     if shots and split == "train":
         message = "The examples come from the split that is predicted."
         raise SettingError(message, place="--shots", fix="Use --shots 0.")
-    examples = choose_examples(list(splits["train"]), info.task, info.label_names, shots, seed) if shots else ()
+    examples = choose_examples(with_gold(splits["train"]), shots, seed) if shots else ()
     prompt = question_prompt(info.task, teacher.prompts)
-    question = Question(info.task, settings, prompt, info.label_names, examples, structured)
-    rows = splits[split].select(range(min(limit, len(splits[split])))) if limit else splits[split]
+    question = Question(info.task, settings, prompt, info.label_names, examples)
+    rows = with_gold(splits[split])[: limit or None]
     teacher.print_estimate(question.jobs(rows), settings, asking)
     if teacher.dry_run:
         return

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.exposure import PLACES
 from experiments.plan import Plan
-from experiments.store import ALL_NAMES, by_post, per_row
+from experiments.store import ALL_NAMES, PLACES, by_post, per_row
 from experiments.sweep import Row
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.metrics.significance import BootstrapResult, f1_of, paired_bootstrap, resampled_f1
@@ -82,10 +81,6 @@ class Cell:
 
         A resample whose denominator is not positive has no R; where these are more than the interval leaves out on one
         side, the interval is unbounded.
-
-        Args:
-            without (`Cell`): The row without knowledge: [x; I], or text only.
-            knowledge (`Cell`): The row with knowledge at test time.
         """
         cells = (self, without, knowledge)
         if not all(cell.counts for cell in cells):
@@ -116,12 +111,7 @@ def interval(samples: np.ndarray) -> tuple[float, float]:
 
 
 class Scores:
-    """All cells of a sweep, from runs of its reading alone.
-
-    Args:
-        plan (`Plan`): The sweep's plan; a saved run is found by its declaration.
-        runs, counts (`pd.DataFrame`): Saved runs (`store.read_store`).
-    """
+    """All cells of a sweep, from saved runs of its reading alone; a run is found by its declaration."""
 
     def __init__(self, plan: Plan, runs: pd.DataFrame, counts: pd.DataFrame):
         self.plan, self.runs = plan, runs

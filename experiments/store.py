@@ -3,44 +3,39 @@
 Neither file holds any text of the data, so both can be published beside the tables made from them.
 """
 
+import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from datasets import Dataset
 
-from experiments.exposure import read_exposure
-from experiments.identity import with_effect
-from experiments.plan import Plan, Run
-from experiments.process import OUTPUT, RESULTS_FILE, SPEC_FILE, is_finished, read_json
+from experiments.plan import Plan, Run, with_effect
+from experiments.runner import OUTPUT, RESULTS_FILE, SPEC_FILE, is_finished, read_json
 from experiments.sweep import SUBWORDS, WORDS
+from modeling_cotpd.data.prepared import sample_rows
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import atomic_write
-from modeling_cotpd.metrics.entity_score.entity_score import entity_row_counts, entity_scores
+from modeling_cotpd.metrics.entity_score.entity_score import entities_of, entity_row_counts, entity_scores
 from modeling_cotpd.metrics.relation_score.relation_score import relation_row_counts, relation_scores
 
 RUNS_FILE, COUNTS_FILE = "runs.parquet", "counts.parquet"
 SCORES = ("precision", "recall", "f1", "strict_precision", "strict_recall", "strict_f1", "accuracy", "macro_f1")
 COUNTS = ("correct", "predicted", "gold")
 ALL_NAMES = "all"
+PLACES = {"labelled": "in a labelled post", "others": "only in other training posts", "new": "in no training post"}
+"""Where a name can occur, and the heading in a table."""
 
 
 def collect(plan: Plan, folders: Mapping[str, Path], root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read every finished run of a plan.
-
-    Args:
-        plan (`Plan`): The plan.
-        folders (`Mapping[str, Path]`): Prepared folders that are there.
-        root (`Path`): Where its runs are.
+    """Read every finished run of a plan whose data are there.
 
     Returns:
         `tuple[pd.DataFrame, pd.DataFrame]`: Runs, a row per run x split x view; and counts of the test split, a row
-        per run x view x names (all, and for MNER those in each of `exposure.PLACES`), with a list entry per test row.
-
-    Raises:
-        DataError: A run's saved predictions do not give the scores in its `results.json`.
+        per run x view x names (all, and for MNER those in each of `PLACES`), with a list entry per test row.
     """
     runs: list[dict] = []
     counts: list[dict] = []
@@ -90,11 +85,8 @@ def read_run(folder: Path, run: Run, data: Path) -> tuple[list[dict], list[dict]
             recorded = results.get("splits", {}).get(split, {}).get(view, scores)
             if abs(scores["f1"] - recorded["f1"]) > 1e-9:
                 found = f"The saved predictions of the {view} view on {split} give F1 {scores['f1']:.6f}"
-                message, fix = (
-                    f"{found}, results.json says {recorded['f1']:.6f}.",
-                    "Remove the folder to run it again.",
-                )
-                raise DataError(message, place=str(folder), fix=fix)
+                message = f"{found}, results.json says {recorded['f1']:.6f}."
+                raise DataError(message, place=str(folder), fix="Remove the folder to run it again.")
             kept = {name: scores.get(name, float("nan")) for name in SCORES}
             gold_hash = dataset["splits"][split]["gold_hash"]
             runs.append({**about, "split": split, "view": view, "gold_hash": gold_hash, "rows": len(rows), **kept})
@@ -136,12 +128,7 @@ def post_numbers(rows: Iterable[dict[str, Any]]) -> list[int]:
 
 
 def write_store(folder: Path, runs: pd.DataFrame, counts: pd.DataFrame) -> None:
-    """Add runs to the two files in a folder; an earlier run of the same declaration and reading is replaced.
-
-    Args:
-        folder (`Path`): Where the files are or will be.
-        runs, counts (`pd.DataFrame`): The frames of `collect`.
-    """
+    """Add the frames of `collect` to a folder; they replace earlier runs of the same declaration and reading."""
     if not len(runs):
         return
     if (folder / RUNS_FILE).is_file():
@@ -185,3 +172,51 @@ def by_post(line: Any) -> np.ndarray:
 def per_row(line: Any) -> np.ndarray:
     """Counts of a saved line as (rows, 3)."""
     return np.stack([np.asarray(getattr(line, name)) for name in COUNTS], axis=1)
+
+
+class Exposure:
+    """Looks names up in the words of training posts, in any case and whether they are an entity there or not.
+
+    The posts are those trained on with their labels, and the data set's others, used or not.
+
+    Example:
+        >>> exposure = Exposure([["Ada", "sings"]], [["at", "Lindmere", "Hall"]])
+        >>> [exposure.place(name) for name in (["ADA"], ["Lindmere", "Hall"], ["Lindmere", "sings"])]
+        ['labelled', 'others', 'new']
+    """
+
+    def __init__(self, labelled: Iterable[Sequence[str]], others: Iterable[Sequence[str]]):
+        self._texts = {"labelled": _searchable(labelled), "others": _searchable(others)}
+
+    def place(self, name: Sequence[str]) -> str:
+        """The key of `PLACES` for a name, given as its tokens."""
+        words = _searchable([name])
+        return next((place for place, text in self._texts.items() if words in text), "new")
+
+    def counts(self, rows: Sequence[dict[str, Any]], view: str) -> dict[str, np.ndarray]:
+        """Correct, predicted and gold entities of every line of a predictions file, `(rows, 3)`, per place."""
+        counts = {place: np.zeros((len(rows), 3), dtype=np.int64) for place in PLACES}
+        for index, row in enumerate(rows):
+            predicted, gold = entities_of(row[view]), entities_of(row["gold"])
+            for column, entities in enumerate((predicted & gold, predicted, gold)):
+                for _, first, last in entities:
+                    counts[self.place(row["tokens"][first : last + 1])][index, column] += 1
+        return counts
+
+
+def _searchable(posts: Iterable[Sequence[str]]) -> str:
+    """Lower-case words with a space on either side of each, and a line break between posts."""
+    return "\n".join(f" {' '.join(tokens)} " for tokens in posts).lower()
+
+
+@functools.cache
+def read_exposure(folder: Path, labelled: int | None, sample_seed: int) -> Exposure:
+    """Divide the training posts of a prepared MNER folder as a run with so many labels does (`None`: all)."""
+    train = Dataset.from_parquet(str(folder / "train.parquet")).select_columns(["tokens", "ner_tags"])
+    size = min(labelled or len(train), len(train))
+    if size < len(train):
+        train = sample_rows(train, len(train), sample_seed)
+    posts: dict[bool, list[Sequence[str]]] = {True: [], False: []}
+    for index, row in enumerate(train):
+        posts[index < size and row["ner_tags"] is not None].append(row["tokens"])
+    return Exposure(posts[True], posts[False])

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from modeling_cotpd.errors import SettingError, did_you_mean
+from modeling_cotpd.files import read_yaml
 
 TASKS, VIEWS, ORDERS = ("mner", "mre"), ("prompt", "knowledge"), ("uncertainty", "random", "oracle")
 MAX_VALUES = 100_000
@@ -111,17 +110,10 @@ class Sweep:
 
 
 def read_sweep(path: str | Path) -> Sweep:
-    """Read a sweep.
-
-    Args:
-        path (`str` or `Path`): The YAML file. Recipes and presets in it are relative to its folder.
+    """Read a sweep; recipes and presets in it are relative to its folder.
 
     Raises:
         SettingError: The file is missing or no mapping, a key is unknown or missing, or a name refers to nothing.
-
-    Example:
-        >>> read_sweep("configuration/experiments/table3.yaml").seeds  # doctest: +SKIP
-        (0, 1, 2)
     """
     path = Path(path)
     place = str(path)
@@ -148,14 +140,7 @@ def read_sweep(path: str | Path) -> Sweep:
 
 
 def _load(path: Path) -> dict:
-    if not path.is_file():
-        raise SettingError("There is no such file.", place=str(path), fix="Sweeps are in configuration/experiments.")
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise SettingError(f"This is not YAML: {error}", place=str(path)) from error
-    if not isinstance(raw, dict):
-        raise SettingError("The file holds no 'key: value' lines.", place=str(path))
+    raw = read_yaml(path, aliases=True)
     if _count_values(raw, {}) > MAX_VALUES:
         message = f"With its aliases in place the file has more than {MAX_VALUES:,} values."
         raise SettingError(message, place=str(path), fix="Use aliases for settings alone.")

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from experiments.exposure import PLACES
 from experiments.scores import Cell, Retention, Score, Scores
+from experiments.store import PLACES
 
 NOTHING = "No runs are saved yet."
 
@@ -102,12 +102,7 @@ def facts(scores: Scores, encoder: str, column: str) -> str:
 
 
 def render(scores: Scores, kind: str = "details") -> str:
-    """The Markdown of a sweep, ending in a newline.
-
-    Args:
-        scores (`Scores`): Its cells.
-        kind (`str`): `"details"`, `"summary"` (rows marked `main`), or `"paper"` (all rows, with published scores).
-    """
+    """The Markdown of a sweep: `"details"`, `"summary"` (rows marked `main`) or `"paper"` (with published scores)."""
     sweep, blocks = scores.plan.sweep, []
     for encoder in sweep.encoders:
         done = [column for column in sweep.columns if scores.finished(column, encoder)]

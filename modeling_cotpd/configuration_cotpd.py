@@ -16,42 +16,33 @@ class CoTPDConfig(PreTrainedConfig):
     size, C labels.
 
     Args:
-        encoder_config (`PreTrainedConfig` or `dict`, *optional*):
-            Configuration of the encoder; any bidirectional encoder that `AutoModel` can build and that takes
-            `inputs_embeds`. Defaults to BERT-base.
-        prompt_type (`str`, *optional*, defaults to `"conditional"`):
-            What the prompt view appends to the text (Table 3 of the paper):
-            `"conditional"`, N vectors that learnable queries read from the text (Eq. 1, CPD);
-            `"unconditional"`, N learnable vectors, the same for every text (UPD);
-            `"prefix"`, N learnable key/value prompts in every encoder layer (PrefixD);
-            `"none"`, the text alone (MV).
-        prompt_length (`int`, *optional*, defaults to 2):
-            N. The paper does not give it. 2 is chosen for its cost: posts have about 20 subword tokens, and the
-            encoder reads every prompt vector like one more.
-        prompt_layers (`int`, *optional*, defaults to 1):
-            Cross-attention layers of a conditional prompt. One is Eq. 1.
-        prompt_attention_heads (`int`, *optional*, defaults to 1):
-            Attention heads of a conditional prompt. One is Eq. 1. Must divide the width of the embeddings.
-        use_crf (`bool`, *optional*, defaults to `False`):
-            Token classification only: a linear-chain CRF instead of a softmax per position. The paper does not say
-            which it uses.
-        classifier_dropout (`float`, *optional*, defaults to 0.1):
-            Dropout before the classifier; the value of BERT.
-        word_prefixes (`dict[str, int]`, *optional*):
-            Token classification only: marks that the training data write as part of the word behind them, as
-            Twitter-2015 does with `#`, and their subword tokens. The label of the mark is that of the word.
-        word_hyphens (`list[int]`, *optional*):
-            Token classification only: subword tokens of hyphens, where the tokenizer makes them words of their own. A
-            hyphen within an entity belongs to it.
-        knowledge_columns (`list[str]`, *optional*):
-            The columns that the knowledge view read in training, in order; `None`: not recorded.
-        knowledge_placement (`str`, *optional*, defaults to `"appended"`):
-            Where knowledge stood in training: `"appended"` behind the text, as in the paper, or `"inline"`, each gloss
-            behind its mention in the text.
-        knowledge_max_length (`int`, *optional*, defaults to 512):
-            The most subword tokens of a knowledge view in training.
-        initializer_range (`float`, *optional*, defaults to 0.02):
-            Standard deviation of new classifier weights; the value of BERT.
+        encoder_config (`PreTrainedConfig` or `dict`, *optional*): Configuration of the encoder; any bidirectional
+            encoder that `AutoModel` can build and that takes `inputs_embeds`. Defaults to BERT-base.
+        prompt_type (`str`, *optional*, defaults to `"conditional"`): What the prompt view appends to the text (Table 3
+            of the paper): `"conditional"`, N vectors that learnable queries read from the text (Eq. 1, CPD);
+            `"unconditional"`, N learnable vectors, the same for every text (UPD); `"prefix"`, N learnable key/value
+            prompts in every encoder layer (PrefixD); `"none"`, the text alone (MV).
+        prompt_length (`int`, *optional*, defaults to 2): N. The encoder reads every prompt vector like one more
+            subword token.
+        prompt_layers (`int`, *optional*, defaults to 1): Cross-attention layers of a conditional prompt. One is Eq. 1.
+        prompt_attention_heads (`int`, *optional*, defaults to 1): Attention heads of a conditional prompt. One is
+            Eq. 1. Must divide the width of the embeddings.
+        use_crf (`bool`, *optional*, defaults to `False`): Token classification only: a linear-chain CRF instead of a
+            softmax per position.
+        classifier_dropout (`float`, *optional*, defaults to 0.1): Dropout before the classifier; the value of BERT.
+        word_prefixes (`dict[str, int]`, *optional*): Token classification only: marks that the training data write as
+            part of the word behind them, as Twitter-2015 does with `#`, and their subword tokens. The label of the
+            mark is that of the word.
+        word_hyphens (`list[int]`, *optional*): Token classification only: subword tokens of hyphens, where the
+            tokenizer makes them words of their own. A hyphen within an entity belongs to it.
+        knowledge_columns (`list[str]`, *optional*): The columns that the knowledge view read in training, in order;
+            `None`: not recorded.
+        knowledge_placement (`str`, *optional*, defaults to `"appended"`): Where knowledge stood in training:
+            `"appended"` behind the text, or `"inline"`, each gloss behind its mention in the text.
+        knowledge_max_length (`int`, *optional*, defaults to 512): The most subword tokens of a knowledge view in
+            training.
+        initializer_range (`float`, *optional*, defaults to 0.02): Standard deviation of new classifier weights; the
+            value of BERT.
 
     Raises:
         ValueError: A field is out of range. The message names the field, the rule and the value given.

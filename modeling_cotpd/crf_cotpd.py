@@ -12,9 +12,6 @@ class LinearChainCRF(nn.Module):
 
     Tokens without a gold tag are summed over, in training as at inference, so that the chain needs no word boundaries
     and runs the same way on raw text.
-
-    Args:
-        num_labels (`int`): C.
     """
 
     def __init__(self, num_labels: int):
@@ -26,9 +23,7 @@ class LinearChainCRF(nn.Module):
     def forward(self, emissions: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Log of the posterior marginals, `(B, n, C)`: softmax of it gives p(tag at i | text).
 
-        Args:
-            emissions (`torch.Tensor` of shape `(B, n, C)`): Scores per position.
-            attention_mask (`torch.Tensor` of shape `(B, n)`): 1 for tokens, 0 for padding on either side.
+        Takes scores per position `(B, n, C)` and the mask `(B, n)`, 0 for padding on either side.
         """
         emissions = emissions.float()
         forwards = self._forward_scores(emissions, attention_mask)
@@ -36,11 +31,7 @@ class LinearChainCRF(nn.Module):
         return torch.log_softmax(forwards + backwards, -1)
 
     def nll(self, emissions: torch.Tensor, labels: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood of the tags that are given, summed over all tags of the others, `(B,)`.
-
-        Args:
-            labels (`torch.Tensor` of shape `(B, n)`): Tag ids; -100 where the tag is latent.
-        """
+        """Negative log-likelihood `(B,)` of `labels` `(B, n)`, summed over all tags where one is -100: latent."""
         emissions = emissions.float()
         tags = torch.arange(emissions.shape[-1], device=emissions.device)
         excluded = (labels.unsqueeze(-1) != tags) & (labels.unsqueeze(-1) != -100)
@@ -76,6 +67,3 @@ class LinearChainCRF(nn.Module):
         """Small random scores, as usual for CRF layers (uniform in [-0.1, 0.1])."""
         for parameter in (self.start, self.end, self.transitions):
             init.uniform_(parameter, -0.1, 0.1)
-
-
-__all__ = ["LinearChainCRF"]

@@ -33,14 +33,10 @@ positions."""
 
 
 def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Where text and prompt stand in the prompt view: text, then the prompt, then padding.
+    """Where text and prompt stand in the prompt view of a text with a mask `(B, n)`: text, prompt, then padding.
 
     A prediction must not depend on what else is in its batch, so no padding may come between text and prompt, where it
     would move the prompt's positions.
-
-    Args:
-        mask (`torch.Tensor` of shape `(B, n)`): The text's attention mask.
-        prompt_length (`int`): N; may be 0.
 
     Returns:
         Positions of the text `(B, n)` and of the prompt `(B, N)`, and the view's attention mask `(B, n+N)`.
@@ -56,11 +52,7 @@ def prompt_view_layout(mask: torch.Tensor, prompt_length: int) -> tuple[torch.Te
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The encoder's stack of layers, found as the module list that is as long as the configuration says.
-
-    Raises:
-        ValueError: The encoder has no such list.
-    """
+    """The encoder's stack of layers, found as the module list that is as long as the configuration says."""
     expected = encoder.config.num_hidden_layers
     for module in encoder.modules():
         if isinstance(module, nn.ModuleList) and len(module) == expected:
@@ -125,9 +117,6 @@ def prepare_encoder(encoder: PreTrainedModel, takes_prefix: bool) -> PreTrainedM
         encoder (`PreTrainedModel`): A bidirectional encoder. A pooler that nothing reads is dropped: its weights would
             never receive a gradient, which DDP rejects.
         takes_prefix (`bool`): Whether its layers take a prefix.
-
-    Raises:
-        ValueError: It is no encoder (see `check_encoder`), or its layers cannot take a prefix.
     """
     check_encoder(encoder)
     if takes_prefix and encoder.config.model_type == "xlnet":  # its states have the length first
@@ -198,12 +187,7 @@ def max_positions(encoder: PreTrainedModel) -> int | None:
 
 
 def check_encoder(encoder: PreTrainedModel) -> None:
-    """Refuse a model that cannot be the encoder of both views.
-
-    Raises:
-        ValueError: It has a decoder, reads from left to right, does not take `inputs_embeds`, or its predictions
-            depend on padding or on an earlier text.
-    """
+    """Refuse a model that cannot be the encoder of both views, with a `ValueError` that says why."""
     # at the top of the module it would load the classes that register themselves, which need this module
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -311,17 +295,3 @@ def _check_safetensors(path: Path) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         problem = "is not a safetensors file"
     raise OSError(f"{path} {problem}. {fix}")
-
-
-__all__ = [
-    "EMBEDDED_ENCODERS",
-    "check_encoder",
-    "check_weights",
-    "encode_and_read",
-    "encoder_layers",
-    "max_positions",
-    "prepare_encoder",
-    "prompt_view_layout",
-    "resolve_encoder",
-    "take",
-]

@@ -1,6 +1,7 @@
 """The exceptions that a user of this package is meant to read."""
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -52,6 +53,18 @@ def interruptible(kept: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(kept()) from None
+
+
+def check_choice(value: str, known: Iterable[str], place: str) -> None:
+    """Raise a `SettingError` unless a setting has one of its `known` values."""
+    if value not in (known := tuple(known)):
+        raise SettingError(f"{value!r} is unknown.", place=place, fix=f"Use {', '.join(known)}.")
+
+
+def check_at_least(value: float, least: float, place: str) -> None:
+    """Raise a `SettingError` unless a setting is a finite number of at least `least`."""
+    if not least <= value < math.inf:
+        raise SettingError(f"It must be at least {least}, got {value}.", place=place)
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

@@ -90,6 +90,15 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         file.write(whole_characters(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
+def read_object(path: str | os.PathLike) -> dict[str, Any] | None:
+    """Read a file that holds one JSON object; `None` where there is none, as in a file that is missing or cut."""
+    try:
+        value = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 class _PlainLoader(yaml.SafeLoader):
     """A loader without aliases, by which a few lines can stand for gigabytes."""
 
@@ -99,11 +108,8 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
-    """Read a YAML file of settings, of at most 1 MB and without aliases.
-
-    Args:
-        path (`str` or `os.PathLike`): The file. An empty one has no settings.
+def read_yaml(path: str | os.PathLike, aliases: bool = False) -> dict[Any, Any]:
+    """Read a YAML file of settings, of at most 1 MB; with `aliases`, a value may stand for another (`*name`).
 
     Raises:
         SettingError: There is no such file, it is not a mapping in YAML, or it is too large.
@@ -114,7 +120,7 @@ def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
     if path.stat().st_size > MAX_YAML_BYTES:
         raise SettingError(f"The file has more than {MAX_YAML_BYTES:,} bytes.", place=str(path), fix="Shorten it.")
     try:
-        settings = _PlainLoader(path.read_text("utf-8")).get_single_data()
+        settings = (yaml.SafeLoader if aliases else _PlainLoader)(path.read_text("utf-8")).get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         reason = one_line(error)
         raise SettingError(f"This is not YAML: {reason}.", place=str(path), fix="Correct the line.") from error
@@ -127,11 +133,8 @@ def read_yaml(path: str | os.PathLike) -> dict[Any, Any]:
 def staged_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
     """Yield a staging folder whose files move into `folder` one by one when the block succeeds.
 
-    A staging folder that a killed process left behind is removed first.
-
-    Args:
-        folder (`str` or `os.PathLike`): The target folder; created if it does not exist.
-        writes (`bool`, *optional*, defaults to `True`): Whether this process writes. Others get the name only.
+    A staging folder that a killed process left behind is removed first. A process that does not write gets
+    the name only.
 
     Example:
         >>> with staged_folder("output") as staging:  # doctest: +SKIP
@@ -162,20 +165,12 @@ def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] 
 
     Args:
         folder (`str` or `os.PathLike`): The target: absent, empty, or one that may be replaced.
-        replaceable (`Callable[[Path], bool]`, *optional*): Tells of each entry of `folder` whether it may be lost. By
-            default nothing may.
+        replaceable (`Callable[[Path], bool]`, *optional*): Whether an entry of `folder` may be lost; by default none.
 
     Raises:
         SettingError: `folder` is not empty, or another process writes it.
-
-    Example:
-        >>> with whole_folder("data/posts") as new:  # doctest: +SKIP
-        ...     (new / "dataset.json").write_text("{}")
     """
-    folder = Path(folder)
-    if replaceable is None or not folder.is_dir() or not all(map(replaceable, folder.iterdir())):
-        require_empty(folder)
-    folder = folder.resolve()
+    folder = require_empty(folder, replaceable=replaceable).resolve()
     staging, old = folder.with_name(f".{folder.name}{STAGING}"), folder.with_name(f".{folder.name}.old")
     lock = folder.with_name(f".{folder.name}.lock")
     with exclusive(lock, "writes this output folder"):
@@ -195,14 +190,18 @@ def whole_folder(folder: str | os.PathLike, replaceable: Callable[[Path], bool] 
             lock.unlink(missing_ok=True)
 
 
-def require_empty(folder: str | os.PathLike, fix: str = "Name a new folder or empty this one.") -> Path:
-    """Return `folder` as a `Path`; `fix` says what to do when it is not empty.
+def require_empty(
+    folder: str | os.PathLike,
+    fix: str = "Name a new folder or empty this one.",
+    replaceable: Callable[[Path], bool] | None = None,
+) -> Path:
+    """Return `folder` as a `Path`; `fix` says what to do when it is not empty, entries that are replaceable aside.
 
     Raises:
         SettingError: The folder exists and is not empty, or is a file.
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(replaceable is not None and replaceable(path) for path in folder.iterdir()):
         raise SettingError("The output folder is not empty.", place=str(folder), fix=fix)
     if folder.exists() and not folder.is_dir():
         raise SettingError("The output folder is a file.", place=str(folder), fix="Name a new folder.")
@@ -213,9 +212,7 @@ def require_empty(folder: str | os.PathLike, fix: str = "Name a new folder or em
 def exclusive(path: str | os.PathLike, purpose: str) -> Iterator[None]:
     """Hold an operating-system lock on `path`; it ends with the process, however that ends.
 
-    Args:
-        path (`str` or `os.PathLike`): The lock file, such as `output/.lock`. It stays behind, empty.
-        purpose (`str`): What the message calls the work, such as `"writes this output folder"`.
+    The file stays behind, empty. `purpose` is what the message calls the work: `"writes this output folder"`.
 
     Raises:
         SettingError: Another process holds the lock.

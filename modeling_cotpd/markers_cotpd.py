@@ -18,11 +18,7 @@ def add_entity_markers(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def marker_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the four markers.
-
-    Raises:
-        ValueError: The tokenizer lacks one.
-    """
+    """Ids of the four markers."""
     vocabulary = tokenizer.get_added_vocab()
     missing = [marker for marker in ENTITY_MARKERS if marker not in vocabulary]
     if missing:
@@ -49,9 +45,6 @@ def special_affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 def tokens_of_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
     """The subword tokens [first, last) that overlap the characters [start, end).
 
-    Args:
-        offsets (`Sequence[tuple[int, int]]`): Character span of every subword token, in order, without special tokens.
-
     A span whose characters the tokenizer drops (a lone variation selector, say) gives an empty range at its place.
     """
     first = sum(1 for _, token_end in offsets if token_end <= start)
@@ -62,12 +55,7 @@ def tokens_of_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> 
 def insert_markers(
     tokens: Sequence[int], head: tuple[int, int], tail: tuple[int, int], markers: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Put the four markers around head and tail, which may overlap.
-
-    Args:
-        tokens (`Sequence[int]`): Subword tokens of the text without special tokens.
-        head, tail (`tuple[int, int]`): Their subword tokens, [first, last).
-        markers (`Sequence[int]`): Ids of the four markers.
+    """Put the four markers around head and tail, [first, last) of the subword tokens, which may overlap.
 
     Returns:
         The tokens with markers, and where the start markers of head and tail stand in them.
@@ -90,9 +78,3 @@ def insert_markers(
         begin = place
     marked += tokens[begin:]
     return marked, [marked.index(head_start), marked.index(tail_start)]
-
-
-__all__ = [
-    "ENTITY_MARKERS", "add_entity_markers", "insert_markers", "marker_ids", "tokens_of_span", "readable",
-    "special_affixes",
-]  # fmt: skip

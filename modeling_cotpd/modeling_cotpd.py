@@ -219,11 +219,11 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
 
         Args:
             continues_word (`Sequence[bool]`, *optional*): Per id of the vocabulary whether the subword token continues
-                a word (`modeling_cotpd.data.words.continuing_tokens`). `None`: every token has a label of its own.
+                a word. `None`: every token has a label of its own.
             word_prefixes (`dict[str, int]`, *optional*): Marks that belong to the word behind them, and their subword
-                tokens (`modeling_cotpd.data.words.word_prefixes`). Kept in the configuration.
+                tokens. Kept in the configuration.
             word_hyphens (`Sequence[int]`, *optional*): Subword tokens of hyphens that the tokenizer makes words of
-                their own (`modeling_cotpd.data.words.word_hyphens`). Kept in the configuration.
+                their own. Kept in the configuration.
         """
         size = self.config.get_text_config().vocab_size
         marks = torch.zeros(size, dtype=torch.bool)
@@ -351,7 +351,7 @@ class CoTPDForRelationExtraction(CoTPDPreTrainedModel):
     """CoTPD for relation extraction: the relation between two marked entities of the text.
 
     Reads the states at the two entity-start markers, concatenated (entity start, arXiv 1906.03158), through one linear
-    layer. The paper does not describe its head.
+    layer.
 
     Args:
         config (`CoTPDConfig`): With `num_labels` or `id2label`.

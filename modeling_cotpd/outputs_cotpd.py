@@ -8,15 +8,7 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class CoTPDModelOutput(ModelOutput):
-    """Hidden states of the views that were run.
-
-    Args:
-        last_hidden_state (`torch.Tensor` of shape `(B, n, d)`): Prompt view, at the text positions.
-        knowledge_last_hidden_state (`torch.Tensor` of shape `(B, n, d)`, *optional*): Knowledge view, same positions.
-        prompt_attentions (`torch.Tensor` of shape `(B, N, n)`, *optional*): Where each query looks in the text.
-        hidden_states (`tuple(torch.Tensor)`, *optional*): Prompt view, every layer, `(B, n+N, d)`, prompt included.
-        attentions (`tuple(torch.Tensor)`, *optional*): Prompt view, every layer.
-    """
+    """Hidden states `(B, n, d)` of the views that were run, at the text positions; the rest is as in `CoTPDOutput`."""
 
     last_hidden_state: torch.FloatTensor | None = None
     knowledge_last_hidden_state: torch.FloatTensor | None = None
@@ -41,7 +33,8 @@ class CoTPDOutput(ModelOutput):
         knowledge_nll (`torch.Tensor` of shape `(B,)`, *optional*): The same in the knowledge view.
         prompt_attentions (`torch.Tensor` of shape `(B, N, n)`, *optional*): Where each query looks in the text, with
             `output_prompt_attentions=True`.
-        hidden_states, attentions (`tuple(torch.Tensor)`, *optional*): Of the encoder in the prompt view.
+        hidden_states, attentions (`tuple(torch.Tensor)`, *optional*): Of the encoder in the prompt view, every layer,
+            prompt included.
     """
 
     loss: torch.FloatTensor | None = None
@@ -52,6 +45,3 @@ class CoTPDOutput(ModelOutput):
     prompt_attentions: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-__all__ = ["CoTPDModelOutput", "CoTPDOutput"]

@@ -110,15 +110,7 @@ class RelationExtractionPipeline(Pipeline):
 
 
 def span_of(value: Any, text: str, side: str) -> tuple[int, int]:
-    """The characters (start, end) that a value in one of the accepted forms means.
-
-    Args:
-        value (`tuple`, `list`, `dict` or `str`): `(start, end)`, `{"start": ..., "end": ...}`, or a mention.
-        text (`str`): The text.
-        side (`str`): `"head"` or `"tail"`, for messages.
-
-    Raises:
-        ValueError: The value has another form, or no characters of the text; the message says what a span is.
+    """The characters (start, end) that a value in one of the accepted forms means; others are a `ValueError`.
 
     Example:
         >>> span_of("Harlow", "Maya moved to Harlow", "tail")
@@ -151,11 +143,7 @@ class TooFarApart(ValueError):
 
 
 def window(length: int, first: int, last: int, room: int) -> tuple[int, int]:
-    """The subword tokens [begin, end) to read of a text of `length`, so that [first, last) is in their middle.
-
-    Raises:
-        TooFarApart: [first, last) itself is longer than `room`.
-    """
+    """The subword tokens [begin, end) to read of a text of `length`, so that [first, last) is in their middle."""
     if length <= room:
         return 0, length
     if last - first > room:

@@ -141,6 +141,3 @@ class CoTPDPreTrainedModel(PreTrainedModel):
     def get_base_model(self) -> Any:
         """The `CoTPDModel` inside, or the model itself."""
         return getattr(self, self.base_model_prefix, self)
-
-
-__all__ = ["CoTPDPreTrainedModel"]

@@ -90,12 +90,7 @@ class PromptAttention(nn.Module):
 
 
 class UnconditionalPrompt(nn.Module):
-    """N learnable vectors, the same for every text.
-
-    Args:
-        length (`int`): N.
-        width (`int`): d, the width of the encoder's embeddings.
-    """
+    """N learnable vectors of width d, the same for every text."""
 
     def __init__(self, length: int, width: int):
         super().__init__()
@@ -113,11 +108,6 @@ class PrefixPrompt(nn.Module):
     reached through the layer's input: N positions stand behind the text, and before every layer their states are
     replaced by that layer's vectors (the "deep" prompts of VPT, arXiv 2203.12119). What the layer computes *at* those
     positions is overwritten again by the next, so they act as keys and values alone.
-
-    Args:
-        length (`int`): N.
-        width (`int`): d, the width of the encoder's layers.
-        layers (`int`): The encoder's number of layers.
     """
 
     def __init__(self, length: int, width: int, layers: int):
@@ -133,7 +123,7 @@ def init_prompt_weights(module: nn.Module) -> None:
     """Initialize one prompt module; called for every module by `PreTrainedModel._init_weights`.
 
     Queries and projections start so that attention already differs between queries (unit-variance queries, Xavier
-    projections); learnable vectors start at BERT's embedding scale, 0.02. The paper does not say.
+    projections); learnable vectors start at BERT's embedding scale, 0.02.
     """
     if isinstance(module, ConditionalPrompt):
         init.normal_(module.queries, std=1.0)
@@ -144,6 +134,3 @@ def init_prompt_weights(module: nn.Module) -> None:
         init.normal_(module.vectors, std=0.02)
     elif isinstance(module, PrefixPrompt):
         init.normal_(module.layer_vectors, std=0.02)
-
-
-__all__ = ["ConditionalPrompt", "UnconditionalPrompt", "PrefixPrompt", "PromptAttention", "init_prompt_weights"]

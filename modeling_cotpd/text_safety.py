@@ -56,7 +56,6 @@ class Redactor:
         }
 
     def __call__(self, text: str) -> str:
-        """Return `text` with every secret replaced."""
         if not self._probes:
             return text
         plain = _ESCAPE.sub(_unescaped, text).lower()

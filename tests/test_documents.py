@@ -52,7 +52,7 @@ NOT_RUN = {
     "cotpd train mner text_only --dataset_dir data/twitter2017-labelled": "reads what the command above it writes",
     "cotpd predict outputs/student --input - --threshold": "reads its standard input; a test of predict runs it",
     "cotpd learn entities.jsonl": "reads answers of a run that asks; a test of predict runs it",
-    "cotpd knowledge label": "needs more labelled posts; tests/knowledge/test_list_label_run.py runs it",
+    "cotpd knowledge label": "needs more labelled posts; tests/knowledge/test_list_labels_folder.py runs it",
     "cotpd knowledge summarize": HUB,
     "cotpd knowledge batch-read out": "reads what a batch service has answered",
     "cotpd elicit shards/ --out explained": "writes what a batch service has answered",

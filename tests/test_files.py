@@ -10,6 +10,7 @@ from modeling_cotpd.files import (
     STAGING,
     atomic_write,
     exclusive,
+    read_object,
     require_empty,
     sha256_of,
     staged_folder,
@@ -149,3 +150,13 @@ def test_json_lines_are_whole_or_absent_and_half_an_emoji_is_written(tmp_path):
     assert path.read_text("utf-8").count("\n") == 3
     write_json(tmp_path / "value.json", {"name": "\ud83d"})
     assert "\ufffd" in (tmp_path / "value.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", "null", "3", "[" * 100_000, b"\xff{}"])
+def test_a_file_without_a_json_object(tmp_path, text):
+    path = tmp_path / "scores.json"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert read_object(path) is None
+    write_json(path, {"f1": 1})
+    assert read_object(path) == {"f1": 1}

@@ -2,8 +2,7 @@
 
     python benchmarks/gpu_kit/pack.py --encoder minilm=embedded-minilm --dataset data/twitter2017 --out kit
 
-Encoders keep the vocabulary that occurs in the data, in half precision. Every piece and its sha256 stand in
-`kit.json`.
+Encoders are in half precision. Every piece and its sha256 stand in `kit.json`.
 """
 
 import argparse
@@ -11,42 +10,35 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import torch
 from archive import MANIFEST, write_pieces
-from vocabulary import prune_encoder
+from transformers import AutoModel
 
+from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.files import require_empty, write_json
+from modeling_cotpd.training.pretrained import load_tokenizer
 
 
 def pack(encoders: dict[str, str], datasets: list[str], wheels: str | None, out: Path, piece_bytes: int) -> dict:
-    """Write the pieces and the manifest into a new folder.
+    """Write the pieces and the manifest, which it returns, into a new folder.
 
-    Args:
-        encoders (`dict[str, str]`): Name in the kit to encoder.
-        datasets (`list[str]`): Prepared folders; each goes under its own name.
-        wheels (`str`, *optional*): A folder of wheels that the other machine lacks.
-        out (`Path`): A new folder.
-        piece_bytes (`int`): The most bytes of a piece.
-
-    Returns:
-        `dict`: The manifest.
-
-    Raises:
-        CoTPDError: An encoder cannot be pruned, a folder is not a prepared one, or `out` is not empty.
+    Encoders are given by their name in the kit; prepared folders keep their own. `wheels` is a folder of wheels that
+    the other machine lacks.
     """
     out = require_empty(out)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as name:
         content = Path(name)
-        vocabulary = {
-            encoder: prune_encoder(source, datasets, content / "encoders" / encoder)
-            for encoder, source in encoders.items()
-        }
+        for encoder, source in encoders.items():
+            source, target = resolve_encoder(source), content / "encoders" / encoder
+            AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float16).save_pretrained(target)
+            load_tokenizer(source).save_pretrained(target)
         for folder in datasets:
             shutil.copytree(folder, content / "data" / Path(folder).name)
         if wheels:
             shutil.copytree(wheels, content / "wheels")
         pieces = write_pieces(content, out, piece_bytes)
-    manifest = {"vocabulary": vocabulary, "datasets": [Path(folder).name for folder in datasets], "pieces": pieces}
+    manifest = {"encoders": encoders, "datasets": [Path(folder).name for folder in datasets], "pieces": pieces}
     write_json(out / MANIFEST, manifest)
     return manifest
 
@@ -62,8 +54,6 @@ def main() -> None:
     arguments = options.parse_args()
     encoders = dict(pair.split("=", 1) for pair in arguments.encoder)
     manifest = pack(encoders, arguments.dataset, arguments.wheels, arguments.out, arguments.piece_mib << 20)
-    for name, count in manifest["vocabulary"].items():
-        print(f"{name}: {count['after']:,} of {count['before']:,} tokens")
     for name in manifest["pieces"]:
         print(f"{arguments.out / name}: {(arguments.out / name).stat().st_size / 2**20:.1f} MiB")
 

@@ -1,117 +1,42 @@
 """Train and measure on a machine with one GPU and no network, within a time budget, and write one JSON file.
 
-    python benchmarks/gpu_kit/run.py --kit kit --work /tmp/kit --out results.json --encoder mpnet \
-        --recipe configuration/mner.yaml configuration/encoders/mpnet_base.yaml --budget 560
+    python benchmarks/gpu_kit/run.py --kit kit --work /tmp/kit --out results.json --encoder mpnet --budget 560
 
-It unpacks what `pack.py` wrote, measures speed and memory while nothing else runs, then trains the rows of `rows.py`
-for every seed, the most important ones first, several side by side. The JSON file is written anew after every step,
-so what is done is kept when the time is up. Flags that this script does not know go to every run, as in
+It unpacks what `pack.py` wrote, measures speed and memory while nothing else runs, then runs the sweep `rows.yaml`,
+several processes of `python -m experiments` side by side. The JSON file is written anew after every step, so what is
+done is kept when the time is up. Flags that this script does not know go to every run, as in
 `--per_device_train_batch_size 32` or, to rehearse, `--max_steps 5 --use_cpu true --bf16 false`.
 """
 
 import argparse
 import json
 import os
-import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from archive import unpack
-from rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = {
     "training": ["bench_training.py", "--bf16", "--max_length", "256", "--memory_length", "256"],
     "inference": ["bench_inference.py", "--parts", "pipeline", "forms", "--forms", "float32", "bfloat16"],
 }
-POLL_SECONDS = 0.2
-
-
-@dataclass
-class Run:
-    """One training in a process of its own."""
-
-    row: str
-    seed: int
-    folder: Path
-    status: str = "waiting"
-    begin: float = 0.0
-    process: subprocess.Popen | None = None
-    result: dict[str, Any] = field(default_factory=dict)
-
-    def start(self, command: list[str], environment: dict[str, str]) -> None:
-        """Start the process with its output in the folder's log."""
-        self.folder.mkdir(parents=True)
-        with (self.folder / "log.txt").open("w") as log:
-            log.write(f"$ {' '.join(command)}\n")
-            log.flush()
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        self.status, self.begin = "running", time.monotonic()
-
-    def has_ended(self) -> bool:
-        """Collect the results of a process that has ended."""
-        if self.process is None or self.process.poll() is None:
-            return False
-        self.end("failed" if self.process.returncode else "finished")
-        return True
-
-    def stop(self) -> None:
-        """End a process that is under way."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.end("stopped")
-
-    def end(self, status: str) -> None:
-        """Note how the run ended; what it learned from is kept, its checkpoints are not."""
-        self.status = status
-        self.result["seconds"] = round(time.monotonic() - self.begin, 1)
-        output = self.folder / "output"
-        if status == "finished":
-            results = json.loads((output / "results.json").read_text("utf-8"))
-            self.result |= {name: results[name] for name in ("splits", "training", "train_rows", "settings")}
-            self.result["predictions"] = {path.name.split(".")[1]: tags(path) for path in output.glob("pred*.jsonl")}
-        else:
-            self.result["log"] = (self.folder / "log.txt").read_text("utf-8", errors="replace")[-2000:]
-        for checkpoint in output.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what the JSON file holds of the run."""
-        return {"row": self.row, "seed": self.seed, "status": self.status, **self.result}
-
-
-def tags(path: Path) -> dict[str, dict[str, str]]:
-    """Return per view and post the predicted tags in one string, for paired tests between runs."""
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    views = [view for view in ("prompt", "knowledge") if view in rows[0]]
-    return {view: {row["id"]: " ".join(row[view]) for row in rows} for view in views}
+POLL_SECONDS = 1.0
 
 
 class Session:
-    """Everything within one time budget.
-
-    Args:
-        arguments (`argparse.Namespace`): The options of this script.
-        further (`list[str]`): Flags for every run.
-    """
+    """Everything within one time budget; `further` are flags for every run."""
 
     def __init__(self, arguments: argparse.Namespace, further: list[str]):
-        self.arguments, self.further = arguments, further
-        self.begin = time.monotonic()
+        self.arguments, self.further, self.begin = arguments, further, time.monotonic()
         self.work: Path = arguments.work.resolve()
+        self.encoder, self.data = self.work / "encoders" / arguments.encoder, self.work / "data" / arguments.dataset
         self.state: dict[str, Any] = {"options": {k: str(v) for k, v in vars(arguments).items()}, "further": further}
-        self.runs = [
-            Run(row, seed, self.work / "runs" / f"{row}-{seed}") for row in arguments.rows for seed in arguments.seeds
-        ]
         self.environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.work / "site"), os.environ.get("PYTHONPATH", "")]),
             "PYTHONUNBUFFERED": "1",
@@ -128,11 +53,8 @@ class Session:
     def save(self) -> None:
         """Write the JSON file."""
         # modeling_cotpd.files is not importable before `install`
-        self.state |= {
-            "seconds": round(time.monotonic() - self.begin, 1),
-            "summary": summary([run for run in self.runs if run.status == "finished"]),
-            "runs": [run.as_json() for run in self.runs],
-        }
+        runs = [run_json(path.parent) for path in sorted((self.work / "out" / "runs").glob("*/run.json"))]
+        self.state |= {"seconds": round(time.monotonic() - self.begin, 1), "summary": summary(runs), "runs": runs}
         temporary = self.arguments.out.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.state, ensure_ascii=False) + "\n", "utf-8")
         os.replace(temporary, self.arguments.out)
@@ -155,8 +77,9 @@ class Session:
             if left <= 0:
                 return
             path = folder / f"{name}.json"
-            command = [sys.executable, str(ROOT / "benchmarks" / script), *options, *self.source()]
-            command += ["--json", str(path), *self.arguments.measure_options.split()]
+            command = [sys.executable, str(ROOT / "benchmarks" / script), *options, "--json", str(path)]
+            command += ["--model_name_or_path", str(self.encoder), "--dataset_dir", str(self.data)]
+            command += self.arguments.measure_options.split()
             with (folder / f"{name}.log").open("w") as log:
                 try:
                     code = subprocess.run(
@@ -169,80 +92,79 @@ class Session:
             self.state["measurements"][name] = {"exit_code": code, **rows, **log_end}
             self.save()
 
-    def source(self) -> list[str]:
-        """Return the flags that name encoder and data."""
-        encoder, data = self.work / "encoders" / self.arguments.encoder, self.work / "data" / self.arguments.dataset
-        return ["--model_name_or_path", str(encoder), "--dataset_dir", str(data)]
+    def sweep(self) -> Path:
+        """Write `rows.yaml` with recipe, encoder and flags, and return the file."""
+        import yaml
 
-    def command(self, run: Run) -> list[str]:
-        """Return the command of a run."""
-        row = ROWS[run.row]
-        settings = {
-            "output_dir": run.folder / "output",
-            "seed": run.seed,
-            "num_train_epochs": 15,
-            "max_length": 256,
-            "bf16": "true",
-            "disable_tqdm": "true",
-            "save_strategy": "best",
-            "save_only_model": "true",
-            **row.settings,
-        }
-        if row.teachers:
-            settings["distill_from"] = [other.folder / "output" for other in self.teachers(run)]
-        command = [sys.executable, str(ROOT / "run_mner.py"), *self.arguments.recipe, *self.source()]
-        for name, value in settings.items():
-            command += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-        return command + self.further
-
-    def teachers(self, run: Run) -> list[Run]:
-        """Return the runs whose models teach a run."""
-        return [other for other in self.runs if other.row == ROWS[run.row].teachers]
-
-    def next_run(self) -> Run | None:
-        """Return the first run that waits and whose teachers are finished."""
-        for run in self.runs:
-            if run.status == "waiting":
-                teachers = {other.status for other in self.teachers(run)}
-                if teachers <= {"finished"} and (teachers or not ROWS[run.row].teachers):
-                    return run
-                if not teachers or teachers & {"failed", "stopped"}:
-                    run.status = "without teachers"
-        return None
+        sweep = yaml.safe_load(Path(__file__).with_name("rows.yaml").read_text("utf-8"))
+        sweep["columns"]["kit"]["recipe"] = str(self.arguments.recipe.resolve())
+        preset = {"preset": str(self.arguments.preset.resolve())} if self.arguments.preset else {}
+        sweep["encoders"] = {self.arguments.encoder: {**preset, "model_name_or_path": str(self.encoder)}}
+        flags: dict[str, list] = {}
+        for word in self.further:
+            if word.startswith("--"):
+                values = flags.setdefault(word[2:], [])
+            else:
+                values.append(yaml.safe_load(word))
+        for row in sweep["rows"]:
+            row["settings"] |= {name: value[0] if len(value) == 1 else value for name, value in flags.items()}
+            needs = row["settings"].get("distill_from", {})
+            needs |= {"seeds": self.arguments.seeds} if needs else {}
+        path = self.work / "sweep.yaml"
+        path.write_text(yaml.safe_dump(sweep, sort_keys=False), "utf-8")
+        return path
 
     def train(self) -> None:
-        """Train until the time is up; a run that would take longer than what is left is not started."""
+        """Run the sweep until the time is up; runs that are under way then are stopped."""
+        command = [sys.executable, "-m", "experiments", str(self.sweep()), "--data", f"kit={self.data}"]
+        command += ["--out", str(self.work / "out"), "--seeds", ",".join(map(str, self.arguments.seeds))]
+        command += [word for name in self.arguments.rows for word in ("--only", name)]
         shared = self.environment | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.arguments.jobs))}
-        running: list[Run] = []
-        try:
-            while self.left() > 0:
-                ended = [run for run in running if run.has_ended()]
-                running = [run for run in running if run not in ended]
-                for run in ended:
-                    print(f"{run.row}, seed {run.seed}: {run.status} after {run.result['seconds']} s", flush=True)
-                if ended:
+        # a shell that starts this script in the background lets it, and what it starts, ignore the signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with (self.work / "train.log").open("w") as log:
+            workers = [
+                subprocess.Popen(command, env=shared, stdout=log, stderr=subprocess.STDOUT)
+                for _ in range(self.arguments.jobs)
+            ]
+            try:
+                while self.left() > 0 and any(worker.poll() is None for worker in workers):
+                    time.sleep(POLL_SECONDS)
                     self.save()
-                known = [run.result["seconds"] for run in self.runs if run.status == "finished"]
-                fits = not known or statistics.median(known) < self.left()
-                while fits and len(running) < self.arguments.jobs and (run := self.next_run()):
-                    run.start(self.command(run), shared)
-                    running.append(run)
-                if not running:
-                    return
-                time.sleep(POLL_SECONDS)
-        finally:
-            for run in running:
-                run.stop()
-            self.save()
+            finally:
+                for worker in workers:
+                    worker.send_signal(signal.SIGINT)
+                for worker in workers:
+                    worker.wait()
+                self.save()
 
 
-def summary(runs: list[Run]) -> dict[str, dict[str, float]]:
+def run_json(folder: Path) -> dict[str, Any]:
+    """Return what the JSON file holds of a run: its results, or the end of its log while it has none."""
+    spec, output = json.loads((folder / "run.json").read_text("utf-8")), folder / "output"
+    run = {name: spec.get(name) for name in ("row", "seed", "seconds")}
+    if not (output / "results.json").is_file():
+        log = folder / "log.txt"
+        return {**run, "log": log.read_text("utf-8", errors="replace")[-2000:] if log.is_file() else ""}
+    results = json.loads((output / "results.json").read_text("utf-8"))
+    run |= {name: results[name] for name in ("splits", "training", "train_rows", "settings")}
+    return {**run, "predictions": {path.name.split(".")[1]: tags(path) for path in output.glob("pred*.jsonl")}}
+
+
+def tags(path: Path) -> dict[str, dict[str, str]]:
+    """Return per view and post the predicted tags in one string, for paired tests between runs."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    views = [view for view in ("prompt", "knowledge") if view in rows[0]]
+    return {view: {row["id"]: " ".join(row[view]) for row in rows} for view in views}
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Return number, mean, lowest and highest F1 of every row, split and view."""
     found: dict[str, list[float]] = {}
     for run in runs:
-        for split, views in run.result["splits"].items():
+        for split, views in run.get("splits", {}).items():
             for view, scores in views.items():
-                found.setdefault(f"{run.row}, {split}, {view} view", []).append(100 * scores["f1"])
+                found.setdefault(f"{run['row']}, {split}, {view} view", []).append(100 * scores["f1"])
     return {
         name: {"runs": len(f1), "mean": statistics.fmean(f1), "lowest": min(f1), "highest": max(f1)}
         for name, f1 in found.items()
@@ -257,9 +179,9 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True, help="The JSON file.")
     options.add_argument("--encoder", required=True, help="Its name in the kit.")
     options.add_argument("--dataset", default="twitter2017", help="Its name in the kit.")
-    recipes = ["configuration/mner.yaml", "configuration/encoders/mpnet_base.yaml"]
-    options.add_argument("--recipe", nargs="+", default=recipes, help="Of every run.")
-    options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="In this order.")
+    options.add_argument("--recipe", type=Path, default=ROOT / "configuration" / "mner.yaml", help="Of every run.")
+    options.add_argument("--preset", type=Path, help="The encoder's, such as configuration/encoders/mpnet_base.yaml.")
+    options.add_argument("--rows", nargs="+", default=[], help="Rows of rows.yaml, and those they need; default: all.")
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options.add_argument("--jobs", type=int, default=6, help="Runs side by side.")
     options.add_argument("--budget", type=float, default=560, help="Seconds for everything.")

@@ -2,18 +2,26 @@
 
 import random
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.names import candidate_names, fold, occurrences
 from modeling_cotpd.augmentation.plan import ENTITY, ONE, AugmentPlan, Candidate, Rejected
 from modeling_cotpd.augmentation.renaming import Renaming, with_knowledge
-from modeling_cotpd.augmentation.sample import Mention, Sample, bio_tags, moved, replace_spans
+from modeling_cotpd.augmentation.sample import (
+    Mention,
+    Sample,
+    candidate_names,
+    fold,
+    moved,
+    occurrences,
+    replace_spans,
+    with_mentions,
+)
 from modeling_cotpd.augmentation.sources import EntitySource, Name, name_of, written_as
 from modeling_cotpd.augmentation.tokenization import detokenize
-from modeling_cotpd.knowledge.answer import CUT, Answer
+from modeling_cotpd.knowledge.answer import CUT
 from modeling_cotpd.knowledge.prompt import opening
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation
 
 MOST_DRAWS = 30
 """Draws until no other name is sought; enough unless nearly all names of a type are in the post."""
@@ -25,25 +33,14 @@ _WORD, _FIRST = re.compile(_SAYS, re.IGNORECASE), re.compile(rf"\W*{_SAYS}", re.
 
 @dataclass(frozen=True)
 class Replacement:
-    """All mentions of one name in a post, for MRE also further places of the name, and new tokens for each of them.
+    """One name for another: edits for `replace_spans` at all its places, and the change of knowledge and captions."""
 
-    `renaming` is the change for knowledge and captions.
-    """
-
-    mentions: tuple[Mention, ...]
-    new: tuple[tuple[str, ...], ...]
+    edits: list[tuple[int, int, tuple[str, ...]]]
     renaming: Renaming
 
-    @property
-    def edits(self) -> list[tuple[int, int, tuple[str, ...]]]:
-        """As `replace_spans` takes them."""
-        return [(mention.start, mention.end, new) for mention, new in zip(self.mentions, self.new, strict=True)]
 
-
-def replace_entities(
-    sample: Sample, plan: AugmentPlan, source: EntitySource, types: dict[str, str]
-) -> Generator[Request, Answer, list[Candidate]]:
-    """The requests about new entities in one post; the result has one candidate for each of `plan.times`.
+def replace_entities(sample: Sample, plan: AugmentPlan, source: EntitySource, types: dict[str, str]) -> Conversation:
+    """Ask about new entities in one post; the result has one candidate for each of `plan.times`.
 
     `types` has the types of folded names, for MRE rows whose relation does not tell them.
     """
@@ -62,8 +59,8 @@ def replace_entities(
     return candidates
 
 
-def check_fact(plan: AugmentPlan, text: str) -> Generator[Request, Answer, None]:
-    """Ask whether a post is possible in fact. Raises `Rejected`, or `Unasked` without an answer."""
+def check_fact(plan: AugmentPlan, text: str) -> Conversation:
+    """Ask whether a post is possible in fact. Raises `Rejected`."""
     prompts = (plan.prompts["post"], plan.prompts["fact_check"])
     answer = yield plan.request("fact_check", opening(plan.prompts, prompts[1], text), *prompts, example="Yes.")
     # An answer that was cut has said its yes or no before.
@@ -129,26 +126,21 @@ def _groups(sample: Sample, types: dict[str, str]) -> list[list[Mention]]:
             grouped.setdefault(sample.key(mention), []).append(mention)
     if not grouped:
         raise Rejected("no entity")
-    groups = [
-        whole for key, group in grouped.items() if (whole := _whole_group(sample, key, group, mentions)) is not None
-    ]
+    groups = [whole for key, group in grouped.items() if (whole := _whole_group(sample, key, group, mentions))]
     if not groups:
         raise Rejected("name also stands unlabelled", " ".join(grouped))
     return groups
 
 
-def _whole_group(sample: Sample, key: str, group: list[Mention], mentions: Sequence[Mention]) -> list[Mention] | None:
-    """A name's mentions, for MRE with further places of the name; `None` when the name would still stand somewhere."""
+def _whole_group(sample: Sample, key: str, group: list[Mention], mentions: Sequence[Mention]) -> list[Mention]:
+    """A name's mentions, for MRE with further places of the name; none when the name would still stand somewhere."""
     if len({mention.kind for mention in group}) > 1:
-        return None
+        return []
     taken = {place for mention in mentions for place in range(mention.start, mention.end)}
-    strays = [
-        span
-        for span in occurrences(sample.tokens, {key})[key]
-        if not any(mention.start <= span[0] and span[1] <= mention.end for mention in group)
-    ]
+    spans = occurrences(sample.tokens, {key})[key]
+    strays = [span for span in spans if not any(each.start <= span[0] and span[1] <= each.end for each in group)]
     if strays and (not sample.is_relation or any(taken & set(range(*span)) for span in strays)):
-        return None
+        return []
     return [*group, *(Mention(group[0].kind, *span) for span in strays)]
 
 
@@ -156,9 +148,8 @@ def _draw_one(
     sample: Sample, group: list[Mention], source: EntitySource, rng: random.Random, others: Sequence[Replacement]
 ) -> Replacement | None:
     names = [name_of(sample.tokens, mention) for mention in group]
-    keys = {key for _, _, key in candidate_names(sample.tokens)} | {
-        fold(" ".join(each.renaming.new)) for each in others
-    }
+    keys = {key for _, _, key in candidate_names(sample.tokens)}
+    keys |= {fold(" ".join(each.renaming.new)) for each in others}
     old = fold(names[0].key)
     for name in source.draws(rng, group[0].kind, names[0].sign, MOST_DRAWS):
         new = fold(name.key)
@@ -170,38 +161,27 @@ def _draw_one(
 def _replacement(
     sample: Sample, group: list[Mention], names: list[Name], new: Name, others: Sequence[Replacement]
 ) -> Replacement:
-    tokens = tuple(
-        written_as(new, sample.tokens[mention.start : mention.end], name.sign)
+    edits = [
+        (mention.start, mention.end, written_as(new, sample.tokens[mention.start : mention.end], name.sign))
         for mention, name in zip(group, names, strict=True)
-    )
+    ]
     inside = {place for mention in group for place in range(mention.start, mention.end)}
-    shared = {
-        fold(sample.tokens[place])
-        for mention in sample.mentions
-        for place in range(mention.start, mention.end)
-        if place not in inside
-    }
+    places = {place for mention in sample.mentions for place in range(mention.start, mention.end)}
+    shared = {fold(sample.tokens[place]) for place in places - inside}
     shared |= {fold(token) for each in others for token in each.renaming.new}
-    return Replacement(tuple(group), tokens, Renaming(names[0].tokens, new.tokens, frozenset(shared)))
+    return Replacement(edits, Renaming(names[0].tokens, new.tokens, frozenset(shared)))
 
 
 def replaced_row(sample: Sample, replacements: Sequence[Replacement]) -> dict:
     """The parent's record with new tokens and labels; the label of every other token stays as it is."""
     edits = [edit for each in replacements for edit in each.edits]
-    row = {**sample.row, "tokens": replace_spans(sample.tokens, edits)}
-    if not sample.is_relation:
-        tags = [
-            (mention.start, mention.end, bio_tags(len(new), [Mention(mention.kind, 0, len(new))]))
-            for each in replacements
-            for mention, new in zip(each.mentions, each.new, strict=True)
-        ]
-        return {**row, "ner_tags": replace_spans(sample.row["ner_tags"], tags)}
     lengths = {(start, end): len(new) for start, end, new in edits}
-    for side, mention in zip(("head", "tail"), sample.mentions, strict=True):
+    mentions = []
+    for mention in sample.mentions:
         start = moved(mention.start, edits)
         length = lengths.get((mention.start, mention.end), mention.end - mention.start)
-        row[side] = {"start": start, "end": start + length}
-    return row
+        mentions.append(Mention(mention.kind, start, start + length))
+    return with_mentions(sample.row, replace_spans(sample.tokens, edits), mentions)
 
 
 def read_verdict(text: str) -> bool | None:

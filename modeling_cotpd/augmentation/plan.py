@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, check_at_least, check_choice
 from modeling_cotpd.knowledge.answer import FINAL, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan
@@ -21,25 +21,19 @@ NO_ANSWER = "no answer"
 class Rejected(Exception):
     """A sample that is not to be taken: one of a few fixed wordings, to be counted, and what it was in this case."""
 
-    def __init__(self, reason: str, detail: str = ""):
+    def __init__(self, reason: str, detail: str = "", status: str = REJECTED):
         super().__init__(reason)
-        self.reason, self.detail = reason, detail
-
-
-class Unasked(Exception):
-    """A sample that lacks an answer, with the answer's status and reason; running again can help."""
+        self.reason, self.detail, self.status = reason, detail, status
 
 
 @dataclass
 class Candidate:
-    """One wanted sample.
+    """One wanted sample: number `time`, from 1, of a kind that is made from the post with the id `parent`.
 
     Args:
-        parent (`str`): The id of the post that it was made from.
-        kind (`str`), time (`int`): `"style"` or `"entity"`, and which of the wanted samples of this kind, from 1.
         status (`str`): `accepted`, `rejected`, or `unasked` (a request has no answer: run again).
         reason (`str`), detail (`str`): Why it is not accepted.
-        text (`str`), row (`dict`, *optional*): The new post, as far as it came, and its record with labels as names.
+        text (`str`), row (`dict`): The new post, as far as it came, and its record with labels as names.
         notes (`list[str]`): What was done to caption and knowledge, to be counted.
     """
 
@@ -50,7 +44,7 @@ class Candidate:
     reason: str = ""
     detail: str = ""
     text: str = ""
-    row: dict | None = None
+    row: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -59,9 +53,7 @@ class Candidate:
         try:
             yield
         except Rejected as error:
-            self.status, self.reason, self.detail = REJECTED, error.reason, error.detail
-        except Unasked as error:
-            self.status, self.reason, self.detail = UNASKED, NO_ANSWER, str(error)
+            self.status, self.reason, self.detail = error.status, error.reason, error.detail
 
 
 IN_DOMAIN, FROM_TEACHER = "in-domain", "teacher"
@@ -96,7 +88,7 @@ class AugmentPlan:
 
     prompts: dict[str, Prompt]
     settings: EndpointSettings | None = None
-    kinds: tuple[str, ...] = (STYLE, ENTITY, IMAGE)
+    kinds: tuple[str, ...] = KINDS
     times: int = 1
     seed: int = 0
     fact_check: bool = True
@@ -107,42 +99,25 @@ class AugmentPlan:
     list_size: int = LIST_SIZE
 
     def __post_init__(self):
-        choices = {
-            "entity_source": (IN_DOMAIN, FROM_TEACHER),
-            "mentions": (ONE, ALL),
-            "knowledge": (REWRITE, ELICIT, EMPTY),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise SettingError(f"{getattr(self, name)!r} is unknown.", place=name, fix=f"Use {', '.join(known)}.")
-        if unknown := [kind for kind in self.kinds if kind not in KINDS]:
-            raise SettingError(f"{unknown[0]!r} is unknown.", place="kinds", fix=f"Use {', '.join(KINDS)}.")
+        check_choice(self.entity_source, (IN_DOMAIN, FROM_TEACHER), "entity_source")
+        check_choice(self.mentions, (ONE, ALL), "mentions")
+        check_choice(self.knowledge, (REWRITE, ELICIT, EMPTY), "knowledge")
+        for kind in self.kinds:
+            check_choice(kind, KINDS, "kinds")
         if not self.text_kinds or len(set(self.kinds)) < len(self.kinds):
-            raise SettingError(
-                "The kinds need style or entity, each once: an imagined picture goes with a new text.",
-                place="kinds",
-                fix="For example --kinds style,entity,image",
-            )
-        if self.times < 0:
-            raise SettingError(f"{self.times} is below 0.", place="times")
-        if self.list_size < 1:
-            raise SettingError(f"{self.list_size} is below 1.", place="list_size")
+            message = "The kinds need style or entity, each once: an imagined picture goes with a new text."
+            raise SettingError(message, place="kinds", fix="For example --kinds style,entity,image")
+        check_at_least(self.times, 0, "times")
+        check_at_least(self.list_size, 1, "list_size")
         if self.needs_teacher and self.settings is None:
-            raise SettingError(
-                f"This needs a model to ask: {', '.join(self.asked_parts)}.",
-                place="model",
-                fix="Give --model, or use --kinds entity --no-fact-check, which needs none.",
-            )
+            message = f"This needs a model to ask: {', '.join(self.asked_parts)}."
+            fix = "Give --model, or use --kinds entity --no-fact-check, which needs none."
+            raise SettingError(message, place="model", fix=fix)
 
     @property
     def text_kinds(self) -> tuple[str, ...]:
         """The kinds that make new texts, in a fixed order."""
         return tuple(kind for kind in (STYLE, ENTITY) if kind in self.kinds)
-
-    @property
-    def imagines(self) -> bool:
-        """Whether new samples get an imagined picture's description as caption."""
-        return IMAGE in self.kinds
 
     @property
     def lists_entities(self) -> bool:
@@ -153,12 +128,9 @@ class AugmentPlan:
     def asked_parts(self) -> list[str]:
         """What the model is asked for."""
         parts = [kind for kind in self.kinds if kind != ENTITY]
-        if ENTITY in self.kinds and self.fact_check:
-            parts.append("the fact check")
-        if self.lists_entities:
-            parts.append("the list of entities")
-        if self.knowledge == ELICIT:
-            parts.append("knowledge")
+        parts += ["the fact check"] if ENTITY in self.kinds and self.fact_check else []
+        parts += ["the list of entities"] if self.lists_entities else []
+        parts += ["knowledge"] if self.knowledge == ELICIT else []
         return parts if self.times else []
 
     @property
@@ -179,14 +151,14 @@ class AugmentPlan:
         return self.settings
 
     def request(self, purpose: str, history: list[dict], *prompts: Prompt, example: str = "") -> Request:
-        """Return the request with the given messages; `example` is an answer that the dry run goes on with."""
+        """Return a request with `Request.example`."""
         tags = " ".join(prompt.tag for prompt in prompts)
         return replace(self.endpoint.request(purpose, tags, history), example=example)
 
     def usable_text(self, answer: Answer) -> str:
-        """Return an answer's text, empty when it is not to be used. Raises `Unasked`."""
+        """Return an answer's text, empty when it is not to be used. Raises `Rejected` where there is no answer."""
         if answer.status not in FINAL:
-            raise Unasked(f"{answer.status}: {answer.reason}")
+            raise Rejected(NO_ANSWER, f"{answer.status}: {answer.reason}", UNASKED)
         return answer.usable_text(self.keep_cut)
 
     def describe(self) -> dict:
@@ -197,11 +169,8 @@ class AugmentPlan:
         about["knowledge"] = self.explanation.describe() if self.knowledge == ELICIT else self.knowledge
         if self.needs_teacher:
             names = ("post", "style", "style_again", "fact_check", "image", "entity_list")
-            about |= {
-                "teacher": self.teacher_name,
-                "sampling": self.endpoint.sampling,
-                "prompts": [self.prompts[name].tag for name in names],
-            }
+            about |= {"teacher": self.teacher_name, "sampling": self.endpoint.sampling}
+            about["prompts"] = [self.prompts[name].tag for name in names]
         return about
 
     @property

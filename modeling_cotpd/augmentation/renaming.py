@@ -1,19 +1,20 @@
 """Caption and knowledge of a new sample, rewritten to name the new entities and none that is no longer there."""
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
 from modeling_cotpd.augmentation.plan import ELICIT, EMPTY, IMAGE, AugmentPlan, Candidate
+from modeling_cotpd.augmentation.sample import SIGNS, fold, name_key
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.schema import COT_COLUMNS
-from modeling_cotpd.knowledge.answer import SKIPPED, Answer
+from modeling_cotpd.knowledge.answer import SKIPPED
 from modeling_cotpd.knowledge.explanation import explain
 from modeling_cotpd.knowledge.prompt import opening
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation
 
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.!?\n]")
@@ -46,18 +47,18 @@ class Renaming:
     new: tuple[str, ...]
     shared: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """`name_key` of the old name."""
         return name_key("".join(self.old))
 
-    @property
+    @cached_property
     def words(self) -> dict[str, str]:
         """The old name's words, folded, and as they were written."""
         written = [word for token in self.old for word in _WORD.findall(token)]
         return {fold(word): word for word in written if fold(word)}
 
-    @property
+    @cached_property
     def own_words(self) -> dict[str, str]:
         """Those of the words that stand for the old name alone."""
         taken = self.shared | {fold(word) for token in self.new for word in _WORD.findall(token)}
@@ -77,7 +78,8 @@ class Renaming:
         parts, done = [], 0
         for start, end in self._spans(text):
             signed = text[start - 1 : start] in SIGNS and start > 0
-            parts += [text[done:start], "".join(filter(str.isalnum, "".join(self.new))) if signed else self._new]
+            new = "".join(filter(str.isalnum, "".join(self.new))) if signed else detokenize(self.new)
+            parts += [text[done:start], new]
             done = end
         return "".join([*parts, text[done:]])
 
@@ -90,22 +92,17 @@ class Renaming:
         """
         if next(self._spans(text), None) is not None:
             return True
-        cased, own = _has_capitals(text), self.own_words
+        cased = _has_capitals(text)
         for match in _WORD.finditer(text):
             for part in {match.group(), *_CASE_CHANGE.split(match.group())}:
                 folded = fold(part)
                 if len(self.key) >= _SUFFIX and self.key.casefold() in folded:
                     return True
-                if any(
-                    _is_part(folded, word) and not (cased and part.islower() and not written.islower())
-                    for word, written in own.items()
-                ):
-                    return True
+                for word, written in self.own_words.items():
+                    common = cased and part.islower() and not written.islower()
+                    if _is_part(folded, word) and not common:
+                        return True
         return False
-
-    @property
-    def _new(self) -> str:
-        return detokenize(self.new)
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Character spans of the surface forms, in order and without overlap."""
@@ -118,16 +115,16 @@ class Renaming:
             index = last or index + 1
 
     def _whole(self, text: str, words: Sequence[tuple[str, int, int]], first: int) -> int:
+        """End of the whole name, read from a word on; 0 when it does not stand there."""
         read = ""
         for last in range(first, len(words)):
             if last > first and not _near(text, words[last - 1], words[last]):
-                return 0
+                break
             read += words[last][0]
-            key = name_key(read)
-            if key == self.key:
+            if (key := name_key(read)) == self.key:
                 return last + 1
             if len(key) > len(self.key):
-                return 0
+                break
         return 0
 
     def _run(self, text: str, words: Sequence[tuple[str, int, int]], first: int, cased: bool) -> int:
@@ -182,33 +179,25 @@ def _near(text: str, left: tuple[str, int, int], right: tuple[str, int, int]) ->
 
 
 def _is_part(folded: str, word: str) -> bool:
-    return (
-        folded == word
-        or (len(word) >= _PREFIX and folded.startswith(word))
-        or (len(word) >= _SUFFIX and folded.endswith(word))
-    )
+    begins, ends = len(word) >= _PREFIX and folded.startswith(word), len(word) >= _SUFFIX and folded.endswith(word)
+    return folded == word or begins or ends
 
 
 def _has_capitals(text: str) -> bool:
     return any(c.isupper() for c in text)
 
 
-def with_knowledge(
-    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
-) -> Generator[Request, Answer, dict]:
-    """Return a new record with its picture, caption and knowledge.
+def with_knowledge(plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate) -> Conversation:
+    """Return a new record with its picture, caption and knowledge. Raises `Rejected` where a request has no answer.
 
     A post with other entities loses its picture, which shows the old ones; so does a post with an imagined caption.
     The candidate gets notes such as `cot_noun emptied`.
-
-    Raises:
-        Unasked: A request has no answer.
     """
     row = dict(row)
     renamings = [with_full_name(renaming, (row[column] or "" for column in COT_COLUMNS)) for renaming in renamings]
-    if plan.imagines or renamings:
+    if IMAGE in plan.kinds or renamings:
         row["image"] = None
-    if plan.imagines:
+    if IMAGE in plan.kinds:
         messages = opening(plan.prompts, plan.prompts["image"], detokenize(row["tokens"]))
         answer = yield plan.request(IMAGE, messages, plan.prompts["post"], plan.prompts["image"])
         row["caption"] = " ".join(plan.usable_text(answer).split())
@@ -227,11 +216,9 @@ def with_knowledge(
     else:
         for column in COT_COLUMNS:
             _rename(row, column, renamings, candidate)
-        glosses = (
-            {name: rename(gloss[name] or "", renamings) for name in ("mention", "gloss")}
-            for gloss in row.get("glosses") or ()
-        )
-        row["glosses"] = [gloss for gloss in glosses if gloss["mention"] and gloss["gloss"]]
+        given = row.get("glosses") or ()
+        glosses = ({name: rename(text or "", renamings) for name, text in gloss.items()} for gloss in given)
+        row["glosses"] = [gloss for gloss in glosses if all(gloss.values())]
     return row
 
 
@@ -242,9 +229,7 @@ def _rename(row: dict, column: str, renamings: Sequence[Renaming], candidate: Ca
         candidate.notes.append(f"{column} emptied")
 
 
-def _elicited(
-    plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate
-) -> Generator[Request, Answer, dict]:
+def _elicited(plan: AugmentPlan, row: dict, renamings: Sequence[Renaming], candidate: Candidate) -> Conversation:
     post = Post(row["id"], " ".join(row["tokens"]), columns={"caption": row["caption"] or ""})
     explanation = yield from explain(post, plan.explanation)
     columns = {}

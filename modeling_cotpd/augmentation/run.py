@@ -4,27 +4,26 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from datasets import Dataset, concatenate_datasets
+from datasets import concatenate_datasets
 
 from modeling_cotpd.augmentation.entity import replace_entities
-from modeling_cotpd.augmentation.names import fold
 from modeling_cotpd.augmentation.plan import ACCEPTED, ENTITY, REJECTED, STYLE, UNASKED, AugmentPlan, Candidate
-from modeling_cotpd.augmentation.sample import read_sample
+from modeling_cotpd.augmentation.sample import fold, read_sample
 from modeling_cotpd.augmentation.sources import EntitySource, WrittenList, list_jobs, teacher_names, training_names
 from modeling_cotpd.augmentation.style import Lexicon, restyle
 from modeling_cotpd.augmentation.tokenization import find_tokenization
-from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, sample_rows, write_prepared
-from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS, features_for, make_split
+from modeling_cotpd.data.prepared import read_prepared, sample_rows, write_prepared
+from modeling_cotpd.data.schema import AUGMENTATION_COLUMNS, LABEL_COLUMNS, features_for, gold_labels, make_split
 from modeling_cotpd.errors import DataError, KnowledgeError
 from modeling_cotpd.files import require_empty, write_json_lines
-from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.answer import MISSING, Answer
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
-from modeling_cotpd.knowledge.request import Job, Request, replay_all
-from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
+from modeling_cotpd.knowledge.request import Job, replay_all
+from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 TRAIN = "train"
@@ -34,7 +33,7 @@ class TrainingPosts:
     """The posts of a prepared folder that are augmented, and what is learned from them.
 
     Args:
-        folder: The prepared folder.
+        folder (`str` or `os.PathLike`): The prepared folder.
         limit (`int`, *optional*): Only the first training posts are augmented; the others stay as they are.
         max_train_samples (`int`, *optional*), sample_seed (`int`): Keep a random sample of the training posts, the
             same that a training run draws with these settings; the others are neither kept nor learned from.
@@ -47,33 +46,21 @@ class TrainingPosts:
         max_train_samples: int | None = None,
         sample_seed: int = 0,
     ):
-        self.folder = Path(folder)
         self.splits, self.info = read_prepared(folder)
         if TRAIN not in self.splits:
             raise DataError("There is no training split.", place=str(folder))
-        if AUGMENTATION_COLUMNS[0] in self.splits[TRAIN].features:
+        train, task = self.splits[TRAIN], self.info.task
+        if AUGMENTATION_COLUMNS[0] in train.features:
             raise DataError("The training split was augmented before.", place=str(folder), fix="Augment the original.")
-        if max_train_samples is not None and max_train_samples < len(self.splits[TRAIN]):
-            self.splits[TRAIN] = sample_rows(self.splits[TRAIN], max_train_samples, sample_seed)
-        train, names = self.splits[TRAIN], self.info.label_names
-        self.samples = [read_sample(_with_label_names(row, self.info.task, names), self.info.task) for row in train]
+        if max_train_samples is not None and max_train_samples < len(train):
+            train = self.splits[TRAIN] = sample_rows(train, max_train_samples, sample_seed)
+        rows = ({**row, LABEL_COLUMNS[task]: gold} for row, gold in zip(train, gold_labels(train), strict=True))
+        self.samples = [read_sample(row, task) for row in rows]
         self.wanted = self.samples[:limit]
         self.tokenization = find_tokenization(train["tokens"])
         self.names = training_names(self.samples)
         self.types = self.names.types()
         self.lexicon = Lexicon(self.samples)
-
-    @property
-    def entity_types(self) -> set[str]:
-        """The types of entities."""
-        if self.info.task == "mner":
-            return {name[2:] for name in self.info.label_names if name != "O"}
-        return {kind for kind, _ in self.names.names}
-
-    @property
-    def known(self) -> frozenset[str]:
-        """`fold` of all names in the training posts."""
-        return frozenset(fold(sample.key(mention)) for sample in self.samples for mention in sample.mentions)
 
     def jobs(self, plan: AugmentPlan, source: EntitySource) -> Iterator[Job]:
         """One job per post and kind, whose result is a list of `Candidate`."""
@@ -83,12 +70,13 @@ class TrainingPosts:
             if ENTITY in plan.text_kinds:
                 yield Job(sample.id, partial(replace_entities, sample, plan, source, self.types))
 
-
-def _with_label_names(row: dict, task: str, names: list[str]) -> dict:
-    if task == "mner":
-        tags = row["ner_tags"]
-        return {**row, "ner_tags": None if tags is None else [names[tag] for tag in tags]}
-    return {**row, "relation": None if row["relation"] is None else names[row["relation"]]}
+    def list_jobs(self, plan: AugmentPlan) -> list[Job]:
+        """One job per entity type, whose result is a `WrittenList` of names that the training posts do not have."""
+        known = frozenset(fold(sample.key(mention)) for sample in self.samples for mention in sample.mentions)
+        types = {kind for kind, _ in self.names.names}
+        if self.info.task == "mner":
+            types = {name[2:] for name in self.info.label_names if name != "O"}
+        return list(list_jobs(types, plan, known))
 
 
 @dataclass
@@ -98,7 +86,6 @@ class Augmented:
     `rejects` is the JSON Lines file of what was not accepted; `written` is empty while requests lack an answer.
     """
 
-    progress: Progress = field(default_factory=Progress)
     outcomes: Counter = field(default_factory=Counter)
     notes: Counter = field(default_factory=Counter)
     rejects: Path = Path()
@@ -107,7 +94,7 @@ class Augmented:
 
     @property
     def unasked(self) -> int:
-        """Wanted samples that lack an answer."""
+        """The number of wanted samples that lack an answer."""
         return sum(count for (_, status, _), count in self.outcomes.items() if status == UNASKED)
 
     def summary(self) -> dict[str, dict]:
@@ -131,8 +118,8 @@ def estimates(
     """Return what a run would ask at most: as if every sample whose answers are not stored yet were accepted."""
     source, jobs = posts.names, list[Job]()
     if plan.lists_entities:
-        jobs = list(list_jobs(posts.entity_types, plan, posts.known))
-        names = {kind: [f"Name {number}" for number in range(plan.times + 9)] for kind in posts.entity_types}
+        jobs = posts.list_jobs(plan)
+        names = {job.id: [f"Name {number}" for number in range(plan.times + 9)] for job in jobs}
         if not estimate(jobs, store, plan.endpoint, again).requests:
             with ResponseStore(store) as opened:
                 stored = dict(replay_all(jobs, lambda request: opened.get(request.key)))
@@ -157,16 +144,11 @@ def augment(
     `teacher`, which are empty for originals; the other splits are as they were. `OUT.rejects.jsonl` beside it lists
     what was not accepted, `OUT.entities.jsonl` the names that the model wrote. `only_new` leaves the original posts
     out; `partial_folder` writes the folder even though samples lack an answer.
-
-    Raises:
-        SettingError: `out` is not empty.
-        DataError: Not one sample was accepted with `only_new`.
-        KnowledgeError: The endpoint declines everything, the store cannot be used, or the model wrote no name.
     """
     asking, out = asking or Asking(), require_empty(out)
-    result = Augmented(asking.progress, rejects=out.with_name(f"{out.name}.rejects.jsonl"))
+    result = Augmented(rejects=out.with_name(f"{out.name}.rejects.jsonl"))
     if not plan.needs_teacher:
-        finished = list(replay_all(posts.jobs(plan, posts.names), _no_model))
+        finished = list(replay_all(posts.jobs(plan, posts.names), lambda request: Answer(MISSING)))
     else:
         with ResponseStore(store) as opened:
             source = _entity_source(posts, out, plan, opened, asking, result) if plan.lists_entities else posts.names
@@ -186,26 +168,19 @@ def augment(
     return result
 
 
-def _no_model(request: Request) -> Answer:
-    raise AssertionError(f"a plan that asks no model asks for {request.purpose}")
-
-
 def _entity_source(
     posts: TrainingPosts, out: Path, plan: AugmentPlan, store: ResponseStore, asking: Asking, result: Augmented
 ) -> EntitySource:
-    """The list that the model writes, asked for, and written beside the output."""
-    jobs: list[Job] = list(list_jobs(posts.entity_types, plan, posts.known))
+    """The names that the model writes; `OUT.entities.jsonl` lists them."""
+    jobs = posts.list_jobs(plan)
     for kind, written in run_jobs(jobs, plan.endpoint, store, asking, total=len(jobs), unit="lists"):
         result.lists[kind] = written
         if written.unasked:
-            raise KnowledgeError(
-                f"The list of {kind} entities has no answer ({written.why_short}).", fix="Run the same command again."
-            )
+            message = f"The list of {kind} entities has no answer ({written.why_short})."
+            raise KnowledgeError(message, fix="Run the same command again.")
         if not written.names:
-            raise KnowledgeError(
-                f"The model wrote no usable {kind} entity: {written.why_short}.",
-                fix="Take another model, or --entity-source in-domain.",
-            )
+            message = f"The model wrote no usable {kind} entity: {written.why_short}."
+            raise KnowledgeError(message, fix="Take another model, or --entity-source in-domain.")
     names = {kind: written.names for kind, written in result.lists.items()}
     listed = ({"type": kind, "name": name} for kind in names for name in names[kind])
     write_json_lines(out.with_name(f"{out.name}.entities.jsonl"), listed)
@@ -218,34 +193,24 @@ def _write(
     task, names = posts.info.task, posts.info.label_names
     features = features_for(task, names)
     rows = []
-    for candidate in accepted:
-        assert candidate.row is not None
-        place = f"{candidate.kind} {candidate.time} of {candidate.parent}"
-        rows.append({**candidate.row, "id": f"{candidate.parent}+{candidate.kind}{candidate.time}", "place": place})
+    for each in accepted:
+        place = f"{each.kind} {each.time} of {each.parent}"
+        rows.append({**each.row, "id": f"{each.parent}+{each.kind}{each.time}", "place": place})
     if only_new and not rows:
         raise DataError("No sample was accepted, so nothing is left to train on.", place=str(result.rejects))
-    new = make_split(rows, task, names, "augmentation")
-    origins = ([each.parent for each in accepted], [each.kind for each in accepted], [plan.teacher_name] * len(rows))
-    parts = [_with_origin(new, origins)]
-    if not only_new:
-        original = posts.splits[TRAIN].select_columns(list(features)).cast(features)
-        blank = [""] * len(original)
-        parts.insert(0, _with_origin(original, (blank, blank, blank)))
-    info = DatasetInfo(**vars(posts.info))
-    info.augmentation = {
+    original = posts.splits[TRAIN].select_columns(list(features)).cast(features)
+    original = original.select(range(0 if only_new else len(original)))
+    train = concatenate_datasets([original, make_split(rows, task, names, "augmentation")])
+    origins = [(each.parent, each.kind, plan.teacher_name) for each in accepted]
+    for number, column in enumerate(AUGMENTATION_COLUMNS):
+        train = train.add_column(column, [""] * len(original) + [origin[number] for origin in origins])
+    augmentation = {
         **plan.describe(),
         "parents": len(posts.wanted),
-        "originals": 0 if only_new else len(posts.samples),
+        "originals": len(original),
         "source_splits": posts.info.splits,
         "summary": result.summary(),
     }
     if result.lists:
-        info.augmentation["entities_written"] = {kind: len(each.names) for kind, each in result.lists.items()}
-    splits = {name: split for name, split in posts.splits.items() if name != TRAIN}
-    write_prepared({TRAIN: concatenate_datasets(parts), **splits}, info, out)
-
-
-def _with_origin(split: Dataset, values: tuple[list[str], ...]) -> Dataset:
-    for name, column in zip(AUGMENTATION_COLUMNS, values, strict=True):
-        split = split.add_column(name, column)
-    return split
+        augmentation["entities_written"] = {kind: len(each.names) for kind, each in result.lists.items()}
+    write_prepared({**posts.splits, TRAIN: train}, replace(posts.info, augmentation=augmentation), out)

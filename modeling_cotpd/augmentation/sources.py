@@ -2,17 +2,16 @@
 
 import random
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from modeling_cotpd.augmentation.names import SIGNS, fold, name_key
 from modeling_cotpd.augmentation.plan import AugmentPlan
-from modeling_cotpd.augmentation.sample import Mention, Sample
+from modeling_cotpd.augmentation.sample import SIGNS, Mention, Sample, fold, name_key
 from modeling_cotpd.augmentation.tokenization import Tokenization, tokenize
-from modeling_cotpd.knowledge.answer import CUT, FINAL, Answer
+from modeling_cotpd.knowledge.answer import CUT, FINAL
 from modeling_cotpd.knowledge.glosses import read_glosses
-from modeling_cotpd.knowledge.request import Job, Request
+from modeling_cotpd.knowledge.request import Conversation, Job
 
 _SIGNED = re.compile(r"^[^\w#@]*([#@])")
 
@@ -26,7 +25,6 @@ class Name:
 
     @property
     def key(self) -> str:
-        """`name_key` of the name."""
         return name_key("".join(self.tokens))
 
 
@@ -56,11 +54,11 @@ class EntitySource:
     def add(self, kind: str, name: Name) -> bool:
         """Add a name unless it is there or has no letters; whether it was added."""
         entry = (kind, name.sign, name.key)
-        if not name.key or entry in self._seen:
-            return False
-        self._seen.add(entry)
-        self.names.setdefault((kind, name.sign), []).append(name)
-        return True
+        new = bool(name.key) and entry not in self._seen
+        if new:
+            self._seen.add(entry)
+            self.names.setdefault((kind, name.sign), []).append(name)
+        return new
 
     def draws(self, rng: random.Random, kind: str, sign: str, most: int) -> Iterator[Name]:
         """Up to `most` random names of a type, those first that were written with the same sign."""
@@ -167,9 +165,7 @@ def list_jobs(kinds: Iterable[str], plan: AugmentPlan, known: frozenset[str]) ->
         yield Job(kind, partial(write_list, kind, size, plan, known))
 
 
-def write_list(
-    kind: str, size: int, plan: AugmentPlan, known: frozenset[str]
-) -> Generator[Request, Answer, WrittenList]:
+def write_list(kind: str, size: int, plan: AugmentPlan, known: frozenset[str]) -> Conversation:
     """Ask for names of one type until there are enough.
 
     Ends early after `MOST_ROUNDS` requests, after two in a row that brought nothing new, or without an answer.

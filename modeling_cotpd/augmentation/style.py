@@ -3,16 +3,23 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from modeling_cotpd.augmentation.names import SHORT, candidate_names, fold, occurrences
 from modeling_cotpd.augmentation.plan import NO_ANSWER, STYLE, UNASKED, AugmentPlan, Candidate, Rejected
 from modeling_cotpd.augmentation.renaming import with_knowledge
-from modeling_cotpd.augmentation.sample import Mention, Sample, with_mentions
+from modeling_cotpd.augmentation.sample import (
+    SHORT,
+    Mention,
+    Sample,
+    candidate_names,
+    fold,
+    occurrences,
+    with_mentions,
+)
 from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.knowledge.answer import FINAL, Answer
 from modeling_cotpd.knowledge.prompt import opening
-from modeling_cotpd.knowledge.request import Request
+from modeling_cotpd.knowledge.request import Conversation
 
 Span = tuple[int, int]
 
@@ -31,20 +38,20 @@ def align(sample: Sample, tokens: Sequence[str]) -> list[Mention]:
     for mention in sample.mentions:
         gold.setdefault(sample.key(mention), []).append(mention)
     if "" in gold:
-        raise Rejected("mention without letters", _text(sample, gold[""][0]))
+        raise Rejected("mention without letters", sample.text(gold[""][0]))
     if sample.is_relation and len(gold) < len(sample.mentions):
-        raise Rejected("head and tail have the same name", _text(sample, sample.mentions[0]))
+        raise Rejected("head and tail have the same name", sample.text(sample.mentions[0]))
     before, after = occurrences(sample.tokens, gold), occurrences(tokens, gold)
     found: dict[str, list[Mention]] = {}
     for key, mentions in gold.items():
         places = [_core(sample.tokens, mention) for mention in mentions]
         stray = set(places) - set(before[key]) if sample.is_relation else set(places) ^ set(before[key])
         if stray or len({mention.kind for mention in mentions}) > 1:
-            raise Rejected("mention not unique in the post", _text(sample, mentions[0]))
+            raise Rejected("mention not unique in the post", sample.text(mentions[0]))
         if len(after[key]) < len(before[key]):
-            raise Rejected("mention missing", _text(sample, mentions[0]))
+            raise Rejected("mention missing", sample.text(mentions[0]))
         if len(after[key]) > len(before[key]):
-            raise Rejected("mention repeated", _text(sample, mentions[0]))
+            raise Rejected("mention repeated", sample.text(mentions[0]))
         spans = [after[key][before[key].index(place)] for place in places] if sample.is_relation else after[key]
         found[key] = [Mention(mentions[0].kind, *_widened(sample, mentions[0], tokens, span)) for span in spans]
     aligned = [mention for mentions in found.values() for mention in mentions]
@@ -66,10 +73,6 @@ def _widened(sample: Sample, mention: Mention, tokens: Sequence[str], span: Span
         first if first >= 0 and list(tokens[first : span[0]]) == lead else span[0],
         last if list(tokens[span[1] : last]) == trail else span[1],
     )
-
-
-def _text(sample: Sample, mention: Mention) -> str:
-    return " ".join(sample.tokens[mention.start : mention.end])
 
 
 _SENTENCE_ENDS = ("", ".", "!", "?", ":", "…", "...", '"', "“")
@@ -156,9 +159,7 @@ _NUMBERED = re.compile(r"(?:\d+[.)]|[-*•])\s+\S")
 _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("'", "'"), ("`", "`"), ("‘", "’"), ("„", "“"))
 
 
-def restyle(
-    sample: Sample, plan: AugmentPlan, tokenization: Tokenization, lexicon: Lexicon
-) -> Generator[Request, Answer, list[Candidate]]:
+def restyle(sample: Sample, plan: AugmentPlan, tokenization: Tokenization, lexicon: Lexicon) -> Conversation:
     """Ask for rewrites of one post; the result has one candidate for each of `plan.times`.
 
     The first request is the paper's; each further one follows in the same conversation and asks for other words, since
@@ -175,10 +176,8 @@ def restyle(
             messages.append({"role": "user", "content": plan.prompts["style_again"].fill(text=text, caption="")})
         answer = yield plan.request(STYLE, list(messages), *prompts, example=text + " again" * time)
         if answer.status not in FINAL:
-            why = f"{answer.status}: {answer.reason}"
-            return candidates + [
-                Candidate(sample.id, STYLE, later, UNASKED, NO_ANSWER, why) for later in range(time, plan.times + 1)
-            ]
+            why, later = f"{answer.status}: {answer.reason}", range(time, plan.times + 1)
+            return candidates + [Candidate(sample.id, STYLE, each, UNASKED, NO_ANSWER, why) for each in later]
         messages.append({"role": "assistant", "content": answer.text})
         candidate = Candidate(sample.id, STYLE, time, text=answer.text.strip())
         candidates.append(candidate)
@@ -204,10 +203,7 @@ def restyled_row(
     longest = 2 * len(sample.tokens) + 10
     if len(tokens) > longest:
         raise Rejected("too long", f"{len(tokens)} tokens, the post has {len(sample.tokens)}")
-    mentions = align(
-        sample,
-        tokens,
-    )
+    mentions = align(sample, tokens)
     if not sample.is_relation and not sample.unlabelled:
         lexicon.check(sample, tokens, mentions)
     return with_mentions(sample.row, tokens, mentions)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from modeling_cotpd.augmentation.names import SIGNS
+from modeling_cotpd.augmentation.sample import SIGNS
 
 _CLITICS = ("s", "m", "re", "ve", "ll", "d", "t")
 _CLITIC_TOKENS = {"n't", "n’t", *(f"{mark}{end}" for mark in "'’" for end in _CLITICS)}

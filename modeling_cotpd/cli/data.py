@@ -1,12 +1,18 @@
-"""`cotpd prepare` and `cotpd check`: prepared folders, and what is in them."""
+"""`cotpd prepare`, `check` and `augment`: prepared folders, what is in them, and new training posts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from modeling_cotpd.cli.options import AsJson, argument, echo, echo_json, option, with_options, words
+import typer
+
+from modeling_cotpd.cli import options
+from modeling_cotpd.cli.options import argument, echo, echo_all, echo_json, option
 from modeling_cotpd.errors import SettingError
+
+if TYPE_CHECKING:
+    from modeling_cotpd.augmentation.run import Augmented
 
 NAMES = "twitter2015, twitter2017, snap, wikidiverse, mnre, sample-mner, sample-mre, or custom (your own)."
 
@@ -28,7 +34,7 @@ class SourceOptions:
     overwrite: Annotated[bool, option("Replace a prepared folder.", "--overwrite")] = False
 
 
-@with_options
+@options.with_options
 def prepare(
     name: Annotated[str, argument(NAMES)],
     out: Annotated[Path, option("The new folder.")],
@@ -43,7 +49,7 @@ def prepare(
     no_knowledge: Annotated[bool, option("Leave knowledge files unread.", "--no-knowledge")] = False,
     labels: Annotated[str | None, option("Label names in id order, separated by commas.")] = None,
     rename_type: Annotated[list[str] | None, option("OLD=NEW: another name for an entity type; repeatable.")] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Read a data set, join captions and knowledge, and write it as Parquet.
 
@@ -55,15 +61,15 @@ def prepare(
     from modeling_cotpd.data.prepare import prepare as run
     from modeling_cotpd.data.sources import KNOWN_COPIES
 
-    options = PrepareOptions(
+    settings = PrepareOptions(
         **vars(reading),
         captions=not no_captions,
         knowledge=not no_knowledge,
         knowledge_from_captions=_pairs(knowledge_from_captions or [], "--knowledge-from-captions"),
-        label_names=list(words(labels or "")),
+        label_names=list(options.words(labels or "")),
         rename_types=_pairs(rename_type or [], "--rename-type"),
     )
-    info, coverage = run(name, source, out, options)
+    info, coverage = run(name, source, out, settings)
     if as_json:
         echo_json({"out": str(out), **asdict(info), "joined": [asdict(report) for report in coverage]})
         return
@@ -98,7 +104,7 @@ def check(
         str | None, option("Folder or name of a tokenizer: count subword tokens and what truncation would lose.")
     ] = None,
     max_length: Annotated[int, option("Longest view in subword tokens.")] = 512,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Report rows, gold hashes, faults of the labels, duplicates and leaks, coverage and length of every column.
 
@@ -202,3 +208,111 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterable[str
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+Model = Annotated[str, option("The teacher's name at the endpoint, if one is asked.", panel=options.TEACHER)]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """The options that are settings of an `AugmentPlan`."""
+
+    times: Annotated[int, option("Samples wanted of each kind per post.", min=0)] = 1
+    seed: Annotated[int, option("Of the random draws.")] = 0
+    entity_source: Annotated[
+        str, option("in-domain: names of the training split; teacher: a list that the teacher writes.")
+    ] = "in-domain"
+    list_size: Annotated[int, option("Names that the teacher writes, over all types.")] = 400
+    mentions: Annotated[str, option("How many entities of a post are replaced: one or all.")] = "one"
+    knowledge: Annotated[
+        str, option("Of new samples. rewrite: the parent's, names replaced; elicit: asked anew; empty.")
+    ] = "rewrite"
+    keep_cut: options.KeepCut = False
+
+
+@dataclass(frozen=True)
+class ParentOptions:
+    """The options that say which training posts are augmented."""
+
+    max_train_samples: Annotated[
+        int | None, option("Keep a random sample of the training posts, as training would draw it.", min=1)
+    ] = None
+    sample_seed: Annotated[int, option("Seed of that sample.")] = 0
+    limit: Annotated[int | None, option("Augment only the first training posts.", min=1)] = None
+
+
+@options.with_options
+def augment(
+    source: Annotated[Path, argument("Prepared folder.")],
+    out: Annotated[Path, option("New prepared folder.")],
+    wanted: PlanOptions,
+    parents: ParentOptions,
+    teacher: options.AskingOptions,
+    model: Model = "",
+    kinds: Annotated[str, option("style, entity, image; image goes with one of the others.")] = "style,entity,image",
+    no_fact_check: Annotated[
+        bool, option("Keep entity samples without asking whether they are possible.", "--no-fact-check")
+    ] = False,
+    only_new: Annotated[bool, option("Leave the original training posts out.", "--only-new")] = False,
+    offline: options.Offline = False,
+    partial: options.Partial = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make new training posts: other style, other entities, imagined pictures.
+
+    Every answer is stored the moment it comes; run the same command again after an interruption. What is not taken is
+    listed with its reason in OUT.rejects.jsonl. Exit codes: 0 done, 2 wrong input, 3 some requests have no answer (run
+    again).
+
+    Example:
+
+        cotpd augment data/twitter2017 --out data/twitter2017-augmented --model gpt-5-nano --times 2 --dry-run
+
+        cotpd augment data/twitter2017 --out data/t17-100x4 --max-train-samples 100 --kinds entity --no-fact-check \
+--times 4
+    """
+    from modeling_cotpd.augmentation.plan import AugmentPlan
+    from modeling_cotpd.augmentation.run import TrainingPosts, estimates
+    from modeling_cotpd.augmentation.run import augment as run
+    from modeling_cotpd.knowledge.prompt import load_prompts
+
+    settings = teacher.settings(model) if model else None
+    plan = AugmentPlan(
+        load_prompts(teacher.prompts), settings, options.words(kinds), fact_check=not no_fact_check, **vars(wanted)
+    )
+    posts = TrainingPosts(source, **vars(parents))
+    asking = teacher.asking(model, offline)
+    echo_all([f"wanted: {len(posts.wanted) * plan.times:,} samples of each of {', '.join(plan.text_kinds)}"])
+    if plan.needs_teacher and not offline:
+        found = estimates(posts, plan, teacher.store, asking.again).lines(asking.price)
+        echo_all(["requests if every sample is accepted, at most:", *found])
+    if teacher.dry_run:
+        return
+    result = run(posts, out, teacher.store, plan, asking, only_new=only_new, partial_folder=partial)
+    written = [str(path) for path in result.written]
+    if as_json:
+        summary = {"written": written, "rejects": str(result.rejects), "kinds": result.summary()}
+        echo_json({**summary, **options.usage(asking)})
+    else:
+        if plan.needs_teacher:
+            echo_all([options.usage_line(asking)])
+        echo_all(_report(result))
+        options.echo_written(written)
+    if result.unasked:
+        echo_all([f"{result.unasked:,} samples without an answer: see {result.rejects}"])
+        raise typer.Exit(options.UNASKED)
+
+
+def _report(result: "Augmented") -> list[str]:
+    lines = []
+    for kind, written in result.lists.items():
+        shortage = f" only: {written.why_short}" if written.why_short else ""
+        lines.append(f"{kind}: {len(written.names)} names written{shortage}")
+    for kind, row in result.summary().items():
+        rejected, notes = (
+            ", ".join(f"{count:,} {reason}" for reason, count in row[name].items()) for name in ("rejected", "notes")
+        )
+        lines.append(f"{kind}: {row['wanted']:,} wanted, {row['accepted']:,} accepted")
+        lines.append(f"  rejected: {rejected or 'none'}")
+        lines += [f"  of the accepted: {notes}"] if notes else []
+    return lines

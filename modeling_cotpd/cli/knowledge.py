@@ -171,7 +171,7 @@ def label(
 
         cotpd knowledge label data/twitter2017 --out data/twitter2017-labelled --max-labelled-samples 100 --evaluate
     """
-    from modeling_cotpd.knowledge.list_label_run import label_folder
+    from modeling_cotpd.knowledge.list_labels import label_folder
 
     results = label_folder(
         source,
@@ -340,7 +340,6 @@ def summarize(
     """
     import modeling_cotpd  # noqa: F401  # the tokenizer may be that of a trained model
     from modeling_cotpd.data.posts import find_post_files
-    from modeling_cotpd.knowledge.elicit import first_posts
     from modeling_cotpd.knowledge.prompt import load_prompts
     from modeling_cotpd.knowledge.summarize import SummaryPlan, count_with, summary_jobs
     from modeling_cotpd.knowledge.summarize import summarize as run
@@ -349,7 +348,7 @@ def summarize(
     prompt = load_prompts(teacher.prompts)["summarize"]
     plan = SummaryPlan(settings, prompt, read_budgets(budget), count_with(tokenizer))
     if teacher.dry_run:
-        teacher.print_estimate(summary_jobs(first_posts(find_post_files(source)), plan), settings, asking)
+        teacher.print_estimate(summary_jobs(find_post_files(source), plan), settings, asking)
         return
     result = run(source, out, teacher.store, plan, asking)
     echo("over budget: " + _listed({f"{grain}, {each}": n for (grain, each), n in sorted(result.outcomes.items())}))
@@ -360,11 +359,7 @@ def summarize(
 
 
 def read_budgets(text: str) -> dict[str, int]:
-    """Return grain to number of subword tokens, from `128` or `noun=64,sentence=128`.
-
-    Raises:
-        SettingError: A part is not a number.
-    """
+    """Return grain to number of subword tokens, from `128` or `noun=64,sentence=128`."""
     try:
         if "=" not in text:
             return dict.fromkeys(GRAINS.split(","), int(text))

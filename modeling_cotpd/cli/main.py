@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 from tqdm import tqdm
 
-from modeling_cotpd.cli import augment, data, knowledge, models, predict, sources
+from modeling_cotpd.cli import data, knowledge, models, predict, sources
 from modeling_cotpd.cli.options import STOPPED, WRONG_INPUT
 from modeling_cotpd.errors import CoTPDError, Interrupted
 from modeling_cotpd.text_safety import printable
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 for panel, commands in {
-    DATA: (data.prepare, data.check, augment.augment),
+    DATA: (data.prepare, data.check, data.augment),
     KNOWLEDGE: (sources.caption, knowledge.elicit, sources.retrieve, knowledge.teacher),
     TRAINING: (models.train,),
     USE: (
@@ -81,14 +81,7 @@ class _Warnings(logging.Handler):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand.
-
-    Args:
-        arguments (`list[str]`, *optional*): What follows `cotpd`; the process's own by default.
-
-    Returns:
-        `int`: The exit code; see `exit_code`.
-    """
+    """Run a subcommand."""
     logging.lastResort = _Warnings()  # for a process that configures no logging
     if not sys.stderr.isatty():  # these libraries read it when they are imported
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -106,12 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
 def exit_code(run: Callable[[], object], program: str) -> int:
     """Run a program, and turn its errors into one line on the standard error and an exit code.
 
-    Args:
-        run (`Callable`): The program; what it returns is its exit code where it is a number.
-        program (`str`): What the line begins with.
-
-    Returns:
-        `int`: 0, the program's own code, 2 after wrong input, 130 after Ctrl-C.
+    0, the code that the program returns, 2 after wrong input, 130 after Ctrl-C.
     """
     try:
         found = run()

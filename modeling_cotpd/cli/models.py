@@ -199,7 +199,7 @@ def export(
         cotpd export outputs/twitter2017_minilm --out exported --int8
     """
     from modeling_cotpd.inference.load import load_predictor
-    from modeling_cotpd.inference.onnx_export import export_onnx
+    from modeling_cotpd.inference.onnx_model import export_onnx
 
     student, _ = load_predictor(model, dtype="float32", revision=revision)
     report = export_onnx(student.model, student.tokenizer, out, int8, tolerance)
@@ -233,8 +233,8 @@ def push(
     from modeling_cotpd.training.hub import collect
     from modeling_cotpd.training.hub import push as publish
 
-    publication = collect(folder, repo)
-    sizes = publication.sizes()
+    files = collect(folder, repo)
+    sizes = {name: len(each) if isinstance(each, bytes) else each.stat().st_size for name, each in files.items()}
     for name, size in sizes.items():
         echo(f"{size:>13,}  {name}")
     echo(f"{sum(sizes.values()):>13,}  bytes in {len(sizes)} files")
@@ -244,7 +244,5 @@ def push(
         echo(f"Not published: {', '.join(stays) or 'nothing else is there'}")
         return
     with interruptible(lambda: "the Hub has all of the commit or nothing. The same command begins again."):
-        info = publish(
-            publication, repo, message=commit_message, private=private, revision=revision, create_pr=create_pr
-        )
+        info = publish(files, repo, message=commit_message, private=private, revision=revision, create_pr=create_pr)
     echo(f"Published: {info.pr_url or info.commit_url}")

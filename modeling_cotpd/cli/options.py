@@ -80,11 +80,7 @@ class TeacherOptions:
     again: Annotated[str, option(f"Ask again what is {', '.join(AGAIN[:-1])} or {AGAIN[-1]} (comma-separated).")] = ""
 
     def settings(self, model: str) -> "EndpointSettings":
-        """Return which model is asked, where and how.
-
-        Raises:
-            SettingError: `sampling` is no JSON object, or a setting is out of range.
-        """
+        """Return which model is asked, where and how."""
         from modeling_cotpd.knowledge.endpoint import EndpointSettings
 
         fix = """Write '{"top_p": 1}'"""
@@ -102,11 +98,7 @@ class TeacherOptions:
         return {"api_key_variable": ""}
 
     def repeated(self) -> tuple[str, ...]:
-        """Return the statuses that `--again` names.
-
-        Raises:
-            SettingError: One is not a status that can be asked again.
-        """
+        """Return the statuses that `--again` names."""
         names = words(self.again)
         if unknown := [name for name in names if name not in AGAIN]:
             raise SettingError(
@@ -163,20 +155,11 @@ class ViewOptions:
     device: Device = "auto"
 
     def predictor(self, model: str) -> "ViewPredictor":
-        """The model or models, with all that the options name.
-
-        Raises:
-            SettingError: There is no such model, or an option is wrong.
-            DataError: The dataset folder is none.
-            KnowledgeError: The captioning model cannot be loaded.
-        """
-        import torch
-
+        """The model or models, with all that the options name."""
         from modeling_cotpd.inference.load import usable_device
         from modeling_cotpd.inference.view_predictor import ViewPredictor
 
-        auto = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        device = usable_device(auto if self.device == "auto" else self.device)
+        device = usable_device(self.device)
         more: dict[str, Any] = {"dataset_dir": self.dataset_dir, "source": self.source(device), "device": device}
         if self.relations is not None:
             more |= {"relations": self.relations, "check_types": self.check_types}

@@ -1,5 +1,6 @@
 """`cotpd predict`, `triples`, `threshold` and `learn`: any number of posts, from the text alone or with knowledge."""
 
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,12 @@ import typer
 
 from modeling_cotpd.cli import options
 from modeling_cotpd.cli.options import argument, echo, echo_all, option
-from modeling_cotpd.errors import SettingError, interruptible
+from modeling_cotpd.errors import SettingError
 from modeling_cotpd.files import json_line, write_json_lines
 
 if TYPE_CHECKING:
-    from modeling_cotpd.inference.on_demand import KnowledgeOnDemand
+    from modeling_cotpd.inference.on_demand import Explainer, KnowledgeOnDemand
     from modeling_cotpd.inference.predictor import Predictor
-    from modeling_cotpd.knowledge.explanation import ElicitationPlan
-    from modeling_cotpd.knowledge.runner import Asking
 
 ON_DEMAND = "Knowledge on demand"
 
@@ -47,8 +46,8 @@ class PostOptions:
         elif self.also:
             raise SettingError("--also writes the predictions of --output again.", fix="Add --output.")
 
-    def loading(self) -> tuple[Any, int, dict[str, Any]]:
-        """Return this process among all, in how many threads it reads, and how it loads a model."""
+    def loading(self) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Return this process among all, how it loads a model, and how it writes predictions to a file."""
         from modeling_cotpd.inference.batches import BatchSettings
         from modeling_cotpd.inference.load import usable_device
         from modeling_cotpd.inference.run import start_processes, take_threads
@@ -56,22 +55,8 @@ class PostOptions:
         state = start_processes(cpu=self.onnx or self.device == "cpu")
         device = state.device if self.device == "auto" else usable_device(self.device)
         batches = BatchSettings(self.batch_size, self.max_batch_tokens)
-        return state, take_threads(device), {"device": device, "dtype": self.dtype, "batches": batches}
-
-    def write(
-        self, predictor: Any, files: list, task: str, output: Path, settings: dict, state: Any, threads: int, **more
-    ):
-        """As `predict_to_file`; Ctrl-C raises `Interrupted`, which says what is kept."""
-        from modeling_cotpd.inference.run import done_chunks, parts_folder, predict_to_file
-
-        def kept() -> str:
-            done = done_chunks(output)
-            chunks = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
-            return f"{chunks}. The same command continues."
-
-        more |= {"text_column": self.text_column, "overwrite": self.overwrite, "threads": threads}
-        with interruptible(kept):
-            return predict_to_file(predictor, files, task, output, settings, state, **more)
+        writing = {"text_column": self.text_column, "overwrite": self.overwrite, "threads": take_threads(device)}
+        return state, {"device": device, "dtype": self.dtype, "batches": batches}, writing
 
     def export(self, output: Path, err: bool = False, **more: Any) -> None:
         """Write the predictions in the other formats."""
@@ -129,27 +114,21 @@ def predict(
     if teacher.dry_run and (not on_demand or output is None):
         raise SettingError("--dry-run counts what --ask-teacher or --threshold would send.", fix="Add --output too.")
     from modeling_cotpd.inference.load import load_predictor
-    from modeling_cotpd.inference.on_demand import DryRun, SecondPass
-    from modeling_cotpd.inference.run import (
-        all_posts,
-        chunks,
-        map_in_threads,
-        probable,
-        run_settings,
-    )
+    from modeling_cotpd.inference.on_demand import SecondPass
+    from modeling_cotpd.inference.run import all_posts, chunks, map_in_threads, predict_to_file, probable, run_settings
 
     given, files = _given(input, text, reading.format)
-    state, threads, loading = reading.loading()
+    state, loading, writing = reading.loading()
     predictor, task = load_predictor(model, onnx=reading.onnx, max_length=max_length, revision=revision, **loading)
+    posts = functools.partial(all_posts, files, task, reading.text_column)
     answering: Any = predictor
     if on_demand:
         reader = load_predictor(knowledge_model, **loading)[0] if knowledge_model else predictor
-        demand, plan, asking = _on_demand(predictor, reader, teacher, teacher_model, model, ask_teacher, threshold)
-        answering = demand
+        answering, explainer = _on_demand(predictor, reader, teacher, teacher_model, model, ask_teacher, threshold)
     if output is None:
-        side_by_side = 1 if on_demand else threads  # one run at a time asks the teacher
+        side_by_side = 1 if on_demand else writing["threads"]  # one run at a time asks the teacher
         with given:
-            for rows in map_in_threads(answering, chunks(all_posts(files, task, reading.text_column)), side_by_side):
+            for rows in map_in_threads(answering, chunks(posts()), side_by_side):
                 for row in rows:
                     line = json_line(probable(row, min_score))
                     if sys.stdout.isatty():
@@ -169,27 +148,16 @@ def predict(
         revision=revision,
         posts=text,
     )
-    first: Any = predictor
-    second = None
     if on_demand:
         settings |= {
             "knowledge_model": run_settings(knowledge_model, ())["model"] if knowledge_model else [],
-            "teacher": [teacher_model, plan.settings.endpoint, plan.tags],
-            "asked": [ask_teacher, demand.threshold],
+            "teacher": [teacher_model, explainer.plan.settings.endpoint, explainer.plan.tags],
+            "asked": [ask_teacher, answering.threshold],
         }
-        second = SecondPass(
-            demand, plan, teacher.store, asking, files, task, output, reading.text_column, min_score, teacher.dry_run
-        )
-        first = second.first
-    more: dict[str, Any] = {"min_score": min_score, "second_pass": second}
-    try:
-        with given:
-            result = reading.write(first, files, task, output, settings, state, threads, **more)
-    except DryRun:
-        echo_all(second.report() if second else ())
-        return
-    if second is not None and state.is_main_process:
-        echo_all(second.report())
+        second = SecondPass(answering, explainer, posts, output, min_score, teacher.dry_run, echo_all)
+        answering, writing["second_pass"] = second.first, second
+    with given:
+        result = predict_to_file(answering, files, task, output, settings, state, min_score=min_score, **writing)
     if result is None:
         return
     if as_json:
@@ -231,24 +199,20 @@ def _on_demand(
     model: str,
     share: float | None,
     threshold: str,
-) -> tuple["KnowledgeOnDemand", "ElicitationPlan", "Asking"]:
-    """What asks and reads again, what it asks, and how."""
-    from modeling_cotpd.inference.on_demand import KnowledgeOnDemand, explain_with, on_demand_plan
-    from modeling_cotpd.inference.threshold import stored_threshold
+) -> tuple["KnowledgeOnDemand", "Explainer"]:
+    """What reads again, and whom it asks."""
+    from modeling_cotpd.inference.on_demand import Explainer, KnowledgeOnDemand, on_demand_plan, stored_threshold
     from modeling_cotpd.knowledge.prompt import load_prompts
 
-    limit: float | None = None
-    if threshold:
-        try:
-            limit = stored_threshold(model) if threshold == "stored" else float(threshold)
-        except SettingError:
-            raise
-        except ValueError:
-            raise SettingError(f"{threshold!r} is not a number.", place="--threshold", fix="Or: stored") from None
-    asking = teacher.asking(name)
+    try:
+        limit = float(threshold) if threshold not in ("", "stored") else None
+    except ValueError:
+        raise SettingError(f"{threshold!r} is not a number.", place="--threshold", fix="Or: stored") from None
+    if threshold == "stored":
+        limit = stored_threshold(model)
     plan = on_demand_plan(reader, teacher.settings(name), load_prompts(teacher.prompts))
-    explain = explain_with(plan, teacher.store, asking)
-    return KnowledgeOnDemand(student, reader, explain, share=share, threshold=limit), plan, asking
+    explainer = Explainer(plan, teacher.store, teacher.asking(name))
+    return KnowledgeOnDemand(student, reader, explainer, share=share, threshold=limit), explainer
 
 
 @options.with_options
@@ -277,19 +241,19 @@ def triples(
     """
     from modeling_cotpd.data.posts import find_post_files
     from modeling_cotpd.inference.exports import RdfWriter
-    from modeling_cotpd.inference.run import run_settings
+    from modeling_cotpd.inference.run import predict_to_file, run_settings
     from modeling_cotpd.inference.triples import TripleExtractor
 
     RdfWriter(base)
     reading.check(output)
     files = find_post_files(input, reading.format)
-    state, threads, loading = reading.loading()
+    state, loading, writing = reading.loading()
     settings: dict[str, Any] = {"min_score": min_score, "check_types": check_types, "nearest": nearest}
     extractor = TripleExtractor.from_folders(entities, relations, onnx=reading.onnx, **loading, **settings)
     settings |= {"relations": run_settings(relations, ())["model"], "dtype": reading.dtype, "onnx": reading.onnx}
     settings = run_settings(entities, files, text_column=reading.text_column, **settings)
     # Entities are found in posts that name none, so they are read as for named entity recognition
-    if (result := reading.write(extractor, files, "mner", output, settings, state, threads)) is not None:
+    if (result := predict_to_file(extractor, files, "mner", output, settings, state, **writing)) is not None:
         echo(f"{result.posts:,} posts: {output}")
         reading.export(output, base=base)
 
@@ -311,7 +275,7 @@ def threshold(
         cotpd threshold outputs/student --knowledge-model outputs/inline --dataset-dir data/twitter2017
     """
     from modeling_cotpd.inference.load import load_predictor
-    from modeling_cotpd.inference.threshold import choose_threshold, f1_curve, view_counts, write_threshold
+    from modeling_cotpd.inference.on_demand import choose_threshold, f1_curve, view_counts, write_threshold
 
     student, _ = load_predictor(model, device=device)
     reader = load_predictor(knowledge_model, device=device)[0] if knowledge_model else student

@@ -89,7 +89,7 @@ def caption(
     first = process.get("rank", 0) == 0
     if first:
         done = files.captions()
-        names = [image for image in files.images() if image not in done][:limit]
+        names = files.images(done)[:limit]
         shared = f" in {process['processes']} processes" if process.get("processes", 1) > 1 else ""
         options.echo(f"{len(files.images()):,} pictures: {len(done):,} have a caption, {len(names):,} to go{shared}.")
         if not local:
@@ -104,7 +104,7 @@ def caption(
     }
     kept = "finished captions are in the store; the same command makes the others."
     with interruptible(lambda: kept), exclusive(files.lock, "writes these captions") if first else nullcontext():
-        summary = write_captions(
+        failed = write_captions(
             files,
             folder,
             settings,
@@ -122,21 +122,17 @@ def caption(
         options.echo_all([options.usage_line(asking)])
     for path in files.outputs:
         options.echo(f"Captions: {path}")
-    if summary.failed:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.failed.items()))
+    if failed:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(failed.items()))
         options.echo(f"Without a caption: {reasons}. Listed in {files.report}")
         raise typer.Exit(options.UNUSABLE)
 
 
 def _processes() -> tuple[dict[str, Any], Any]:
     """This process among those of `accelerate launch`, as `write_captions` takes it, and its device."""
-    from datetime import timedelta
+    from modeling_cotpd.inference.run import start_processes
 
-    import torch
-    from accelerate import PartialState
-
-    # Shares take unequal time, and the first to finish waits for the others as long as it takes.
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=30))
+    state = start_processes(cpu=False)
     if state.num_processes != int(os.environ.get("WORLD_SIZE", "1")):
         raise SettingError("The launched processes do not find each other.", fix="Launch with torchrun.")
     process = {"rank": state.process_index, "processes": state.num_processes, "barrier": state.wait_for_everyone}

@@ -15,7 +15,7 @@ from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.refusals import refusal_kind
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR, gold_hash, label_names_of, labels_of, task_of
 from modeling_cotpd.data.sources import KNOWN_COPIES
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,10 +34,7 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
         max_length (`int`, defaults to 512): Longest view in subword tokens (Section 3.3 of the paper).
 
     Returns:
-        `dict`: `name`, `task`, `label_names`, `captioner`, `knowledge`, `sources`, `other_type` (what the fourth type
-        is called and how to map it), `splits` (per split: `rows`, `gold_hash`, `copy`, `hash_fits`, `unlabelled`,
-        `labels`, `columns`, `glosses`, `refusals`, `contradictions`, and with a tokenizer `truncation`) and
-        `duplicates` (per pair of splits and kind: `pairs` and `examples`).
+        `dict`: What `dataset.json` says of the folder, `other_type`, `duplicates`, and per split the facts below.
 
     Raises:
         DataError: The folder is not a prepared one.
@@ -47,14 +44,12 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
         raise SettingError(f"max_length must be at least 8, but is {max_length}.", fix="The paper uses 512.")
     splits, info = read_prepared(folder)
     mner = info.task == "mner"
+    loaded = None if tokenizer is None else _fast_tokenizer(tokenizer)
     report = {key: getattr(info, key) for key in ("name", "task", "label_names", "captioner", "knowledge", "sources")}
     report |= {"other_type": other_type(info.label_names) if mner else "", "splits": {}}
     report["duplicates"] = count_duplicates(splits, info.task)
-    loaded = None if tokenizer is None else _fast_tokenizer(tokenizer)
     for name, split in splits.items():
         found_hash = gold_hash(split)
-        words = {"tokens": [len(tokens) for tokens in split["tokens"]]}
-        words |= {column: [len(text.split()) for text in split[column] if text] for column in KNOWLEDGE_COLUMNS}
         facts: dict = {
             "rows": len(split),
             "gold_hash": found_hash,
@@ -62,14 +57,7 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
             "hash_fits": found_hash == info.splits[name]["gold_hash"],
             "unlabelled": sum(label is None for label in labels_of(split)),
             "labels": (count_tags if mner else count_relations)(split, info.label_names),
-            "columns": {
-                column: {
-                    "filled": len(counts),
-                    "share": len(counts) / len(split) if len(split) else 0.0,
-                    "words": _lengths(counts),
-                }
-                for column, counts in words.items()
-            },
+            "columns": count_words(split),
             "glosses": count_glosses(split),
             "refusals": find_refusals(split),
             "contradictions": find_contradictions(split),
@@ -81,6 +69,17 @@ def check(folder: str | os.PathLike, tokenizer: str | os.PathLike | None = None,
             facts["truncation"] = {"max_length": max_length, **counted}
         report["splits"][name] = facts
     return report
+
+
+def count_words(split: Dataset) -> dict[str, dict]:
+    """Per text column how many rows have a text (`filled`, and its `share`), and the `words` of these texts."""
+    words = {"tokens": list(map(len, split["tokens"]))}
+    words |= {column: [len(text.split()) for text in split[column] if text] for column in KNOWLEDGE_COLUMNS}
+    rows = max(len(split), 1)
+    return {
+        column: {"filled": len(counts), "share": len(counts) / rows, "words": _lengths(counts)}
+        for column, counts in words.items()
+    }
 
 
 def _lengths(values: Sequence[int]) -> dict:
@@ -108,22 +107,21 @@ def count_tags(split: Dataset, label_names: Sequence[str]) -> dict:
     """Entities per type read strictly and leniently, and `I-` tags that continue nothing."""
     strict: Counter[str] = Counter()
     lenient: Counter[str] = Counter()
-    orphan_tags, orphan_rows = 0, []
+    found: dict[str, int] = {}
     for name, ids in zip(split["id"], split["ner_tags"], strict=True):
         tags = [label_names[tag] for tag in ids or ()]
         strict.update(kind for kind, *_ in entities(tags))
         lenient.update(kind for kind, *_ in entities(tags, lenient=True))
-        if found := len(orphans(tags)):
-            orphan_tags += found
-            orphan_rows.append(name)
+        if orphan_tags := len(orphans(tags)):
+            found[name] = orphan_tags
     return {
         "strict_entities": strict.total(),
         "lenient_entities": lenient.total(),
         "strict_by_type": dict(sorted(strict.items())),
         "lenient_by_type": dict(sorted(lenient.items())),
-        "orphan_tags": orphan_tags,
-        "orphan_rows": len(orphan_rows),
-        "examples": orphan_rows[:EXAMPLES],
+        "orphan_tags": sum(found.values()),
+        "orphan_rows": len(found),
+        "examples": list(found)[:EXAMPLES],
     }
 
 
@@ -165,8 +163,8 @@ def find_contradictions(split: Dataset) -> dict:
     """Labelled rows that have the same sentence (and pair) and different gold.
 
     Returns:
-        `dict`: `groups` (different sentences or pairs), `rows` (rows in them), `repeats` (rows beyond the first of
-        each group: so many rows repeat something with another label) and `examples` (ids of the first groups).
+        `dict`: `groups` (different sentences or pairs), `rows` in them, `repeats` (rows beyond the first of each
+        group) and `examples` (ids of the first groups).
     """
     groups = defaultdict(list)
     pairs = [name for name in PAIR if name in split.column_names]
@@ -222,7 +220,7 @@ def _fast_tokenizer(path: str | os.PathLike) -> "PreTrainedTokenizerBase":
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        message = f"No tokenizer could be loaded: {str(error).splitlines()[0]}"
+        message = f"No tokenizer could be loaded: {one_line(error)}"
         raise SettingError(message, place=str(path), fix="Name an encoder's folder.") from error
     require_fast(tokenizer)
     return tokenizer
@@ -235,10 +233,9 @@ def count_subwords(split: Dataset, tokenizer: "PreTrainedTokenizerBase", max_len
     Captions and knowledge share what the text leaves.
 
     Returns:
-        `dict`: `subwords` (per column the lengths of all its texts that are not empty), `texts_too_long` (rows),
-        `gold_lost` (MNER: gold entities, MRE: labelled pairs, of which a part stands beyond the limit or has no
-        token), `views_truncated` (rows whose [x; I; c] exceeds the limit) and `words_without_subwords` (words of which
-        the tokenizer keeps nothing).
+        `dict`: `subwords` (per column the lengths of its texts), `texts_too_long` (rows), `gold_lost` (entities or
+        labelled pairs of which a part stands beyond the limit or has no token), `views_truncated` (rows whose
+        [x; I; c] exceeds the limit) and `words_without_subwords`.
     """
     from modeling_cotpd.data.words import encode, word_spans, words_of_tokens
     from modeling_cotpd.markers_cotpd import ENTITY_MARKERS, special_affixes

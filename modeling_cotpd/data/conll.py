@@ -39,15 +39,17 @@ class ConllForm:
 class _Post:
     """The lines of one post so far."""
 
-    line: int
+    place: str
     image: str | None = None
     tokens: list[str] = field(default_factory=list)
     tags: list[str | None] = field(default_factory=list)
     context: list[str] | None = None
 
 
-def read_conll(path: str | os.PathLike, name: str, form: ConllForm | None = None) -> Iterator[dict]:
-    """Read the posts of a CoNLL file.
+def read_conll(
+    path: str | os.PathLike, name: str, form: ConllForm | None = None, lines: Iterable[tuple[int, str]] | None = None
+) -> Iterator[dict]:
+    """Read the posts of a CoNLL file, or of its numbered `lines` with columns separated by TAB.
 
     Each line is a token and its tag, and an empty line ends the post. A post without tags is unlabelled. MoRe puts its
     retrieved text into the same lines, after a token `<EOS>` with the tag `X`, and PGIM its explanations; a row keeps
@@ -62,8 +64,9 @@ def read_conll(path: str | os.PathLike, name: str, form: ConllForm | None = None
             a header or a tag, or the file is empty or not UTF-8.
     """
     form = form or ConllForm()
-    separator = "\t" if form.published or _has_tab(path) else " "
-    yield from parse_conll(read_lines(path), str(path), name, form, separator)
+    separator = "\t" if form.published or lines is not None or _has_tab(path) else " "
+    posts = _posts(read_lines(path) if lines is None else lines, str(path), form, separator)
+    yield from unique_ids(_row(post, f"{name}-{index}", form) for index, post in enumerate(posts))
 
 
 def _has_tab(path: str | os.PathLike) -> bool:
@@ -72,13 +75,6 @@ def _has_tab(path: str | os.PathLike) -> bool:
             return any(b"\t" in chunk for chunk in iter(lambda: file.read(1 << 20), b""))
     except FileNotFoundError:
         return False  # `read_lines` raises the error that users read
-
-
-def parse_conll(
-    lines: Iterable[tuple[int, str]], path: str, name: str, form: ConllForm, separator: str = "\t"
-) -> Iterator[dict]:
-    """As `read_conll`, from numbered lines; `path` is what messages call their file."""
-    yield from unique_ids(_rows(_posts(lines, path, form, separator), path, name, form))
 
 
 def unique_ids(rows: Iterable[dict]) -> Iterator[dict]:
@@ -97,21 +93,20 @@ def unique_ids(rows: Iterable[dict]) -> Iterator[dict]:
 def _posts(lines: Iterable[tuple[int, str]], path: str, form: ConllForm, separator: str) -> Iterator[_Post]:
     post: _Post | None = None
     for number, line in lines:
-        header = _header(line, form.published)
-        if header is not None or not line.strip(" \t") or (not form.published and line.startswith("-DOCSTART-")):
-            # A header that stands alone waits for its tokens; a second header shows that they never came.
-            if post is not None and (post.tokens or post.context is not None or header is not None):
-                yield post
-                post = None
-            if header is not None:
-                post = _Post(number, image=header)
-            continue
-        if post is None:
-            if form.published:
+        header, spot = _header(line, form.published), place(path, number)
+        if header is None and line.strip(" \t") and (form.published or not line.startswith("-DOCSTART-")):
+            if post is None and form.published:
                 fix = f"Put {IMAGE_HEADER} and the image id before it, or read the file as custom data."
-                raise DataError(f"A post begins without a line {IMAGE_HEADER}.", place=place(path, number), fix=fix)
-            post = _Post(number)
-        _add_line(post, line, separator, place(path, number), form)
+                raise DataError(f"A post begins without a line {IMAGE_HEADER}.", place=spot, fix=fix)
+            post = post or _Post(spot)
+            _add_line(post, line, separator, spot, form)
+            continue
+        # A header that stands alone waits for its tokens; a second header shows that they never came.
+        if post is not None and (post.tokens or post.context is not None or header is not None):
+            yield post
+            post = None
+        if header is not None:
+            post = _Post(spot, image=header)
     if post is not None:
         yield post
 
@@ -145,20 +140,18 @@ def _add_line(post: _Post, line: str, separator: str, spot: str, form: ConllForm
         post.tags.append(tag if form.labelled else None)
 
 
-def _rows(posts: Iterable[_Post], path: str, name: str, form: ConllForm) -> Iterator[dict]:
-    for index, post in enumerate(posts):
-        spot = place(path, post.line)
-        tags = [tag for tag in post.tags if tag is not None]
-        if tags and len(tags) < len(post.tokens):
-            fix = "Give every token a tag, or none for an unlabelled post."
-            raise DataError(f"{len(post.tokens)} tokens but {len(tags)} tags in the post.", place=spot, fix=fix)
-        if post.image == "":
-            raise DataError("The header holds no id.", place=spot, fix=f"Write {IMAGE_HEADER} and the image id.")
-        yield {
-            "id": post.image if post.image is not None else f"{name}-{index}",
-            "image": post.image,
-            "tokens": post.tokens,
-            "ner_tags": to_bio(tags, form.scheme) if tags else None,
-            "context": " ".join(post.context or ()),
-            "place": spot,
-        }
+def _row(post: _Post, name: str, form: ConllForm) -> dict:
+    tags = [tag for tag in post.tags if tag is not None]
+    if tags and len(tags) < len(post.tokens):
+        fix = "Give every token a tag, or none for an unlabelled post."
+        raise DataError(f"{len(post.tokens)} tokens but {len(tags)} tags in the post.", place=post.place, fix=fix)
+    if post.image == "":
+        raise DataError("The header holds no id.", place=post.place, fix=f"Write {IMAGE_HEADER} and the image id.")
+    return {
+        "id": name if post.image is None else post.image,
+        "image": post.image,
+        "tokens": post.tokens,
+        "ner_tags": to_bio(tags, form.scheme) if tags else None,
+        "context": " ".join(post.context or ()),
+        "place": post.place,
+    }

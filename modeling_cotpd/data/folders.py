@@ -99,15 +99,12 @@ def refuse_similar_names(folder: Path, read: Sequence[Path], names: Sequence[str
 
 
 def find_split_files(source: str | os.PathLike) -> dict[str, list[Path]]:
-    """The files of rows of each split.
+    """The files of rows of `train`, `validation` and `test`, of those that are there.
 
     Args:
         source (`str` or `os.PathLike`): A folder with `train.jsonl`, `dev.txt`, `test-00000-of-00002.parquet` and so
             on, in itself or in its folder `data`, or with the folders `train`, `dev` and `test`; a folder that
             `save_to_disk` wrote; or the name of a data set on the Hub.
-
-    Returns:
-        `dict[str, list[Path]]`: Of the splits `train`, `validation` and `test` those that are there, in this order.
 
     Raises:
         DataError: There is none, a split could be one of several files, a shard is missing, a file is a link that

@@ -25,9 +25,8 @@ def parse_noun_list(text: str) -> list[dict[str, str]]:
     """Read the mentions and glosses of a noun explanation in list form.
 
     Items begin with `1.`, `2)` and so on, or with a bullet; an item is `NAME (GLOSS)`, `NAME: GLOSS` or
-    `NAME - GLOSS`. Without numbers, `NAME (GLOSS), NAME (GLOSS)` is read too. Other sentences give no glosses.
-
-    An item without a gloss is left out.
+    `NAME - GLOSS`. Without numbers, `NAME (GLOSS), NAME (GLOSS)` is read too. Other sentences, and items
+    without a gloss, give none.
 
     Example:
         >>> parse_noun_list("1. Mira Holt (person/singer) 2. Quarry Lane: a street")

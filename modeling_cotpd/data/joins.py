@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modeling_cotpd.data.files import read_json, read_json_rows
 from modeling_cotpd.data.folders import MAX_DESCRIPTION_BYTES, find_split_file, inside, refuse_similar_names
-from modeling_cotpd.data.schema import COT_COLUMNS, KNOWLEDGE_COLUMNS, SPLITS
+from modeling_cotpd.data.schema import COT_COLUMNS, SPLITS
 from modeling_cotpd.data.values import gloss_list, id_of, text_of
 from modeling_cotpd.errors import KnowledgeError, SettingError
 
@@ -97,23 +97,23 @@ def join(
     min_coverage: float = 0.5,
     replace: bool = False,
 ) -> list[Coverage]:
-    """Fill text columns of rows, in place, from objects that carry the rows' ids; returns one report per column.
+    """Fill text columns and `glosses` of rows, in place, from objects that carry the rows' ids.
 
     A row is looked up by its id first, then by its image id: MNRE has one caption per image and several rows for it.
     A text that a row came with stays where the objects have none for it.
 
     Args:
-        rows (`list[dict]`): Rows with `id`, `image` and `place`.
-        source (`TextFile`): The texts.
         columns (`Mapping[str, str]`): Column to key, such as `{"caption": "blip2"}`.
-        split (`str`): The split's name, for the report.
         min_coverage (`float`, defaults to 0.5): The least share of rows, 0 to 1, whose id the file must have: the
             published files match all or nearly all ids, a file of another split or data set almost none.
         replace (`bool`, defaults to `False`): Whether texts may replace others that rows came with.
 
+    Returns:
+        `list[Coverage]`: One report per column.
+
     Raises:
         KnowledgeError: No object has a key, fewer ids match than `min_coverage` asks, or a row came with another text.
-        SettingError: `min_coverage` is not between 0 and 1, or a column is not one of the knowledge columns.
+        SettingError: `min_coverage` is not between 0 and 1.
     """
     if not 0 <= min_coverage <= 1:
         raise SettingError(f"min_coverage must be between 0 and 1, but is {min_coverage}.", fix="For example 0.5.")
@@ -131,9 +131,6 @@ def join(
         )
     reports = []
     for column, key in columns.items():
-        if column not in KNOWLEDGE_COLUMNS:
-            fix = f"Use one of {', '.join(KNOWLEDGE_COLUMNS)}."
-            raise SettingError(f"There is no column {column!r} to fill.", fix=fix)
         if key not in keys:
             fix = f"The keys are {', '.join(keys)}."
             raise KnowledgeError(f"No object has the key {key!r}.", place=source.file, fix=fix)
@@ -152,11 +149,7 @@ def join(
         logger.info("%s", reports[-1])
         if filled < min_coverage * len(rows):
             logger.warning("%s; choose another key of %s for more", reports[-1], ", ".join(keys))
+    for row, value in zip(rows, found, strict=True):
+        glosses = gloss_list((value or {}).get("glosses"), f"{source.file}, id {row['id']}")
+        row["glosses"] = glosses or row.get("glosses") or []
     return reports
-
-
-def join_glosses(rows: list[dict], source: TextFile) -> None:
-    """Fill `glosses` of rows, in place, where the objects with their ids have them."""
-    for row in rows:
-        value = source.texts.get(row["id"], {})
-        row["glosses"] = gloss_list(value.get("glosses"), f"{source.file}, id {row['id']}") or row.get("glosses") or []

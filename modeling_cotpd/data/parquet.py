@@ -42,18 +42,11 @@ def open_parquet(path: str | os.PathLike) -> pyarrow.parquet.ParquetFile:
         return pyarrow.parquet.ParquetFile(path)
 
 
-def read_schema(path: str | os.PathLike) -> pyarrow.Schema:
-    """The schema of a `.parquet` or `.arrow` file; a `DataError` where it is neither."""
-    if Path(path).suffix == ".arrow":
-        with _readable_errors(path), open(path, "rb") as file, pyarrow.ipc.open_stream(file) as stream:
-            return stream.schema
-    with open_parquet(path) as file:
-        return file.schema_arrow
-
-
 def read_features(path: str | os.PathLike, fix: str) -> Features:
     """The features that a `.parquet` or `.arrow` file declares; a `DataError` with `fix` where they cannot be read."""
-    schema = read_schema(path)
+    with _readable_errors(path), open(path, "rb") as file:
+        is_arrow = Path(path).suffix == ".arrow"
+        schema = pyarrow.ipc.open_stream(file).schema if is_arrow else pyarrow.parquet.read_schema(file)
     try:
         return Features.from_arrow_schema(schema)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -61,11 +54,7 @@ def read_features(path: str | os.PathLike, fix: str) -> Features:
 
 
 def parquet_rows(path: str | os.PathLike, columns: Sequence[str] | None = None) -> Iterator[dict]:
-    """Rows of a `.parquet` or `.arrow` file one after another.
-
-    Args:
-        path (`str` or `os.PathLike`): The file.
-        columns (`Sequence[str]`, *optional*): Which of these columns to read, of those that the file has.
+    """Rows of a `.parquet` or `.arrow` file one after another, with those of the `columns` that it has.
 
     Raises:
         DataError: The file is broken, or unpacks to more than 1 GiB and a hundred times its size.

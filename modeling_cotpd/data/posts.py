@@ -15,15 +15,7 @@ from modeling_cotpd.data.parquet import open_parquet
 from modeling_cotpd.data.prepared import METADATA_FILE, read_info
 from modeling_cotpd.data.records import optional_columns, read_rows
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS, PAIR
-from modeling_cotpd.data.values import (
-    bounds_of,
-    check_token_span,
-    flat_row,
-    id_of,
-    text_of,
-    token_list,
-    trimmed,
-)
+from modeling_cotpd.data.values import bounds_of, check_token_span, flat_row, id_of, text_of, token_list, trimmed
 from modeling_cotpd.errors import DataError, SettingError
 
 _TAGGED_LINE = re.compile(r"\S+(?:[ \t].*)?[ \t](?:O|[BIESLUMW]-\S+|X)[ \t]*")
@@ -145,15 +137,10 @@ def count_posts(files: Iterable[PostFile]) -> int | None:
 def read_posts(file: PostFile, task: str = "mner", text_column: str = "text") -> Iterator[Post]:
     """Posts of one file, holding no more of it in memory than a few rows.
 
-    A row of JSON or Parquet has `text` (`str`) or `tokens` (`list[str]`), an optional `id`, `image`, `caption` and
-    chain-of-thought columns, and for MRE `head` and `tail`, each `[start, end]` or `{"start": ..., "end": ...}`:
-    characters of `text`, or tokens of `tokens`. A row may not have both where that would leave open what a span
+    A row of JSON or Parquet has `text_column` (`str`) or `tokens` (`list[str]`), an optional `id`, `image`, `caption`
+    and chain-of-thought columns, and for MRE `head` and `tail`, each `[start, end]` or `{"start": ..., "end": ...}`:
+    characters of the text, or tokens of `tokens`. A row may not have both where that would leave open what a span
     counts. An empty text is a post like any other; labels are not read.
-
-    Args:
-        file (`PostFile`): The file.
-        task (`str`, *optional*, defaults to `"mner"`): `"mre"` reads `head` and `tail`.
-        text_column (`str`, *optional*, defaults to `"text"`): Where rows hold the text.
 
     Raises:
         DataError: A row cannot be read; the message names the file, the line or row, and the fix.

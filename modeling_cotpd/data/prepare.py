@@ -8,18 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modeling_cotpd.data.bio import SCHEMES, check_tag, entities
-from modeling_cotpd.data.joins import (
-    KNOWLEDGE_KEYS,
-    Coverage,
-    TextFile,
-    find_text_files,
-    join,
-    join_glosses,
-    read_provenance,
-)
+from modeling_cotpd.data.joins import KNOWLEDGE_KEYS, Coverage, TextFile, find_text_files, join, read_provenance
 from modeling_cotpd.data.prepared import DatasetInfo, is_replaceable, write_prepared
 from modeling_cotpd.data.published import (
-    RULE,
+    PublishedTexts,
     files_to_download,
     published_captions,
     published_explanations,
@@ -133,10 +125,8 @@ def prepare(
     if name not in NAMES:
         raise SettingError(f"Unknown data set {name!r}.", fix=f"Use one of {', '.join(NAMES)}.")
     # Checked again when written; here so that a download is not in vain.
-    if not options.overwrite:
-        require_empty(out, fix="Name a new folder, or add --overwrite.")
-    elif not (Path(out).is_dir() and all(map(is_replaceable, Path(out).iterdir()))):
-        require_empty(out)
+    fix = "Name a new folder; --overwrite replaces a prepared one."
+    require_empty(out, fix, is_replaceable if options.overwrite else None)
     if (source is None) != (name in SAMPLES):
         raise SettingError(
             f"{name} {'needs a' if source is None else 'takes no'} source.",
@@ -289,8 +279,6 @@ def _join_files(
             if made := origin or read_provenance(folder, "knowledge"):
                 info.provenance["knowledge"] = [made]
             jobs.append((knowledge, {column: key for key, column in KNOWLEDGE_KEYS.items()}, False))
-            for split, source in knowledge.items():
-                join_glosses(rows[split], source)
         files += paths
     if options.knowledge_from_captions:
         notes = [f"{column} from captions by {key}" for column, key in options.knowledge_from_captions.items()]
@@ -304,24 +292,12 @@ def _join_files(
     return coverage
 
 
-def _texts(
-    kind: str, published: Source | None, folder: Path, rows: dict[str, list[dict]]
-) -> tuple[dict[str, TextFile], list[Path], dict[str, str]]:
-    """Captions or knowledge by split, the files that they are from, and how published ones were made."""
+def _texts(kind: str, published: Source | None, folder: Path, rows: dict[str, list[dict]]) -> PublishedTexts:
+    """Captions or knowledge from files of their own, else as they were published."""
     paths = find_text_files(folder, kind, rows)
     if paths or published is None:
         return {split: TextFile.read(path) for split, path in paths.items()}, list(paths.values()), {}
-    if kind == "captions":
-        captions, read = published_captions(published, folder)
-        found = dict.fromkeys(rows, TextFile(captions, ", ".join(path.name for path in read)))
-        origins = {file.origin for files in published.captions.values() for file in files}
-        origin = {"source": ", ".join(sorted(origins))}
-    else:
-        explanations, read = published_explanations(published, folder, rows)
-        found = {split: TextFile(texts, str(read[0])) for split, texts in explanations.items()}
-        source = published.explanations.origin if published.explanations else ""
-        origin = {"teacher": "ChatGPT", "source": source, "grains": RULE}
-    return (found, read, origin) if read else ({}, [], {})
+    return (published_captions if kind == "captions" else published_explanations)(published, folder, rows)
 
 
 def _check_posts(rows: list[dict], split: str) -> None:

@@ -2,14 +2,15 @@
 
 import os
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_origin
 
 import pyarrow
 import pyarrow.compute
 from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 from datasets.exceptions import DatasetGenerationError
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 
 from modeling_cotpd.data.files import read_json
 from modeling_cotpd.data.folders import MAX_DESCRIPTION_BYTES, inside
@@ -25,7 +26,7 @@ from modeling_cotpd.data.schema import (
     label_names_of,
     task_of,
 )
-from modeling_cotpd.errors import DataError
+from modeling_cotpd.errors import DataError, one_line
 from modeling_cotpd.files import whole_folder, write_json
 from modeling_cotpd.text_safety import without_secrets
 
@@ -34,6 +35,7 @@ AGAIN = "Prepare the folder again."
 _SPLIT_NAME = re.compile(r"\w+(?:[.-]\w+)*")
 
 
+@strict
 @dataclass
 class DatasetInfo:
     """What `dataset.json` holds.
@@ -61,6 +63,21 @@ class DatasetInfo:
     splits: dict[str, dict] = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
+
+    def validate_values(self) -> None:
+        """Raise a `ValueError` for what the types of the fields do not show."""
+        if self.task not in LABEL_COLUMNS:
+            raise ValueError(f"the task is {self.task!r:.60}")
+        if not all(self.label_names) or len(set(self.label_names)) < len(self.label_names):
+            raise ValueError("the label names are not different texts")
+        for name, facts in self.splits.items():
+            rows = facts.get("rows")
+            if not _SPLIT_NAME.fullmatch(name):
+                raise ValueError(f"{name!r:.60} is no name of a split")
+            if type(rows) is not int or rows < 0 or not isinstance(facts.get("gold_hash"), str):
+                raise ValueError(f"the split {name!r} has no number of rows or no hash")
+        if not isinstance(self.provenance.get("knowledge", []), list):
+            raise ValueError("'provenance' holds no list of elicitations")
 
 
 def sample_rows(split: Dataset, rows: int, seed: int) -> Dataset:
@@ -109,39 +126,11 @@ def read_info(folder: str | os.PathLike) -> DatasetInfo:
         fix = "Make the folder with: cotpd prepare NAME --source DIR --out DIR"
         raise DataError(f"There is no {METADATA_FILE} here.", place=str(folder), fix=fix)
     found = read_json(inside(metadata, Path(folder)), MAX_DESCRIPTION_BYTES)
-    if fault := _fault_of(found):
-        raise DataError(f"The file is not what cotpd prepare writes ({fault}).", place=str(metadata), fix=AGAIN)
-    return DatasetInfo(**without_secrets(found))
-
-
-def _fault_of(found) -> str:
-    """What is wrong with the value of `dataset.json`; empty when it is right."""
-    if not isinstance(found, dict):
-        return "it holds no object"
-    kinds: dict[str, Any] = {each.name: get_origin(each.type) or each.type for each in fields(DatasetInfo)}
-    for name in found:
-        if name not in kinds:
-            return f"unknown key {name!r:.60}"
-        if not isinstance(found[name], kinds[name]):
-            return f"{name!r} holds a {type(found[name]).__name__}"
-    if missing := {"name", "task", "label_names"} - set(found):
-        return f"{min(missing)!r} is missing"
-    if found["task"] not in LABEL_COLUMNS:
-        return f"the task is {found['task']!r:.60}"
-    names = found["label_names"]
-    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
-        return "the label names are not different texts"
-    if not all(isinstance(value, str) for value in found.get("sources", {}).values()):
-        return "a source has no hash"
-    for name, facts in found.get("splits", {}).items():
-        if not _SPLIT_NAME.fullmatch(name):
-            return f"{name!r:.60} is no name of a split"
-        rows = facts.get("rows") if isinstance(facts, dict) else None
-        if type(rows) is not int or rows < 0 or not isinstance(facts.get("gold_hash"), str):
-            return f"the split {name!r} has no number of rows or no hash"
-    if not isinstance(found.get("provenance", {}).get("knowledge", []), list):
-        return "'provenance' holds no list of elicitations"
-    return ""
+    try:
+        return DatasetInfo(**without_secrets(found))
+    except (TypeError, StrictDataclassError) as error:
+        message = f"The file is not what cotpd prepare writes ({one_line(error)})."
+        raise DataError(message, place=str(metadata), fix=AGAIN) from None
 
 
 def read_prepared(folder: str | os.PathLike) -> tuple[DatasetDict, DatasetInfo]:

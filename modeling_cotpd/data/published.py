@@ -7,12 +7,13 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from modeling_cotpd.data.conll import ConllForm, parse_conll, read_conll, unique_ids
+from modeling_cotpd.data.conll import ConllForm, read_conll, unique_ids
 from modeling_cotpd.data.files import decode_lines, place, read_json, read_lines
 from modeling_cotpd.data.folders import SPLIT_ALIASES, find_split_file, inside
+from modeling_cotpd.data.joins import TextFile
 from modeling_cotpd.data.schema import SPLITS
 from modeling_cotpd.data.sources import RELATION_FILES, RemoteFile, Source
 from modeling_cotpd.data.values import bounds_of, check_token_span, id_of, text_of, token_list
@@ -154,20 +155,28 @@ def read_relation_ids(path: str | os.PathLike) -> list[str]:
     return sorted(ids, key=ids.__getitem__)
 
 
-def published_captions(source: Source, folder: Path) -> tuple[dict[str, dict[str, str]], list[Path]]:
-    """Published captions by image id and captioner, as far as their files are in the folder, and these files."""
+PublishedTexts = tuple[dict[str, TextFile], list[Path], dict[str, str]]
+"""Texts by split, the files that they are from, and how they were made, for `dataset.json`."""
+
+
+def published_captions(source: Source, folder: Path, rows: Mapping[str, Sequence[dict]]) -> PublishedTexts:
+    """Published captions by image id, as far as their files are in the folder."""
     texts: dict[str, dict[str, str]] = {}
     read: list[Path] = []
     for captioner, files in source.captions.items():
         paths = [inside(folder / file.name, folder) for file in files if (folder / file.name).is_file()]
-        for image, caption, _ in read_captions(paths):
+        for image, caption in read_captions(paths):
             texts.setdefault(image, {})[captioner] = caption
         read += paths
-    return texts, read
+    if not read:
+        return {}, [], {}
+    origins = sorted({file.origin for files in source.captions.values() for file in files})
+    found = TextFile(texts, ", ".join(path.name for path in read))
+    return dict.fromkeys(rows, found), read, {"source": ", ".join(origins)}
 
 
-def read_captions(paths: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
-    """Yield (image id, caption, place) of published caption files.
+def read_captions(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Yield (image id, caption) of published caption files.
 
     PGIM writes `ID.jpg :CAPTION` per line, CAMIM a Python literal with `img_id` and `text`.
     """
@@ -183,17 +192,17 @@ def read_captions(paths: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
             if line.strip():
                 if not isinstance(image, str) or not image:
                     raise DataError("The line holds no caption.", place=spot, fix="It looks like 17.jpg :a dog")
-                yield image, text_of(caption, "text", spot), spot
+                yield image, text_of(caption, "text", spot)
 
 
-def published_explanations(
-    source: Source, folder: Path, rows: dict[str, list[dict]]
-) -> tuple[dict[str, dict[str, dict[str, str]]], list[Path]]:
-    """Published explanations by split and row id, if their file is in the folder, and this file."""
-    if source.explanations is None or not (folder / source.explanations.name).is_file():
-        return {}, []
-    archive = inside(folder / source.explanations.name, folder)
-    return {split: read_explanations(archive, split, rows[split]) for split in rows}, [archive]
+def published_explanations(source: Source, folder: Path, rows: Mapping[str, Sequence[dict]]) -> PublishedTexts:
+    """Published explanations by row id, if their file is in the folder."""
+    file = source.explanations
+    if file is None or not (folder / file.name).is_file():
+        return {}, [], {}
+    archive = inside(folder / file.name, folder)
+    found = {split: TextFile(read_explanations(archive, split, rows[split]), str(archive)) for split in rows}
+    return found, [archive], {"teacher": "ChatGPT", "source": file.origin, "grains": RULE}
 
 
 def read_explanations(archive: str | os.PathLike, split: str, rows: Sequence[dict]) -> dict[str, dict[str, str]]:
@@ -217,7 +226,7 @@ def read_explanations(archive: str | os.PathLike, split: str, rows: Sequence[dic
                 raise DataError(f"{found[0].filename} unpacks to {found[0].file_size:,} bytes.", place=str(archive))
             name = f"{archive}/{found[0].filename}"
             with opened.open(found[0]) as file:
-                posts = list(parse_conll(decode_lines(file, name), name, split, ConllForm(labelled=False)))
+                posts = list(read_conll(name, split, ConllForm(labelled=False), decode_lines(file, name)))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"The archive cannot be read ({error}).", place=str(archive), fix="Fetch it again.") from None
     for row, post in zip(rows, posts, strict=False):

@@ -44,17 +44,9 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tupl
 def read_folder(
     source: str | os.PathLike, task: str, label_names: Sequence[str] = (), scheme: str = "bio"
 ) -> tuple[dict[str, list[dict]], list[Path], list[str] | None]:
-    """Records of a user's own data.
+    """Records of a user's own data by split, the files that were read, and the label names that they declare, if any.
 
-    Args:
-        source (`str` or `os.PathLike`): See `folders.find_split_files`.
-        task (`str`): `"mner"` or `"mre"`.
-        label_names (`Sequence[str]`, *optional*): Names of labels that are given as numbers, in id order; in CoNLL
-            files, the only tags that may occur.
-        scheme (`str`, *optional*, defaults to `"bio"`): The scheme of the tags, see `bio.SCHEMES`.
-
-    Returns:
-        Records by split, the files that were read, and the label names that the data declare, if any.
+    The arguments are those of `find_split_files` and `records_of`; CoNLL files hold only tags of `label_names`.
     """
     found = find_split_files(source)
     files = [path for paths in found.values() for path in paths]
@@ -105,15 +97,13 @@ def records_of(
     scheme: str = "bio",
     first: int = 0,
 ) -> Iterator[dict]:
-    """Rows as records with their labels as names.
+    """Rows, each with what error messages call it, as records with their labels as names.
 
     A row has the columns of the record, of which `id`, `image`, captions and knowledge are optional. Instead of
     `tokens` it may have `text` with character spans, see `values.flat_row`.
 
     Args:
-        rows (`Iterable[tuple[dict, str]]`): Rows and what error messages call them.
-        task (`str`): `"mner"` or `"mre"`.
-        split (`str`): The split's name, which begins the ids of rows that have none (`train-0`).
+        split (`str`): Begins the ids of rows that have none (`train-0`).
         source (`str`): What error messages call all rows.
         label_names (`Sequence[str]`, *optional*): Names of labels that are numbers, in id order.
         scheme (`str`, *optional*, defaults to `"bio"`): The tag scheme, see `bio.SCHEMES`.

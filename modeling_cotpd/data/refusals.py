@@ -42,72 +42,47 @@ _ENGLISH = re.compile(
     re.DOTALL,
 )
 # An apology or a denial at the beginning, and within a short distance the words for "not able to", by language.
+_REFUSALS = r"""
+(?:je suis|nous sommes)? ?(?:\w+ )?désolé|malheureusement => \bne (?:peux|puis|pouvons|suis pas)
+je m'excuse|je regrette => \bne (?:peux|puis|pouvons|suis pas)
+je ne (?:peux|puis) pas (?:vous\s|t'|te )? => aider|répondre|fournir|décrire|identifier|traiter
+(?:es )?tut mir (?:\w+ )?leid|leider|entschuldig|ich bedau => \b(?:nicht|kein\w*)\b
+ich kann (?:\w+ ){0,3}nicht\s => helfen|beantworten|beschreiben|weiterhelfen|identifizieren
+lo siento|lamento|lo lamento => \bno (?:puedo|podemos|me es posible|soy capaz|estoy)
+disculp|perdón|desafortunadamente|lamentablemente => \bno (?:puedo|podemos|me es posible|soy capaz|estoy)
+(?:yo )?no (?:puedo|podemos)\s => \b(?:ayudar|responder|describir|asistir|identific)
+(?:eu )?não (?:posso|consigo)\s => \b(?:ajudar|responder|descrever|identific)
+(?:io )?non (?:posso|riesco)\s => \b(?:aiutar|rispondere|descrivere|identific)
+я не могу\s|я не в состоянии\s => помочь|ответить|описать|предоставить|выполнить|определить
+desculp|sinto muito|lamento|infelizmente|peço desculpa => \bn[ãa]o (?:posso|consigo|sou capaz|podemos|tenho)
+mi dispiace|spiacente|purtroppo|mi scuso|scusa => \bnon (?:posso|riesco|sono in grado|possiamo)
+het spijt|helaas|sorry|mijn excuses => \bik (?:\w+ )?(?:niet|geen)\b|\bkan ik (?:\w+ )?niet\b
+het spijt|helaas|sorry|mijn excuses => \bik kan (?:\w+ )?(?:niet|geen|hier)
+przykro mi|przepraszam|niestety => \bnie (?:mogę|jestem w stanie|możemy)
+(?:мне )?(?:очень )?жаль|извин|прост|к сожалению|прошу прощения => не (?:могу|в состоянии|можем|имею)
+вибач|на жаль|перепрош => не (?:можу|в змозі|маю)
+tyvärr|förlåt|(?:jag|jeg) (?:är|er) ledsen|beklager|undskyld|desværre|dessverre|jag beklagar => \b(?:inte|ikke)\b
+valitettavasti|pahoittelen|anteeksi => \ben (?:voi|pysty|osaa)
+omlouvám|bohužel|je mi líto|ľutujem|žiaľ => \bnem(?:ohu|ůžu|ôžem)
+îmi pare rău|din păcate|scuze|ne pare rău => \bnu (?:pot|putem|sunt)
+sajnálom|sajnos|elnézést => \bnem (?:tudok|tudom|áll|segíthet)
+üzgünüm|maalesef|özür => \w*(?:amam|emem|amıyorum|emiyorum|amayız|mümkün değil)
+maaf|mohon maaf => \b(?:tidak|tak|nggak) (?:dapat|bisa|boleh|mampu)
+(?:tôi )?(?:rất )?(?:xin lỗi|tiếc) => không thể
+λυπάμαι|συγγνώμη|δυστυχώς => δεν (?:μπορώ|είμαι|έχω)
+(?:我)?(?:很|非常|十分|真的)?(?:抱歉|对不起|對不起|不好意思|遗憾|遺憾) => 无法|無法|不能|没法|沒法|没有办法|不便|无权
+(?:作为|作為)(?:一个|一個|一名)?(?:ai|人工智能|人工智慧|语言模型|語言模型) => 无法|無法|不能
+我(?:无法|無法|不能) => 回答|帮助|幫助|协助|協助|提供|描述|识别|識別|满足|滿足|处理|處理
+(?:大変)?(?:申し訳|すみません|ごめんなさい|恐れ入|残念ながら) => (?:でき|出来)(?:ません|かね)|かねます|ありません
+죄송|미안|유감 => 수 ?(?:없|가 없)|어렵습니다|못합니다|드릴 수
+عذر|آسف|أعتذر|للأسف|معذرة => لا (?:أستطيع|يمكنني|يمكن|أقدر)|لن أ
+متأسف|متاسف|ببخشید|پوزش => نمی.?توان|قادر
+(?:אני )?(?:מצטער|סליחה|לצערי) => לא (?:יכול|ניתן|אוכל)|איני
+(?:मुझे )?(?:क्षमा|माफ़|माफ|खेद) => नहीं|असमर्थ
+ขออภัย|ขอโทษ|เสียใจ => ไม่สามารถ|ไม่ได้
+"""
 _OTHER_LANGUAGES = re.compile(
-    "|".join(
-        rf"(?:{opening}).{{0,80}}?(?:{inability})"
-        for opening, inability in (
-            (
-                r"(?:je suis|nous sommes)? ?(?:\w+ )?désolé|malheureusement|je m'excuse|je regrette",
-                r"\bne (?:peux|puis|pouvons|suis pas)",
-            ),
-            (r"je ne (?:peux|puis) pas (?:vous |t'|te )?", "aider|répondre|fournir|décrire|identifier|traiter"),
-            (r"(?:es )?tut mir (?:\w+ )?leid|leider|entschuldig|ich bedau", r"\b(?:nicht|kein\w*)\b"),
-            (r"ich kann (?:\w+ ){0,3}nicht ", "helfen|beantworten|beschreiben|weiterhelfen|identifizieren"),
-            (
-                r"lo siento|lamento|lo lamento|disculp|perdón|desafortunadamente|lamentablemente",
-                r"\bno (?:puedo|podemos|me es posible|soy capaz|estoy)",
-            ),
-            (
-                r"(?:yo )?no (?:puedo|podemos) |(?:eu )?não (?:posso|consigo) |(?:io )?non (?:posso|riesco) ",
-                r"\b(?:ayudar|aiutar|ajudar|responder|rispondere|describir|descrever|descrivere|asistir|identific)",
-            ),
-            (r"я не могу |я не в состоянии ", r"помочь|ответить|описать|предоставить|выполнить|определить"),
-            (
-                r"desculp|sinto muito|lamento|infelizmente|peço desculpa",
-                r"\bn[ãa]o (?:posso|consigo|sou capaz|podemos|tenho)",
-            ),
-            (r"mi dispiace|spiacente|purtroppo|mi scuso|scusa", r"\bnon (?:posso|riesco|sono in grado|possiamo)"),
-            (
-                r"het spijt|helaas|sorry|mijn excuses",
-                r"\bik (?:\w+ )?(?:niet|geen)\b|\bkan ik (?:\w+ )?niet\b|\bik kan (?:\w+ )?(?:niet|geen|hier)",
-            ),
-            (r"przykro mi|przepraszam|niestety", r"\bnie (?:mogę|jestem w stanie|możemy)"),
-            (
-                r"(?:мне )?(?:очень )?жаль|извин|прост|к сожалению|прошу прощения",
-                r"не (?:могу|в состоянии|можем|имею)",
-            ),
-            (r"вибач|на жаль|перепрош", r"не (?:можу|в змозі|маю)"),
-            (
-                r"tyvärr|förlåt|(?:jag|jeg) (?:är|er) ledsen|beklager|undskyld|desværre|dessverre|jag beklagar",
-                r"\b(?:inte|ikke)\b",
-            ),
-            (r"valitettavasti|pahoittelen|anteeksi", r"\ben (?:voi|pysty|osaa)"),
-            (r"omlouvám|bohužel|je mi líto|ľutujem|žiaľ", r"\bnem(?:ohu|ůžu|ôžem)"),
-            (r"îmi pare rău|din păcate|scuze|ne pare rău", r"\bnu (?:pot|putem|sunt)"),
-            (r"sajnálom|sajnos|elnézést", r"\bnem (?:tudok|tudom|áll|segíthet)"),
-            (r"üzgünüm|maalesef|özür", r"\w*(?:amam|emem|amıyorum|emiyorum|amayız|mümkün değil)"),
-            (r"maaf|mohon maaf", r"\b(?:tidak|tak|nggak) (?:dapat|bisa|boleh|mampu)"),
-            (r"(?:tôi )?(?:rất )?(?:xin lỗi|tiếc)", r"không thể"),
-            (r"λυπάμαι|συγγνώμη|δυστυχώς", r"δεν (?:μπορώ|είμαι|έχω)"),
-            (
-                r"(?:我)?(?:很|非常|十分|真的)?(?:抱歉|对不起|對不起|不好意思|遗憾|遺憾)",
-                r"无法|無法|不能|没法|沒法|没有办法|不便|无权",
-            ),
-            (r"(?:作为|作為)(?:一个|一個|一名)?(?:ai|人工智能|人工智慧|语言模型|語言模型)", r"无法|無法|不能"),
-            (r"我(?:无法|無法|不能)", r"回答|帮助|幫助|协助|協助|提供|描述|识别|識別|满足|滿足|处理|處理"),
-            (
-                r"(?:大変)?(?:申し訳|すみません|ごめんなさい|恐れ入|残念ながら)",
-                r"(?:でき|出来)(?:ません|かね)|かねます|ありません",
-            ),
-            (r"죄송|미안|유감", r"수 ?(?:없|가 없)|어렵습니다|못합니다|드릴 수"),
-            (r"عذر|آسف|أعتذر|للأسف|معذرة", r"لا (?:أستطيع|يمكنني|يمكن|أقدر)|لن أ"),
-            (r"متأسف|متاسف|ببخشید|پوزش", r"نمی.?توان|قادر"),
-            (r"(?:אני )?(?:מצטער|סליחה|לצערי)", r"לא (?:יכול|ניתן|אוכל)|איני"),
-            (r"(?:मुझे )?(?:क्षमा|माफ़|माफ|खेद)", r"नहीं|असमर्थ"),
-            (r"ขออภัย|ขอโทษ|เสียใจ", r"ไม่สามารถ|ไม่ได้"),
-        )
-    ),
-    re.DOTALL,
+    "|".join("(?:{}).{{0,80}}?(?:{})".format(*row.split(" => ")) for row in _REFUSALS.strip().splitlines()), re.DOTALL
 )
 _UNAVAILABLE = re.compile(
     r"(?:video|image|media|content|picture)[^.!?]{0,80}\b(?:not (?:been )?displayed|not available|unavailable)"
@@ -143,10 +118,8 @@ def refusal_kind(text: str) -> str | None:
     holder"). Both are found by their wording, so a count is a hint and no proof.
 
     Example:
-        >>> refusal_kind("Sorry, I cannot help with this picture.")
-        'refusal'
-        >>> refusal_kind("a sign that says sorry we are closed") is None
-        True
+        >>> refusal_kind("Sorry, I cannot help with this picture."), refusal_kind("a sign that says: sorry, closed")
+        ('refusal', None)
     """
     if is_refusal(text):
         return "refusal"

@@ -7,7 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,13 +26,7 @@ BASE_URL_VARIABLE = "COTPD_DOWNLOAD_URL"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a fixed commit of a public repository.
-
-    Args:
-        name (`str`): What it is called in the source folder.
-        path (`str`): Repository, commit and path, below `BASE_URL`.
-        sha256 (`str`): What its bytes hash to.
-    """
+    """A file at a fixed commit of a public repository: name in the source folder, path below `BASE_URL`, hash."""
 
     name: str
     path: str
@@ -51,53 +45,29 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it is published.
+    """A data set as it is published."""
 
-    Args:
-        name (`str`): What the command line calls it.
-        task (`str`): `"mner"` or `"mre"`.
-        patterns (`tuple[str, ...]`): File names with `{split}` where the split's name goes.
-        types (`frozenset[str]`): MNER: the entity types that may occur; empty where the published set is not known.
-        downloads (`tuple[RemoteFile, ...]`): Where the posts are; empty where no verified address is known.
-        captions (`Mapping[str, tuple[RemoteFile, ...]]`): Captioner to the files of its captions: one for all
-            splits, or those of train, validation and test.
-        explanations (`RemoteFile`, *optional*): The archive of explanations.
-        by_hand (`str`): What to fetch by hand when there are no downloads.
-    """
-
-    name: str
-    task: str
-    patterns: tuple[str, ...]
-    types: frozenset[str] = frozenset()
-    downloads: tuple[RemoteFile, ...] = ()
-    captions: Mapping[str, tuple[RemoteFile, ...]] = field(default_factory=dict)
-    explanations: RemoteFile | None = None
-    by_hand: str = ""
+    name: str  # what the command line calls it
+    task: str  # "mner" or "mre"
+    patterns: Sequence[str]  # file names with {split} where the split's name goes
+    types: Sequence[str] = ()  # the entity types that may occur; empty where that is not known
+    downloads: Sequence[RemoteFile] = ()  # where the posts are; empty where no verified address is known
+    # captioner to the files of its captions: one for all splits, or those of train, validation and test
+    captions: Mapping[str, Sequence[RemoteFile]] = field(default_factory=dict)
+    explanations: RemoteFile | None = None  # the archive of explanations
+    by_hand: str = ""  # what to fetch by hand when there are no downloads
 
 
 RELATION_FILES = ("rel2id.json", "ours_rel2id.json", "mnre_rel2id.json")
 """Names under which the ids of MNRE's relations are published."""
-_TABLE = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
-
-
-def _source(name: str, entry: dict) -> Source:
-    """An entry of sources.json. A space in a published name, as MNRE has one, is not part of it in the folder."""
-    explanations = entry.get("explanations")
-    return Source(
-        name,
-        entry["task"],
-        tuple(entry["patterns"]),
-        frozenset(entry.get("types", ())),
-        tuple(RemoteFile(**file) for file in entry.get("downloads", ())),
-        {key: tuple(RemoteFile(**file) for file in files) for key, files in entry.get("captions", {}).items()},
-        RemoteFile(**explanations) if explanations else None,
-        entry.get("by_hand", ""),
-    )
-
-
-SOURCES = {name: _source(name, entry) for name, entry in _TABLE["sources"].items()}
-"""The published data sets by name. Their commits are those that added the files, which no later commit changed. Copies
-of Twitter-2015 call the fourth type OTHER or MISC, so both Twitter sets accept both names."""
+_TABLE = json.loads(
+    Path(__file__).with_suffix(".json").read_text("utf-8"),
+    object_hook=lambda value: RemoteFile(**value) if "sha256" in value else value,
+)
+SOURCES = {name: Source(name, **entry) for name, entry in _TABLE["sources"].items()}
+"""The published data sets by name. A space in a published file's name, as MNRE has one, is left out. The commits are
+those that added the files, which no later commit changed. Copies of Twitter-2015 call the fourth type OTHER or MISC,
+so both Twitter sets accept both names."""
 KNOWN_COPIES: dict[str, str] = _TABLE["copies"]
 """Gold hash to copy and publisher: copies of Twitter-2015 differ in labels, so a result names the one it was measured
 on."""

@@ -154,9 +154,8 @@ def tokens_and_tags(row: dict, spot: str) -> tuple[list[str], list[str] | None]:
     tokens = cut(text, [bound for start, end, _ in spans for bound in (start, end)])
     tags = ["O"] * len(tokens)
     for start, end, label in spans:
-        inside = [number for number, (first, last) in enumerate(tokens) if start <= first and last <= end]
-        for number in inside:
-            tags[number] = f"{'B' if number == inside[0] else 'I'}-{label}"
+        first, last = _tokens_within(tokens, start, end)
+        tags[first:last] = [f"B-{label}"] + [f"I-{label}"] * (last - first - 1)
     return [text[start:end] for start, end in tokens], tags
 
 
@@ -165,14 +164,14 @@ def tokens_and_pair(row: dict, spot: str) -> tuple[list[str], tuple[int, int], t
     text = text_of(row["text"], "text", spot)
     spans = [trimmed(*bounds_of(row[side], side, spot), text, f"The {side} span", spot) for side in ("head", "tail")]
     tokens = cut(text, [bound for span in spans for bound in span])
-    head, tail = (
-        (
-            next(number for number, (first, _) in enumerate(tokens) if first >= start),
-            1 + max(number for number, (_, last) in enumerate(tokens) if last <= end),
-        )
-        for start, end in spans
-    )
+    head, tail = (_tokens_within(tokens, start, end) for start, end in spans)
     return [text[start:end] for start, end in tokens], head, tail
+
+
+def _tokens_within(tokens: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The first of the tokens that stand in a span of characters, and the one after the last."""
+    inside = [number for number, (first, last) in enumerate(tokens) if start <= first and last <= end]
+    return inside[0], inside[-1] + 1
 
 
 def cut(text: str, bounds: Iterable[int] = ()) -> list[tuple[int, int]]:

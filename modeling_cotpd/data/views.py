@@ -158,11 +158,7 @@ class ViewBuilder:
     """
 
     def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        task: str,
-        settings: ViewSettings,
-        label_names: Sequence[str] = (),
+        self, tokenizer: PreTrainedTokenizerBase, task: str, settings: ViewSettings, label_names: Sequence[str] = ()
     ):
         require_fast(tokenizer)
         self.tokenizer, self.task, self.settings, self.label_names = tokenizer, task, settings, label_names
@@ -197,17 +193,12 @@ class ViewBuilder:
         return encode(self.tokenizer, texts)
 
     def knowledge(
-        self,
-        texts: Sequence[str],
-        offsets: Sequence[Sequence[tuple[int, int]]],
-        records: Sequence[Mapping],
+        self, texts: Sequence[str], offsets: Sequence[Sequence[tuple[int, int]]], records: Sequence[Mapping]
     ) -> list[Knowledge]:
-        """What each record's knowledge adds to its text.
+        """What each record's knowledge adds to its text, whose subword tokens have these offsets.
 
-        Args:
-            texts, offsets (`Sequence`): The texts, and the characters of their subword tokens.
-            records (`Sequence[Mapping]`): With the knowledge columns as text (missing: unknown) and, for the inline
-                placement, `glosses`; without them, those that `cot_noun` lists.
+        A knowledge column that a record lacks is unknown. The inline placement reads `glosses`, or those that
+        `cot_noun` lists.
         """
         names = self.settings.appended_columns
         columns = [self.tokenize([record.get(name) or "" for record in records])[0] for name in names]
@@ -228,12 +219,8 @@ class ViewBuilder:
 
         A mention with its gloss reads `[ mention ] ( gloss )`. Room goes to glosses first: when they do not all fit,
         the last ones are left out, and the longest ones are cut to the same length. Columns share what is left; every
-        column ends with the closing special tokens.
-
-        Args:
-            text (`Sequence[int]`): The text's subword tokens, with special tokens and markers.
-            places (`Sequence[int]`): Where each of the text's own subword tokens stands in it.
-            knowledge (`Knowledge`): What to add.
+        column ends with the closing special tokens. `text` has special tokens and markers; its own subword tokens
+        stand at `places`.
         """
         view, positions, cut = list(text), list(range(len(text))), []
         if self.settings.placement == "inline":

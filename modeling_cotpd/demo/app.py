@@ -1,16 +1,16 @@
 """The demo as a Gradio app: it runs on this machine and sends nothing elsewhere."""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modeling_cotpd.demo.guard import Guard
-from modeling_cotpd.demo.markup import plain
-from modeling_cotpd.demo.page import COLUMN_NAMES, notice, render
-from modeling_cotpd.demo.style import STYLE
-from modeling_cotpd.errors import CoTPDError, SettingError
+from modeling_cotpd.demo.page import COLUMN_NAMES, html, render
+from modeling_cotpd.errors import CoTPDError, SettingError, one_line
 from modeling_cotpd.inference.colours import types_of
 from modeling_cotpd.inference.triples import TripleExtractor
 from modeling_cotpd.inference.view_predictor import ViewPredictor, first_span
@@ -20,45 +20,22 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 5_000
 """A dozen long posts; longer texts are for `cotpd predict`."""
+SIMILAR = 3
+"""Similar training posts that are shown, where there are any."""
 CACHE = (600, 3600)
 """Every ten minutes, pictures older than an hour are removed."""
 SCROLL = """() => { const answer = document.getElementById("answer");
 if (answer && window.innerWidth < 700) answer.scrollIntoView({behavior: "smooth"}); }"""
 """On a phone the answer is below the inputs."""
-EXAMPLES = (
-    {
-        "text": "Maya Stone moved to Harlow to play for Lindmere Athletic",
-        "head": "Maya Stone",
-        "tail": "Harlow",
-        "caption": "a woman in a football shirt in front of a stadium",
-    },
-    {
-        "text": "RT @nightbus : Osk Harbour sold out the Tallow Rooms again",
-        "head": "Osk Harbour",
-        "tail": "Tallow Rooms",
-        "caption": "a band on a stage in front of a crowd",
-    },
-    {
-        "text": "So proud of the Fenwick Otters, see you in Brightwater !",
-        "head": "Fenwick Otters",
-        "tail": "Brightwater",
-        "caption": "players in green shirts lift a cup",
-    },
-)
+EXAMPLES = json.loads(Path(__file__).with_name("examples.json").read_text("utf-8"))
 """Fictional posts with the words of a picture."""
 
 
 class DemoReader:
-    """Answers what the page asks, as HTML.
+    """Answers what the page asks, as HTML."""
 
-    Args:
-        predictor (`ViewPredictor`): The model or models.
-        similar (`int`, *optional*, defaults to 3): How many similar training posts to show, where there are any.
-    """
-
-    def __init__(self, predictor: ViewPredictor, similar: int = 3):
+    def __init__(self, predictor: ViewPredictor):
         self.predictor = predictor
-        self.similar = similar if predictor.similar is not None else 0
         model = predictor.predictor
         entities = model.entity_predictor if isinstance(model, TripleExtractor) else model
         self.kinds = types_of(entities.label_names)
@@ -68,54 +45,37 @@ class DemoReader:
     ) -> str:
         """The answer to one post; what is wrong with the input stands in it as a notice.
 
-        Args:
-            image (`str`, *optional*): The file of its picture.
-            ask (`bool`, *optional*, defaults to `False`): Ask the teacher for explanations.
-            head, tail (`str`): The two entities as they stand in the post, for a model for relations alone.
-            columns (`str`): Caption and explanations by column; an empty one is none.
+        `image` is the file of its picture, `ask` asks the teacher for explanations, `head` and `tail` are the two
+        entities as they stand in the post, `columns` are caption and explanations; an empty one is none.
         """
         try:
             body = self._answer(text or "", image, ask, head or "", tail or "", columns)
         except CoTPDError as error:
-            body = notice(f"<p>{plain(str(error))}</p>")
+            body = html("notice", [str(error)])
         return f'<div class="cotpd">{body}</div>'
 
     def _answer(self, text: str, image: str | None, ask: bool, head: str, tail: str, columns: dict[str, str]) -> str:
         if not text.strip():
-            return notice("<p>Write a post, or take one of the examples.</p>")
+            return html("notice", ["Write a post, or take one of the examples."])
         for value in (text, head, tail, *columns.values()):
             if value and len(value) > MOST_CHARACTERS:
-                raise SettingError(
-                    f"A text has {len(value):,} characters, this page takes {MOST_CHARACTERS:,}.",
-                    fix="For longer posts there is cotpd predict.",
-                )
+                message = f"A text has {len(value):,} characters, this page takes {MOST_CHARACTERS:,}."
+                raise SettingError(message, fix="For longer posts there is cotpd predict.")
         given = {name: value for name, value in columns.items() if value and value.strip()}
         caption = given.pop("caption", None)
         spans: dict[str, Any] = {}
         if self.predictor.task == "mre":
             spans = {"head": first_span(head, text, "head"), "tail": first_span(tail, text, "tail")}
-        known = bool(given or caption or image or ask)
-        source = self.predictor.source
-        predictor = self.predictor if ask or source.plan is None else self.predictor.without_teacher()
-        prediction = predictor.predict(
-            text,
-            image,
-            caption,
-            given,
-            view="both" if known else "prompt",
-            attention=True,
-            similar=self.similar,
-            **spans,
-        )
-        return render(prediction, self.kinds)
+        predictor, view = self.predictor, "both" if given or caption or image or ask else "prompt"
+        similar = SIMILAR if predictor.similar is not None else 0
+        if not ask and predictor.source.plan is not None:
+            predictor = predictor.without_teacher()
+        shown: dict[str, Any] = {"view": view, "attention": True, "similar": similar, **spans}
+        return render(predictor.predict(text, image, caption, given, **shown), self.kinds)
 
 
 def import_gradio() -> Any:
-    """Gradio without statistics, with a temporary folder that is removed when the process ends.
-
-    Raises:
-        SettingError: It is not installed.
-    """
+    """Gradio without statistics, with a temporary folder that is removed when the process ends."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if "GRADIO_TEMP_DIR" not in os.environ:
@@ -130,25 +90,14 @@ def import_gradio() -> Any:
 
 
 def build_app(predictor: ViewPredictor, title: str) -> "gradio.Blocks":
-    """The page.
-
-    Args:
-        predictor (`ViewPredictor`): The model or models, with captioner, teacher and training posts where wanted.
-        title (`str`): The model's name on the page.
-
-    Raises:
-        SettingError: Gradio is not installed.
-    """
+    """The page of a model, which it calls `title`, with captioner, teacher and training posts where there are any."""
     gr = import_gradio()
     reader = DemoReader(predictor)
     what = {"mner": "Entities", "mre": "The relation of two entities", "triples": "Entities and relations"}
     about = f"{what[predictor.task]} of a post, from the text alone"
     about += ", or with what a picture and explanations tell." if predictor.columns else "."
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True, delete_cache=CACHE) as app:
-        gr.HTML(
-            f'<div class="cotpd-title"><h1>CoTPD demo</h1><p>{about} Model: <code>{plain(title)}</code></p></div>',
-            elem_id="title",
-        )
+        gr.HTML(html("title", about, title), elem_id="title")
         with gr.Row(equal_height=False, elem_id="halves"):
             with gr.Column(scale=4, min_width=300):
                 fields = _inputs(gr, predictor)
@@ -189,14 +138,8 @@ def _inputs(gr: Any, predictor: ViewPredictor) -> dict[str, Any]:
     if predictor.source.plan is not None:
         fields["ask"] = gr.Checkbox(label="Ask the teacher for explanations")
     if predictor.source.captioner is not None:
-        fields["image"] = gr.Image(
-            label="Picture",
-            type="filepath",
-            image_mode=None,
-            sources=["upload", "clipboard"],
-            height=170,
-            elem_id="picture",
-        )
+        shown: dict[str, Any] = {"label": "Picture", "height": 170, "elem_id": "picture"}
+        fields["image"] = gr.Image(type="filepath", image_mode=None, sources=["upload", "clipboard"], **shown)
     if predictor.columns:
         with gr.Accordion("Knowledge (optional)", open=False):
             for name in predictor.columns:
@@ -216,21 +159,10 @@ def _inputs(gr: Any, predictor: ViewPredictor) -> dict[str, Any]:
 
 
 def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = None, wait: bool = True) -> str:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, or, without `wait`, in the background; return its address.
 
-    Nothing leaves the machine: no public link, no analytics, no run history, system fonts.
-
-    Args:
-        app (`gradio.Blocks`): From `build_app`.
-        host (`str`, *optional*, defaults to `"127.0.0.1"`): The address to serve on.
-        port (`int`, *optional*): The port; the first free one from 7860 by default.
-        wait (`bool`, *optional*, defaults to `True`): Return only when the page is closed down.
-
-    Returns:
-        The page's address.
-
-    Raises:
-        SettingError: The port is taken.
+    Nothing leaves the machine: no public link, no analytics, no run history, system fonts. By default, the port is the
+    first free one from 7860; one that is taken is a `SettingError`.
     """
     gr = import_gradio()
     from starlette.middleware import Middleware
@@ -243,26 +175,20 @@ def launch(app: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = Non
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
     )
+    off = dict.fromkeys(("share", "run_history", "enable_monitoring", "ssr_mode", "pwa", "mcp_server"), False)
+    more: dict[str, Any] = {**off, "quiet": True, "footer_links": [], "max_file_size": "20mb"}
     try:
         _, url, _ = app.launch(
-            share=False,
             server_name=host,
             server_port=port,
             prevent_thread_lock=True,
-            quiet=True,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-            max_file_size="20mb",
             app_kwargs={"middleware": [Middleware(Guard, host=host, uploads=uploads)]},
             theme=theme,
-            css=STYLE,
+            css_paths=Path(__file__).with_name("style.css"),
+            **more,
         )
     except OSError as error:
-        raise SettingError(str(error).strip().splitlines()[0], place="--port", fix="Name another one.") from None
+        raise SettingError(one_line(error), place="--port", fix="Name another one.") from None
     if wait:
         print(f"The demo is at {url} (Ctrl-C ends it)", flush=True)
         app.block_thread()

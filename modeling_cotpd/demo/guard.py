@@ -10,15 +10,10 @@ MAX_BODY = 21 << 20
 
 
 class Guard:
-    """ASGI middleware.
+    """ASGI middleware of an application that is served on the address `host`; `uploads` lets it take pictures.
 
     A page of another site can send requests to this machine under a name of its own that it lets point here (DNS
     rebinding). So a request must name this machine, or an address, and what a page sends must come from this one.
-
-    Args:
-        app (`Callable`): The ASGI application.
-        host (`str`): The address that is served on.
-        uploads (`bool`): Whether the page takes pictures.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], host: str, uploads: bool):

@@ -9,16 +9,7 @@ SPARE = ("#cfe1ff", "#ffe1b0", "#c9efd0", "#e4d6fb", "#ffd3da", "#c3efec")
 
 
 def colour_of(kind: str, kinds: Iterable[str]) -> str:
-    """The colour of a type.
-
-    Args:
-        kind (`str`): The type.
-        kinds (`Iterable[str]`): All types that the model or the page knows.
-
-    Example:
-        >>> colour_of("PER", ["PER", "LOC"])
-        '#cfe1ff'
-    """
+    """The colour of a type among all types that a model or page knows."""
     if kind in COLOURS:
         return COLOURS[kind]
     others = sorted(name for name in {*kinds, kind} if name not in COLOURS)
@@ -26,10 +17,5 @@ def colour_of(kind: str, kinds: Iterable[str]) -> str:
 
 
 def types_of(label_names: Iterable[str]) -> list[str]:
-    """The entity types of a tag set.
-
-    Example:
-        >>> types_of(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"])
-        ['LOC', 'PER']
-    """
+    """The entity types of a tag set."""
     return sorted({name[2:] for name in label_names if name[:2] in ("B-", "I-")})

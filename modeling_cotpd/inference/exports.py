@@ -35,11 +35,7 @@ _SHORT = {"\t": "\\t", "\b": "\\b", "\n": "\\n", "\r": "\\r", "\f": "\\f", '"': 
 
 
 def export_format(path: str | os.PathLike) -> str:
-    """The format that a file's name means.
-
-    Raises:
-        SettingError: The suffix means none.
-    """
+    """The format that a file's name means."""
     suffix = Path(path).suffix
     if suffix not in FORMATS:
         known = ", ".join(f"{ending} ({name})" for ending, name in FORMATS.items())
@@ -78,9 +74,6 @@ def conll_post(row: dict) -> str:
     Tokens are what stands between white space, cut where an entity begins or ends inside; so every tag holds exactly.
     Tags are IOB2. A lone surrogate, which UTF-8 cannot hold, becomes U+FFFD.
 
-    Args:
-        row (`dict`): `id`, `text` and `entities`, as `EntityPredictor` and `TripleExtractor` give them.
-
     Example:
         >>> entities = [{"start": 1, "end": 5, "type": "PER"}]
         >>> print(conll_post({"id": "7", "text": "@Maya sings", "entities": entities}).replace("\\t", " "), end="")
@@ -97,8 +90,11 @@ def conll_post(row: dict) -> str:
     for begin, end in pairwise(borders):
         entity = next((entity for entity in row["entities"] if entity["start"] <= begin < entity["end"]), None)
         for match in re.finditer(r"\S+", text[begin:end]):
-            for place, token in _safe(match.group(), begin + match.start()):
-                lines.append(f"{token}\t{_tag(text, entity, place)}")
+            token, place = match.group(), begin + match.start()
+            if token.startswith(HEADERS):
+                lines.append(f"{token[:1]}\t{_tag(text, entity, place)}")
+                token, place = token[1:], place + 1
+            lines.append(f"{token}\t{_tag(text, entity, place)}")
     return "\n".join(lines) + "\n\n"
 
 
@@ -109,31 +105,13 @@ def _tag(text: str, entity: dict | None, place: int) -> str:
     return f"{'I' if text[entity['start'] : place].strip() else 'B'}-{entity['type']}"
 
 
-def _safe(token: str, place: int) -> list[tuple[int, str]]:
-    """A token and where it begins; in two where a reader would take it for a header."""
-    if token.startswith(HEADERS):
-        return [(place, token[:1]), (place + 1, token[1:])]
-    return [(place, token)]
-
-
 class RdfWriter:
     """Turns posts into N-Triples lines.
 
     A post is a `nif:Context` with its text. An entity is a `nif:Phrase` with offsets, words, type and confidence; its
     IRI ends in `#char=START,END` (RFC 5147). A relation is the triple (head, relation, tail), and a `rdf:Statement`
-    with its confidence. Two mentions of one name are two subjects: nothing is linked across mentions.
-
-    Args:
-        base (`str`, *optional*, defaults to `"urn:cotpd:"`): What every IRI begins with: `BASEpost/ID`,
-            `BASEtype/PER`, `BASErelation/NAME`.
-
-    Raises:
-        SettingError: The base is no absolute IRI.
-
-    Example:
-        >>> lines = RdfWriter()({"id": "7", "text": "hi", "entities": [], "relations": []})
-        >>> list(lines)[1]
-        '<urn:cotpd:post/7> <http://persistence.uni-leipzig.org/nlp2rdf/ontologies/nif-core#isString> "hi" .\\n'
+    with its confidence. Two mentions of one name are two subjects: nothing is linked across mentions. Every IRI begins
+    with `base`: `BASEpost/ID`, `BASEtype/PER`, `BASErelation/NAME`.
     """
 
     def __init__(self, base: str = BASE):
@@ -143,11 +121,7 @@ class RdfWriter:
         self.statements = 0
 
     def __call__(self, row: dict) -> Iterator[str]:
-        """Lines of one post.
-
-        Args:
-            row (`dict`): `id`, `text`, `entities` and `relations`, as `TripleExtractor` gives them.
-        """
+        """Lines of one post."""
         post = f"{self.base}post/{_part(row['id'])}"
         yield _line(post, f"{RDF}type", f"<{NIF}Context>")
         yield _line(post, f"{NIF}isString", literal(row["text"]))
@@ -173,12 +147,7 @@ class RdfWriter:
 
 
 def literal(text: str) -> str:
-    """A string literal of N-Triples; lone surrogates, which RDF cannot hold, become U+FFFD, so that offsets stay.
-
-    Example:
-        >>> print(literal('say "hi"\\n'))
-        "say \\"hi\\"\\n"
-    """
+    """A string literal of N-Triples; lone surrogates, which RDF cannot hold, become U+FFFD, so that offsets stay."""
     return '"' + _ESCAPED.sub(_escape, readable(text)) + '"'
 
 

@@ -51,17 +51,10 @@ class KnowledgeSource:
         self.captioner, self.plan, self.store = captioner, plan, Path(store)
 
     def caption(self, image: "str | os.PathLike | Image.Image") -> str:
-        """The caption of a picture.
-
-        Raises:
-            SettingError: No captioner is configured.
-            KnowledgeError: The picture cannot be read, or has no caption; the message says why.
-        """
+        """The caption of a picture."""
         if self.captioner is None:
-            raise SettingError(
-                "A picture is read as words, and there is no captioner to find them.",
-                fix="Give caption=..., or configure a captioner.",
-            )
+            fix = "Give caption=..., or configure a captioner."
+            raise SettingError("A picture is read as words, and there is no captioner to find them.", fix=fix)
         require_pillow()
         picture = load_image(Path(image)) if isinstance(image, str | os.PathLike) else image.convert("RGB")
         answer = self.captioner(picture)
@@ -72,16 +65,8 @@ class KnowledgeSource:
     def explain(self, text: str, caption: str) -> tuple[dict[str, str], list[str]]:
         """What the teacher says about a post.
 
-        Args:
-            text (`str`): The post.
-            caption (`str`): Its picture in words; empty without a picture.
-
         Returns:
             Knowledge column to text, and a sentence for every grain that has no real answer.
-
-        Raises:
-            SettingError: No teacher is configured.
-            KnowledgeError: The endpoint declines whatever it is asked.
         """
         if self.plan is None:
             raise SettingError("There is no teacher to ask.", fix="Give knowledge=..., or configure a teacher.")
@@ -106,9 +91,6 @@ def knowledge_columns_of(knowledge: Mapping[str, str] | str | None) -> dict[str,
     Args:
         knowledge (`Mapping[str, str]` or `str`, *optional*): Texts under `noun`, `sentence`, `multimodality` (or
             `cot_noun`, ...), or one text, which counts as the explanation of the sentence.
-
-    Raises:
-        SettingError: A name is unknown or a text is no string.
     """
     if knowledge is None:
         return {}

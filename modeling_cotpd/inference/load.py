@@ -24,11 +24,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def task_of_model(name_or_path: str, **hub) -> str:
-    """`"mner"` or `"mre"`, as the model's configuration says.
-
-    Raises:
-        SettingError: There is no such folder or repository, or it is not a trained CoTPD model.
-    """
+    """`"mner"` or `"mre"`, as the model's configuration says."""
     folder = Path(resolve_encoder(name_or_path))
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise SettingError("The folder holds no model.", place=name_or_path, fix="Name a run's output folder.")
@@ -44,26 +40,22 @@ def task_of_model(name_or_path: str, **hub) -> str:
 
 
 def usable_device(name: str | torch.device) -> torch.device:
-    """Return a device that exists.
-
-    Raises:
-        SettingError: There is no such device here.
-    """
+    """Return a device that exists; `auto` is an accelerator where there is one, else the CPU."""
+    if name == "auto":
+        name = (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None) or "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingError(
-            f"The device {str(name)!r} cannot be used: {str(error).splitlines()[0].removesuffix('.')}.",
-            place="--device",
-            fix="Use auto or cpu.",
-        ) from None
+        message = f"The device {str(name)!r} cannot be used: {str(error).splitlines()[0].removesuffix('.')}."
+        raise SettingError(message, place="--device", fix="Use auto or cpu.") from None
     return device
 
 
 def load_predictor(
     name_or_path: str,
     *,
+    task: str | None = None,
     onnx: bool = False,
     device: str | torch.device = "cpu",
     dtype: str = "auto",
@@ -76,8 +68,10 @@ def load_predictor(
 
     Args:
         name_or_path (`str`): A run's output folder or a Hub repository; with `onnx`, what `cotpd export` wrote.
+        task (`str`, *optional*): `"mner"` or `"mre"`, where the model must be for it.
         onnx (`bool`, *optional*, defaults to `False`): Run the exported graph in ONNX Runtime, on the CPU.
-        device (`str` or `torch.device`, *optional*, defaults to `"cpu"`): Where PyTorch runs.
+        device (`str` or `torch.device`, *optional*, defaults to `"cpu"`): Where PyTorch runs; `"auto"` for an
+            accelerator where there is one.
         dtype (`str`, *optional*, defaults to `"auto"`): `"float32"`, `"bfloat16"` or `"float16"`; by default as the
             weights were saved.
         batches (`BatchSettings`, *optional*): How much goes through the model at once.
@@ -105,38 +99,34 @@ def load_predictor(
         raise SettingError(f"There is no dtype {dtype!r}.", place="--dtype", fix=f"Use {', '.join(DTYPES)}.")
     device = usable_device(device)
     hub: dict[str, Any] = {"revision": revision} if revision else {}
-    task = task_of_model(name_or_path, **hub)
+    found = task_of_model(name_or_path, **hub)
+    if task not in (None, found):
+        message = f"This is a model for {found}, and one for {task} is needed here."
+        raise SettingError(message, place=name_or_path, fix="Name the model for entities (mner) or relations (mre).")
     tokenizer = load_tokenizer(name_or_path, **hub)
     model: PreTrainedModel
     if onnx:
         model = OnnxStudent.from_folder(name_or_path)
     else:
-        model = load_finished_model(name_or_path, TASKS[task].model_class, dtype=dtype, **hub)
-    check_tokenizer(tokenizer, model, TASKS[task], name_or_path)
+        model = load_finished_model(name_or_path, TASKS[found].model_class, dtype=dtype, **hub)
+    check_tokenizer(tokenizer, model, TASKS[found], name_or_path)
     if not onnx:
-        if task == "mner" and not model.continues_word.any():  # an adapter alone, for example, does not save them
+        if found == "mner" and not model.continues_word.any():  # an adapter alone, for example, does not save them
             model.read_words(continuing_tokens(tokenizer), model.config.word_prefixes, model.config.word_hyphens)
         model = model.to(device)
         limit = model.get_base_model().max_text_length
         if limit is not None and limit < tokenizer.model_max_length:
             tokenizer.model_max_length = limit
-    kind = EntityPredictor if task == "mner" else RelationPredictor
+    kind = EntityPredictor if found == "mner" else RelationPredictor
     return kind(
         model, tokenizer, batches, max_length, knowledge_settings(model.config, name_or_path, knowledge_columns)
-    ), task
+    ), found
 
 
 def knowledge_settings(config: CoTPDConfig, name_or_path: str, columns: Sequence[str] | None = None) -> ViewSettings:
-    """What the knowledge view reads, as the model was trained: columns, placement and length.
+    """What the knowledge view reads, as the model was trained: columns (or those given), placement and length.
 
-    Args:
-        config (`CoTPDConfig`): The model's configuration.
-        name_or_path (`str`): The run's output folder. A model that was trained before the configuration recorded this
-            has it in `run.json`.
-        columns (`Sequence[str]`, *optional*): Columns to read instead.
-
-    Raises:
-        SettingError: A column is unknown.
+    A model that was trained before the configuration recorded this has it in `run.json`.
     """
     recorded, length = config.knowledge_columns, config.knowledge_max_length
     path = Path(name_or_path) / RUN_FILE

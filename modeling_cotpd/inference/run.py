@@ -20,16 +20,14 @@ from huggingface_hub import try_to_load_from_cache
 from tqdm import tqdm
 
 from modeling_cotpd.data.posts import Post, PostFile, count_posts, read_posts
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, interruptible
 from modeling_cotpd.files import atomic_write, exclusive, write_json, write_json_lines
+from modeling_cotpd.training.results import LOCK_FILE, RUN_FILE, changed_setting, read_settings
 
 CHUNK_POSTS = 1024
 CHUNK_CHARACTERS = 1 << 20
 """A chunk holds this many posts, or fewer when their texts are long. It is what one thread predicts: sorted by length,
 its batches hold about 2 % padding, and a file of a few thousand posts gives every core a share."""
-
-RUN_FILE = "run.json"
-LOCK_FILE = ".lock"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,12 +35,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a finished run wrote.
-
-    Args:
-        posts (`int`): Rows in the output.
-        problems (`int`): Rows that have a `problem` instead of a prediction.
-    """
+    """What a finished run wrote: rows, and how many of them have a `problem` instead of a prediction."""
 
     posts: int
     problems: int
@@ -54,11 +47,7 @@ def parts_folder(output: Path) -> Path:
 
 
 def start_processes(cpu: bool) -> PartialState:
-    """This process among those that `torchrun` or `accelerate launch` started; alone without them.
-
-    Args:
-        cpu (`bool`): Predict on the CPU even where there is an accelerator.
-    """
+    """This process among those that `torchrun` or `accelerate launch` started; on the CPU alone with `cpu`."""
     # accelerate joins processes without an accelerator only with this argument; they may finish hours apart
     return PartialState(cpu=cpu or not torch.accelerator.is_available(), timeout=timedelta(days=30))
 
@@ -68,9 +57,6 @@ def take_threads(device: torch.device) -> int:
 
     On a CPU as many as PyTorch had for one product (`OMP_NUM_THREADS`, by default every core), which it then uses one
     of. Small products gain less from two cores than two batches do. On a GPU 1. Call it before the model is loaded.
-
-    Args:
-        device (`torch.device`): Where the model runs.
     """
     if device.type != "cpu":
         return 1
@@ -101,11 +87,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], th
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Check what can be checked before a model is loaded.
-
-    Raises:
-        SettingError: The output exists, or does not end in `.jsonl`.
-    """
+    """Refuse an output that exists or does not end in `.jsonl`, before a model is loaded."""
     if output.suffix != ".jsonl":
         raise SettingError("Predictions are JSON Lines.", place=str(output), fix="Let the name end in .jsonl.")
     if output.exists() and not overwrite:
@@ -117,12 +99,11 @@ def claimed_output(output: Path, settings: dict, overwrite: bool) -> Iterator[in
     """Begin a run, or continue an interrupted one; yields how many chunks are done. No other process may write there.
 
     Args:
-        output (`Path`): The file that will hold the predictions.
         settings (`dict`): What the predictions depend on; an unfinished run must have the same.
         overwrite (`bool`): Begin again, whatever is there.
 
     Raises:
-        SettingError: The output exists, does not end in `.jsonl`, belongs to a run with other settings, or another
+        SettingError: The output cannot be used (see `check_output`), belongs to a run with other settings, or another
             process writes it.
     """
     check_output(output, overwrite)
@@ -140,14 +121,9 @@ def claimed_output(output: Path, settings: dict, overwrite: bool) -> Iterator[in
         settings = json.loads(json.dumps(settings))
         known = parts / RUN_FILE
         if known.is_file():
-            before = json.loads(known.read_text("utf-8"))
-            changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
-            if changed:
-                raise SettingError(
-                    f"The unfinished run of this output had another {changed[0]}.",
-                    place=str(parts),
-                    fix="Name another file, or add --overwrite.",
-                )
+            if name := changed_setting(read_settings(known), settings):
+                message = f"The unfinished run of this output had another {name}."
+                raise SettingError(message, place=str(parts), fix="Name another file, or add --overwrite.")
         else:
             write_json(known, settings)
         yield done_chunks(output)
@@ -164,11 +140,7 @@ def done_chunks(output: Path) -> int:
 def run_settings(model: str, files: Sequence[PostFile], revision: str | None = None, **further) -> dict:
     """What predictions depend on: the model's and the posts' files by name, size and time, and further settings.
 
-    Args:
-        model (`str`): A folder, or a Hub repository that was loaded, of which the commit counts.
-        files (`Sequence[PostFile]`): The posts.
-        revision (`str`, *optional*): Branch, tag or commit of the repository.
-        further: Further settings.
+    Of a Hub repository, which was loaded, the commit counts.
     """
     folder = Path(model)
     facts: list[list | str | None]
@@ -208,10 +180,7 @@ def predict_chunks(
 
     Args:
         predictor (`Callable`): Takes posts and `on_progress`, called with the share that is done; returns rows.
-        files (`Sequence[PostFile]`), task (`str`), text_column (`str`, *optional*): What `read_posts` takes.
-        output (`Path`): The file that will hold the predictions.
         process, processes (`int`, *optional*): This process's number and how many there are.
-        min_score (`float`, *optional*, defaults to 0): As for `probable`.
         threads (`int`, *optional*, defaults to 1): Chunks predicted side by side, from `take_threads`.
 
     Returns:
@@ -273,35 +242,24 @@ def read_part(path: Path) -> list[dict]:
 
 
 def merge_chunks(output: Path, sizes: Sequence[int]) -> Predicted:
-    """Join the chunks in the order of the input under the final name.
-
-    Args:
-        output (`Path`): The file.
-        sizes (`Sequence[int]`): The number of posts of every chunk.
-
-    Raises:
-        SettingError: A chunk is missing, or holds another number of posts.
-    """
-    posts = problems = 0
+    """Join the chunks, of `sizes` posts, in the order of the input under the final name."""
+    problems = 0
     with atomic_write(output, "wb") as merged:
         for number, size in enumerate(sizes):
             path = part_path(output, number)
             if not path.is_file():
                 raise SettingError(f"Chunk {number} is missing.", place=str(path), fix="Run the same command again.")
-            before = posts
+            found = 0
             with path.open("rb") as part:
                 for line in part:
                     merged.write(line)
-                    posts += 1
+                    found += 1
                     # Inside a string the quotes would be escaped
                     problems += b', "problem": "' in line
-            if posts - before != size:
-                raise SettingError(
-                    f"Chunk {number} holds {posts - before} of {size} posts.",
-                    place=str(path),
-                    fix="Remove the file and run the same command again.",
-                )
-    return Predicted(posts, problems)
+            if found != size:
+                fix = "Remove the file and run the same command again."
+                raise SettingError(f"Chunk {number} holds {found} of {size} posts.", place=str(path), fix=fix)
+    return Predicted(sum(sizes), problems)
 
 
 def probable(row: dict, min_score: float) -> dict:
@@ -312,6 +270,13 @@ def probable(row: dict, min_score: float) -> dict:
         return {**row, "relation": row["relation"] if (row["score"] or 0.0) >= min_score else None}
     kept = [entity for entity in row["entities"] if entity["score"] >= min_score]
     return {**row, "entities": kept}
+
+
+def _kept(output: Path) -> str:
+    """What an interrupted run keeps, and how to go on."""
+    done = done_chunks(output)
+    chunks = f"{done} chunks of posts are kept in {parts_folder(output)}" if done else "no posts are kept"
+    return f"{chunks}. The same command continues."
 
 
 def predict_to_file(
@@ -326,7 +291,7 @@ def predict_to_file(
     min_score: float = 0.0,
     overwrite: bool = False,
     threads: int = 1,
-    second_pass: Callable[[list[int]], None] | None = None,
+    second_pass: Callable[[list[int]], bool] | None = None,
 ) -> Predicted | None:
     """Predict on files of posts, together with the other processes, and write one file.
 
@@ -336,15 +301,17 @@ def predict_to_file(
         state (`PartialState`): From `start_processes`.
         overwrite (`bool`, *optional*, defaults to `False`): Begin again, whatever is there.
         second_pass (`Callable`, *optional*): Changes the chunks of the main process, given their sizes, before they
-            are joined.
+            are joined; when it returns `False`, they are not.
 
     Returns:
-        What was written; `None` in all processes but the main one.
+        What was written; `None` where nothing was, as in all processes but the main one.
 
     Raises:
-        SettingError: As for `claimed_output` and `merge_chunks`.
+        SettingError: As for `claimed_output`, or a chunk is missing or has lost posts.
+        Interrupted: After Ctrl-C; it says what is kept.
     """
     with ExitStack() as stack:
+        stack.enter_context(interruptible(partial(_kept, output)))
         if state.is_main_process and (done := stack.enter_context(claimed_output(output, settings, overwrite))):
             tqdm.write(f"Resuming: {done} chunks of posts are done.", file=sys.stderr)
         state.wait_for_everyone()
@@ -354,6 +321,6 @@ def predict_to_file(
         state.wait_for_everyone()
         if not state.is_main_process:
             return None
-        if second_pass is not None:
-            second_pass(sizes)
+        if second_pass is not None and not second_pass(sizes):
+            return None
         return merge_chunks(output, sizes)

@@ -48,9 +48,7 @@ class CoTPDComponent:
     def __init__(self, nlp: Language, name: str, model: str, device: str, batch_size: int):
         if not model:
             raise SettingError("The component needs a model.", fix='config={"model": "output/twitter2017"}')
-        self.predictor, task = load_predictor(model, device=device, batches=BatchSettings(batch_size))
-        if task != "mner":
-            raise SettingError("The component takes a model for entities.", place=model, fix="Name one for mner.")
+        self.predictor, _ = load_predictor(model, task="mner", device=device, batches=BatchSettings(batch_size))
         kinds = types_of(self.predictor.label_names)
         registry.displacy_colors.register("cotpd", func={kind: colour_of(kind, kinds) for kind in kinds})
 
@@ -58,12 +56,7 @@ class CoTPDComponent:
         return next(self.pipe([doc], batch_size=1))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
-        """Annotate documents in batches, as `nlp.pipe` does.
-
-        Args:
-            stream (`Iterable[Doc]`): The documents.
-            batch_size (`int`, *optional*, defaults to 256): How many are read at once.
-        """
+        """Annotate documents in batches, as `nlp.pipe` does."""
         stream = iter(stream)
         while docs := list(islice(stream, batch_size)):
             rows = self.predictor([Post(str(number), doc.text, "the text") for number, doc in enumerate(docs)])

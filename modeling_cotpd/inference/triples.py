@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -92,19 +94,10 @@ class TripleExtractor:
         Raises:
             SettingError: A folder holds no model, or one of the other task.
         """
-        predictors = []
-        for wanted, name, version in (("mner", str(entities), revision), ("mre", str(relations), relations_revision)):
-            predictor, task = load_predictor(
-                name, onnx=onnx, device=device, dtype=dtype, batches=batches, max_length=max_length, revision=version
-            )
-            if task != wanted:
-                raise SettingError(
-                    f"This is a model for {task}, and one for {wanted} is needed here.",
-                    place=name,
-                    fix="Give the model for entities first, then the one for relations.",
-                )
-            predictors.append(predictor)
-        return cls(predictors[0], predictors[1], **settings)
+        load = partial(load_predictor, onnx=onnx, device=device, dtype=dtype, batches=batches, max_length=max_length)
+        first, _ = load(str(entities), task="mner", revision=revision)
+        second, _ = load(str(relations), task="mre", revision=relations_revision)
+        return cls(first, second, **settings)
 
     def __call__(self, posts: Sequence[Post], view: str = "prompt", on_progress: Progress | None = None) -> list[dict]:
         """Entities and relations of posts, in their order.
@@ -122,18 +115,13 @@ class TripleExtractor:
         results = self.entity_predictor(posts, view, on_progress=on_progress)
         for result in results:
             result["relations"] = []
-        pending: list[tuple[int, int, int]] = []
-        for row, result in enumerate(results):
             count = len(result["entities"])
-            for pair in self._pairs(count):
-                pending.append((row, *pair))
-                if len(pending) == PAIRS_AT_ONCE:
-                    self._relate(posts, results, pending, view)
-                    pending = []
-            left_out = count * (count - 1) - sum(1 for _ in self._pairs(count))
-            if left_out:
-                result["unread_pairs"] = result.get("unread_pairs", 0) + left_out
-        self._relate(posts, results, pending, view)
+            if left_out := count * (count - 1) - sum(1 for _ in self._pairs(count)):
+                result["unread_pairs"] = left_out
+        counts = [len(result["entities"]) for result in results]
+        pairs = ((row, *pair) for row, count in enumerate(counts) for pair in self._pairs(count))
+        while batch := list(islice(pairs, PAIRS_AT_ONCE)):
+            self._relate(posts, results, batch, view)
         return results
 
     def attention(self, post: Post):

@@ -61,18 +61,12 @@ class ViewPrediction:
 
 
 def first_span(mention: str, text: str, side: str) -> tuple[int, int]:
-    """Where a mention stands in a post, the first time.
-
-    Raises:
-        SettingError: It is empty, or does not occur.
-    """
+    """Where a mention stands in a post, the first time."""
     mention = mention.strip()
     start = text.find(mention)
     if not mention or start < 0:
-        raise SettingError(
-            f"The {side} {mention!r} does not occur in the post." if mention else f"The {side} is empty.",
-            fix="Write the entity as it stands in the post.",
-        )
+        message = f"The {side} {mention!r} does not occur in the post." if mention else f"The {side} is empty."
+        raise SettingError(message, fix="Write the entity as it stands in the post.")
     return start, start + len(mention)
 
 
@@ -200,6 +194,8 @@ class ViewPredictor:
             SettingError: The view is unknown or has nothing to read, a pair is missing, or a picture has no captioner.
             KnowledgeError: The picture cannot be read, or the teacher's endpoint declines.
         """
+        if similar and self.similar is None:
+            raise SettingError("There are no training posts to look in.", fix="Give dataset_dir=...")
         if view not in CHOICES:
             raise SettingError(f"There is no view {view!r}.", fix=f"Use {', '.join(CHOICES)}.")
         if not isinstance(text, str):
@@ -214,7 +210,10 @@ class ViewPredictor:
         known, problems = self._known(text, image, given) if view != "prompt" else ({}, [])
         post = Post("post", text, "the post", head, tail, known)
         names = ("prompt", "knowledge") if view == "both" else (view,)
-        views = {name: self._read(post, name) for name in names}
+        views = {}
+        for name in names:
+            (result,) = self.predictor([post], name)
+            views[name] = {key: value for key, value in result.items() if key not in ("id", "text")}
         return ViewPrediction(
             text,
             names[-1],
@@ -223,12 +222,8 @@ class ViewPredictor:
             _changes(views) if view == "both" else {},
             problems,
             self.predictor.attention(post) if attention else None,
-            self._similar(post, similar),
+            self.similar(text, similar) if self.similar is not None and similar else [],
         )
-
-    def _read(self, post: Post, view: str) -> dict:
-        (result,) = self.predictor([post], view)
-        return {name: value for name, value in result.items() if name not in ("id", "text")}
 
     def _known(self, text: str, image: Any, given: dict[str, str]) -> tuple[dict[str, str], list[str]]:
         """The columns that the knowledge view reads, captioner and teacher asked; and why some are missing."""
@@ -243,18 +238,9 @@ class ViewPredictor:
         problems += [f"The model does not read {name}." for name in given if name not in self.columns]
         known = {name: known[name] for name in self.columns if known.get(name)}
         if not known and self.source.plan is None:
-            raise SettingError(
-                f"There is nothing for the knowledge view; it reads {', '.join(self.columns)}.",
-                fix='Give a caption or knowledge, configure a teacher, or use view="prompt".',
-            )
+            message = f"There is nothing for the knowledge view; it reads {', '.join(self.columns)}."
+            raise SettingError(message, fix='Give a caption or knowledge, configure a teacher, or use view="prompt".')
         return known, problems
-
-    def _similar(self, post: Post, count: int) -> "list[SimilarPost]":
-        if not count:
-            return []
-        if self.similar is None:
-            raise SettingError("There are no training posts to look in.", fix="Give dataset_dir=...")
-        return self.similar(post.text, count)
 
 
 def _changes(views: dict[str, dict]) -> dict[str, list[dict]]:
@@ -267,9 +253,6 @@ def _changes(views: dict[str, dict]) -> dict[str, list[dict]]:
 
 def entity_changes(prompt: Sequence[dict], knowledge: Sequence[dict]) -> list[dict]:
     """Entities in which two views differ, in the order of the text.
-
-    Args:
-        prompt, knowledge (`Sequence[dict]`): Entities of the two views, each with `start`, `end` and `type`.
 
     Returns:
         `list[dict]`: `kind` (`added`, `removed`, `type` or `span`), and the entities `prompt` and `knowledge`, of
@@ -297,11 +280,7 @@ def entity_changes(prompt: Sequence[dict], knowledge: Sequence[dict]) -> list[di
 
 
 def relation_changes(prompt: dict, knowledge: dict) -> list[dict]:
-    """Relations in which two views of one post differ.
-
-    Args:
-        prompt, knowledge (`dict`): Either of one pair, with `relation`; or of triples, with `entities` and
-            `relations`, whose `head` and `tail` are numbers of entities.
+    """Relations in which two views of one post differ: of one given pair, or of triples.
 
     Returns:
         `list[dict]`: `kind` (`added`, `removed` or `relation`), and `prompt` and `knowledge`: each `None`, or a

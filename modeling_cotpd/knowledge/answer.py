@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from modeling_cotpd.data.refusals import is_refusal
+from modeling_cotpd.data.values import whole_number
 from modeling_cotpd.text_safety import storable
 
 ANSWERED, EMPTY, REFUSED, CUT = "answered", "empty", "refused", "cut"
@@ -107,11 +108,9 @@ class Answer:
             post), `cut` (stopped at the token limit), `failed` (no answer after all attempts), `waiting` (written to
             a batch file), `missing` (never asked), `skipped` (there is nothing to ask) or `unparsable` (no list where
             one was asked for).
-        text (`str`): The answer without the model's thoughts.
-        reason (`str`): Why it is not `answered`.
-        finish_reason (`str`): What the endpoint calls the end of the answer.
+        text (`str`), reason (`str`): The answer without the model's thoughts, and why it is not `answered`.
+        finish_reason (`str`), response (`str`): What the endpoint calls the answer's end, and the response's body.
         prompt_tokens (`int`), completion_tokens (`int`): Usage as the endpoint counts it; 0 when it does not say.
-        response (`str`): The response's body.
         attempts (`int`): How many times it was asked.
     """
 
@@ -251,7 +250,5 @@ def _text_of(content: object, kinds: tuple[str, ...] = ("text", "output_text")) 
 
 def _count(usage: object, name: str) -> int:
     """A number of tokens; 0 for an invalid one, because a malformed usage field must not lose a paid answer."""
-    value = usage.get(name) if isinstance(usage, dict) else None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+    value = whole_number(usage.get(name)) if isinstance(usage, dict) else None
+    return value if value is not None and 0 <= value < 2**53 else 0

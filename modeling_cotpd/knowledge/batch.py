@@ -21,7 +21,8 @@ from modeling_cotpd.knowledge.answer import (
     read_answer,
     status_of_rejection,
 )
-from modeling_cotpd.knowledge.request import Job, Request, replay_all
+from modeling_cotpd.knowledge.images import ImageProblem
+from modeling_cotpd.knowledge.request import Job, Request, replay_all, unreadable
 from modeling_cotpd.knowledge.store import ResponseStore
 from modeling_cotpd.text_safety import Redactor, storable
 
@@ -34,9 +35,9 @@ URL = "/v1/chat/completions"
 class BatchWriter:
     """Writes the requests that can be asked now, and marks them in the store as waiting.
 
-    A file is renamed to its place and its requests are marked in one step. Killed before, nothing is marked; run
-    again, the same files come out under the same names, which are made of their first request's key. `again` names
-    statuses of stored answers to ask again, beside `failed`; `waiting` gives up on files that were written before.
+    A file is renamed to its place and its requests are marked in one step. Killed before, nothing is marked, and the
+    same files come out of the next run, named after their first request's key. `again` names statuses of stored
+    answers to ask again, beside `failed`; `waiting` gives up on files that were written before.
     """
 
     def __init__(
@@ -74,7 +75,10 @@ class BatchWriter:
         if waiting is not None and (WAITING not in self.to_ask or waiting.endswith(self._run)):
             answer = Answer(WAITING, reason=f"in the batch file {waiting}")
         elif answer.status in self.to_ask:
-            self._add(request)
+            try:
+                self._add(request)
+            except (ImageProblem, OSError) as error:
+                return unreadable(error)
             return written
         self.counts[answer.status] += 1
         return answer
@@ -83,11 +87,9 @@ class BatchWriter:
         body = request.body_to_send()
         line = json.dumps({"custom_id": request.key, "method": "POST", "url": URL, "body": body}) + "\n"
         if len(line) > self.most_bytes:
-            raise KnowledgeError(
-                f"One request has {len(line):,} bytes, a batch file may have {self.most_bytes:,}.",
-                place=f"{request.purpose}, request {request.key[:12]}",
-                fix="Scale the pictures down.",
-            )
+            message = f"One request has {len(line):,} bytes, a batch file may have {self.most_bytes:,}."
+            place = f"{request.purpose}, request {request.key[:12]}"
+            raise KnowledgeError(message, place=place, fix="Scale the pictures down.")
         if len(self._requests) == self.most_requests or self._bytes + len(line) > self.most_bytes:
             self._finish_file()
         self._requests[request.key] = request
@@ -113,11 +115,8 @@ def read_batch(
 ) -> tuple[Counter, list[str]]:
     """Read output and error files of OpenAI's Batch API or vLLM's `run-batch`, in any order, repeatedly.
 
-    `secrets`, such as those of `EndpointSettings`, are redacted.
-
-    Returns:
-        Number of lines by status of their answer (`known` for what was answered before), and one message with file and
-        line for everything that could not be used.
+    `secrets` are redacted. Returns the number of lines by status of their answer (`known` for what was answered
+    before), and one message with file and line for everything that could not be used.
     """
     counts: Counter = Counter()
     problems: list[str] = []

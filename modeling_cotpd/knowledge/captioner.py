@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.errors import KnowledgeError, SettingError, check_at_least, check_choice, one_line
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.images import ImageProblem
 
@@ -27,13 +27,8 @@ def local_settings(model: str, revision: str | None, max_new_tokens: int) -> End
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format: `auto` takes bfloat16 on a GPU that has it, float16 on any other GPU, float32 on a CPU.
-
-    Raises:
-        SettingError: The name is not one of `DTYPES`.
-    """
-    if name not in DTYPES:
-        raise SettingError(f"Unknown dtype {name!r}.", place="--dtype", fix=f"Use one of {', '.join(DTYPES)}.")
+    """The number format: `auto` takes bfloat16 on a GPU that has it, float16 on any other GPU, float32 on a CPU."""
+    check_choice(name, DTYPES, "--dtype")
     if name != "auto":
         return getattr(torch, name)
     if device.type == "cpu":
@@ -49,8 +44,8 @@ class TransformersCaptioner:
     Weights are loaded from safetensors only, and code from the Hub is run only when `trust_remote_code` says so.
 
     Args:
-        model (`str`, defaults to the paper's BLIP-2): A folder or a Hub name: BLIP-2, BLIP, GIT, LLaVA, Qwen-VL,
-            SmolVLM, a vision-encoder-decoder, and so on.
+        model (`str`, defaults to the paper's BLIP-2): A folder or a Hub name, such as a BLIP, LLaVA, Qwen-VL or
+            vision-encoder-decoder model.
         prompt (`str`, defaults to ""): What the model is asked. Without one, chat models get `DEFAULT_CHAT_PROMPT`,
             the others caption freely.
         max_new_tokens (`int`, defaults to 40): Twice the 20 of transformers, so that a sentence is not cut.
@@ -79,18 +74,17 @@ class TransformersCaptioner:
         revision: str | None = None,
         trust_remote_code: bool = False,
     ):
-        if max_new_tokens < 1:
-            raise SettingError(f"max_new_tokens is {max_new_tokens}.", fix="It is at least 1.")
+        check_at_least(max_new_tokens, 1, "--max-new-tokens")
         self.device = device or torch.device("cpu")
         self.dtype = pick_dtype(dtype, self.device)
         self.max_new_tokens = max_new_tokens
         source = {"revision": revision, "trust_remote_code": trust_remote_code}
         try:
-            config = AutoConfig.from_pretrained(model, **source)
-            self.processor: Any = None
-            self.tokenizer: Any = None
-            if config.model_type == "vision-encoder-decoder":
-                self.image_processor = AutoImageProcessor.from_pretrained(model, **source)
+            pictures_alone = AutoConfig.from_pretrained(model, **source).model_type == "vision-encoder-decoder"
+            self.processor: Any
+            self.tokenizer: Any
+            if pictures_alone:
+                self.processor = AutoImageProcessor.from_pretrained(model, **source)
                 self.tokenizer = AutoTokenizer.from_pretrained(model, **source)
             else:
                 self.processor = AutoProcessor.from_pretrained(model, **source)
@@ -99,17 +93,14 @@ class TransformersCaptioner:
                 model, dtype=self.dtype, use_safetensors=True, **source
             )
         except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
-            raise KnowledgeError(
-                f"The captioning model cannot be loaded: {str(error).strip().splitlines()[0]}",
-                place=model,
-                fix="Name an image-text-to-text or image-to-text model with safetensors weights.",
-            ) from error
+            message = f"The captioning model cannot be loaded: {one_line(error)}"
+            fix = "Name an image-text-to-text or image-to-text model with safetensors weights."
+            raise KnowledgeError(message, place=model, fix=fix) from error
         self.model.to(self.device).eval()
-        if self.processor is None and prompt:
-            raise SettingError(
-                "A vision-encoder-decoder model takes no prompt.", place="--prompt", fix="Leave it out."
-            )
-        self.is_chat = self.processor is not None and bool(self.processor.chat_template)
+        if pictures_alone and prompt:
+            message = "A vision-encoder-decoder model takes no prompt."
+            raise SettingError(message, place="--prompt", fix="Leave it out.")
+        self.is_chat = not pictures_alone and bool(self.processor.chat_template)
         self.prompt = prompt or (DEFAULT_CHAT_PROMPT if self.is_chat else "")
         self.tokenizer.padding_side = "left"  # a decoder goes on from the end of its prompt
         if self.tokenizer.pad_token_id is None:
@@ -131,43 +122,33 @@ class TransformersCaptioner:
             with torch.inference_mode():
                 tokens = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False)
         except torch.OutOfMemoryError as error:
-            raise KnowledgeError(
-                f"A batch of {len(images)} pictures does not fit in memory.",
-                fix="Give a smaller --batch-size; what was captioned so far is kept.",
-            ) from error
+            message = f"A batch of {len(images)} pictures does not fit in memory."
+            fix = "Give a smaller --batch-size; what was captioned so far is kept."
+            raise KnowledgeError(message, fix=fix) from error
         prompt_ids = inputs.get("input_ids")
-        if prompt_ids is not None:
-            # some models repeat the prompt before their answer, others do not
-            length = prompt_ids.shape[1]
-            if tokens.shape[1] >= length and torch.equal(tokens[:, :length], prompt_ids):
-                tokens = tokens[:, length:]
+        # some models repeat the prompt before their answer, others do not
+        if prompt_ids is not None and torch.equal(tokens[:, : prompt_ids.shape[1]], prompt_ids):
+            tokens = tokens[:, prompt_ids.shape[1] :]
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        return [one_line(text, "" if self.is_chat else self.prompt) for text in texts]
+        return [caption_line(text, "" if self.is_chat else self.prompt) for text in texts]
 
     def _inputs(self, images: Sequence["Image.Image"]) -> dict[str, torch.Tensor]:
-        if self.processor is None:
-            encoded = self.image_processor(images=list(images), return_tensors="pt")
-        elif self.is_chat:
+        pictures: list = list(images)
+        text = self.prompt
+        if self.is_chat:
             content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
-            text = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-            )
-            encoded = self.processor(
-                images=[[image] for image in images], text=[text] * len(images), padding=True, return_tensors="pt"
-            )
-        elif self.prompt:
-            encoded = self.processor(
-                images=list(images), text=[self.prompt] * len(images), padding=True, return_tensors="pt"
-            )
-        else:
-            encoded = self.processor(images=list(images), return_tensors="pt")
+            chat = [{"role": "user", "content": content}]
+            text = self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+            pictures = [[image] for image in images]
+        texts = {"text": [text] * len(images), "padding": True} if text else {}
+        encoded = self.processor(images=pictures, return_tensors="pt", **texts)
         return {
             name: value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)
             for name, value in encoded.items()
         }
 
 
-def one_line(text: str, prompt: str = "") -> "str | ImageProblem":
+def caption_line(text: str, prompt: str = "") -> "str | ImageProblem":
     """A caption on one line without the prompt that it goes on from, or the problem that there is none."""
     text, prompt = " ".join(text.split()), " ".join(prompt.split())
     if prompt and text.lower().startswith(prompt.lower()):  # BLIP repeats it between other special tokens

@@ -6,24 +6,22 @@ answers the same requests in batches. Both store every answer in a response stor
 
 import hashlib
 import io
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from modeling_cotpd.data.files import read_json_lines
+from modeling_cotpd.data.joins import TextFile, read_provenance
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.data.refusals import is_refusal
-from modeling_cotpd.data.values import id_of
-from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
+from modeling_cotpd.errors import DataError, SettingError, check_at_least, check_choice
 from modeling_cotpd.files import atomic_write, json_line, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, CUT, EMPTY, FAILED, FINAL, REFUSED, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
@@ -57,9 +55,6 @@ class CaptionFiles:
     outputs: dict[Path, list[tuple[str, str]]]
     base: Path
     without_image: int = 0
-    report: Path = field(init=False)
-    provenance: Path = field(init=False)
-    lock: Path = field(init=False)
 
     def __post_init__(self):
         if not re.fullmatch(r"[\w.+-]+", self.name) or self.name in ("id", "image"):
@@ -67,10 +62,6 @@ class CaptionFiles:
         self.report = self.base.with_name(f"{self.base.name}.{self.name}.report.jsonl")
         self.provenance = self.base.with_name(f"{self.base.name}.provenance.json")
         self.lock = self.base.with_name(f".{self.base.name}.{self.name}.lock")
-
-    def images(self) -> list[str]:
-        """Return every picture once, in the order of the rows."""
-        return list(dict.fromkeys(image for rows in self.outputs.values() for _, image in rows))
 
     def captions(self) -> dict[str, str]:
         """Return image name to caption from the files of earlier runs."""
@@ -80,6 +71,11 @@ class CaptionFiles:
             texts = ((image, stored.get(id, {}).get(self.name)) for id, image in rows)
             done |= {image: text for image, text in texts if isinstance(text, str) and text}
         return done
+
+    def images(self, done: Container[str] = ()) -> list[str]:
+        """Return every picture that is not `done` once, in the order of the rows."""
+        every = (image for rows in self.outputs.values() for _, image in rows)
+        return [image for image in dict.fromkeys(every) if image not in done]
 
     def write(self, captions: dict[str, Caption]) -> Counter:
         """Write captions by image name, keeping what files have; return the number of rows without one by reason."""
@@ -100,44 +96,26 @@ class CaptionFiles:
 
     def check_settings(self, settings: dict) -> None:
         """Raise a `SettingError` when the captions under this name were made with other settings."""
-        entry = self._provenance().get(self.name)
+        entry = read_provenance(self.base.parent, self.base.name).get(self.name)
         before = entry.get("settings") if isinstance(entry, dict) else None
         before = before if isinstance(before, dict) else settings
         for key in sorted({*before, *settings}):
-            if before.get(key) != settings.get(key):
-                raise SettingError(
-                    f"The captions {self.name!r} were made with {key} = {before.get(key)!r}, "
-                    f"not {settings.get(key)!r}.",
-                    place=str(self.provenance),
-                    fix="Give the other setting, or another --name or --out.",
-                )
+            if (old := before.get(key)) != (new := settings.get(key)):
+                message = f"The captions {self.name!r} were made with {key} = {old!r}, not {new!r}."
+                fix = "Give the other setting, or another --name or --out."
+                raise SettingError(message, place=str(self.provenance), fix=fix)
 
     def write_provenance(self, entry: dict) -> None:
-        """Write one captioner's settings, versions and counts beside the captions, keeping those of others."""
-        write_json(self.provenance, self._provenance() | {self.name: entry})
-
-    def _provenance(self) -> dict:
-        try:
-            value = json.loads(self.provenance.read_text("utf-8")) if self.provenance.is_file() else {}
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise KnowledgeError("The file holds no JSON object.", place=str(self.provenance), fix="Move it away.")
-        return value
+        """Write this captioner's settings, versions and counts beside those of others."""
+        write_json(self.provenance, read_provenance(self.base.parent, self.base.name) | {self.name: entry})
 
 
 def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> CaptionFiles:
     """Caption every picture file of a folder into one `.jsonl` file.
 
-    A row's id is the file's `name` (as in MNRE) or its `stem`, without the suffix (as in Twitter-2015 and
-    Twitter-2017).
-
-    Raises:
-        DataError: The folder holds no pictures, or two stems are equal.
-        SettingError: `ids` is unknown, or `out` does not end in `.jsonl`.
+    A row's id is the file's `name` (as in MNRE) or its `stem`, without the suffix (as in Twitter-2015 and 2017).
     """
-    if ids not in ("name", "stem"):
-        raise SettingError(f"Unknown kind of ids {ids!r}.", place="--ids", fix="Use name or stem.")
+    check_choice(ids, ("name", "stem"), "--ids")
     if out.suffix != ".jsonl":
         raise SettingError(f"{out.name!r} does not end in .jsonl.", place="--out", fix="Try --out captions.jsonl.")
     images = list_images(folder)
@@ -147,9 +125,8 @@ def files_for_folder(folder: Path, out: Path, name: str, ids: str = "name") -> C
     taken: dict[str, str] = {}
     for id, image in rows:
         if taken.setdefault(id, image) != image:
-            raise DataError(
-                f"{image!r} and {taken[id]!r} have the same stem.", place=str(folder), fix="Use --ids name."
-            )
+            message = f"{image!r} and {taken[id]!r} have the same stem."
+            raise DataError(message, place=str(folder), fix="Use --ids name.")
     return CaptionFiles(name, {out: rows}, out.with_suffix(""))
 
 
@@ -158,54 +135,40 @@ def files_for_prepared(data: Path, out: Path, name: str) -> CaptionFiles:
     splits, _ = read_prepared(data)
     outputs, without = {}, 0
     for split, rows in splits.items():
-        pairs = list(zip(rows["id"], rows["image"], strict=True))
-        outputs[out / f"captions.{split}.jsonl"] = [(id, image) for id, image in pairs if image]
-        without += sum(1 for _, image in pairs if not image)
+        pairs = [(id, image) for id, image in zip(rows["id"], rows["image"], strict=True) if image]
+        outputs[out / f"captions.{split}.jsonl"] = pairs
+        without += len(rows) - len(pairs)
     if not any(outputs.values()):
         raise DataError("No row names a picture.", place=str(data), fix="Fill the image column, or leave --data out.")
     return CaptionFiles(name, outputs, out / "captions", without)
 
 
 def read_caption_file(path: Path) -> dict[str, dict]:
-    """Return the rows of a caption file by id; empty when there is no file yet. Raises `KnowledgeError`."""
-    rows: dict[str, dict] = {}
-    for number, row in read_json_lines(path) if path.exists() else ():
-        place = f"{path}, line {number}"
-        if (id := id_of(row.get("id"), place)) is None:
-            raise KnowledgeError("The line has no id.", place=place, fix="Repair or move the file.")
-        rows[id] = row
-    return rows
+    """Return the rows of a caption file by id; empty when there is none yet. Raises what `TextFile.read` raises."""
+    texts = TextFile.read(path).texts if path.exists() and path.stat().st_size else {}
+    return {id: dict(row) for id, row in texts.items()}
 
 
 def describe(find: Callable[[], Picture], settings: EndpointSettings, prompt: Prompt) -> Conversation:
-    """Ask for the caption of the picture that `find` returns; the result is the caption, or the `ImageProblem`."""
+    """Ask for the caption of the picture that `find` returns; the result is one line, or why there is none."""
     try:
         picture = find()
-        messages = [{"role": "user", "content": with_picture(prompt.text, picture)}]
-        answer = yield settings.request("caption", prompt.tag, messages, picture)
     except ImageProblem as problem:
         return problem
-    return caption_of(answer)
-
-
-def caption_of(answer: Answer) -> Caption:
-    """Return an answer as one line, or the reason why it is no caption; one cut at the token limit is a caption."""
+    messages = [{"role": "user", "content": with_picture(prompt.text, picture)}]
+    answer = yield settings.request("caption", prompt.tag, messages, picture)
     text = " ".join(answer.text.split())
-    if answer.status in (ANSWERED, CUT) and text:
+    if answer.status in (ANSWERED, CUT) and text:  # one that was cut is a caption
         return text
     reasons = {EMPTY: "empty caption", REFUSED: "refused"}
-    # A local model's failure names its reason where an endpoint names how the answer ended.
+    # What is wrong with a picture stands where an endpoint says how an answer ended.
     return ImageProblem(reasons.get(answer.status) or answer.finish_reason or "endpoint", answer.reason[:300])
 
 
 def caption_image(
     image: "Image.Image", settings: EndpointSettings, prompt: Prompt, store: str | os.PathLike
 ) -> Caption:
-    """Ask for the caption of one opened RGB picture; the result is the caption, or why there is none.
-
-    Raises:
-        KnowledgeError: The endpoint declines everything, or the store cannot be used.
-    """
+    """Ask for the caption of one opened RGB picture; raises and returns as `write_captions` and `describe` do."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     picture = Picture(buffer.getvalue(), hashlib.sha256(buffer.getvalue()).hexdigest())
@@ -219,15 +182,6 @@ def caption_jobs(names: Iterable[str], folder: Path, settings: EndpointSettings,
     """Yield one job per picture; its result is a `Caption`."""
     for name in names:
         yield Job(name, partial(describe, partial(find_picture, folder, name), settings, prompt))
-
-
-@dataclass
-class CaptionSummary:
-    """How many pictures had a caption before and have one now, and rows without one by reason."""
-
-    before: int = 0
-    captions: int = 0
-    failed: Counter = field(default_factory=Counter)
 
 
 def write_captions(
@@ -245,29 +199,23 @@ def write_captions(
     rank: int = 0,
     processes: int = 1,
     barrier: Callable[[], None] = lambda: None,
-) -> CaptionSummary:
-    """Caption what has no caption yet, and write the caption files.
+) -> Counter:
+    """Caption what has no caption yet, write the caption files, and return the number of rows without one by reason.
 
     Every answer is stored when it arrives, so the same call after an interruption asks only for the rest. Several
     processes with a local model take every `processes`-th missing picture each; the first one writes the files.
 
     Args:
-        files (`CaptionFiles`): Which rows need the caption of which picture in `folder`.
         record (`dict`): `settings` that the captions depend on, and `versions` of libraries, for the provenance.
         captioner (`Callable[[], TransformersCaptioner]`, *optional*): Loads a local model in place of the endpoint;
             called only when something is missing. It takes `batch_size` pictures at once.
         limit (`int`, *optional*): Most pictures that are captioned now.
         rank, processes (`int`, *optional*), barrier (`Callable`, *optional*): This process among all.
-
-    Raises:
-        KnowledgeError: The endpoint declines everything, or the store cannot be used.
-        SettingError: Earlier captions under this name have other settings, or the batch size is below 1.
     """
-    if batch_size < 1:
-        raise SettingError(f"The batch size is {batch_size}.", place="--batch-size", fix="It is at least 1.")
+    check_at_least(batch_size, 1, "--batch-size")
     files.check_settings(record["settings"])
     done, asking = files.captions(), asking or Asking()
-    names = [image for image in files.images() if image not in done][:limit]
+    names = files.images(done)[:limit]
     jobs = partial(caption_jobs, folder=folder, settings=settings, prompt=prompt)
     barrier()  # no process writes before all have read the same state
     if rank == 0:
@@ -278,13 +226,12 @@ def write_captions(
             asking.ask = False
         barrier()  # all answers are stored
         if rank > 0:
-            return CaptionSummary(len(done))
-        total, unit = len(names), "pictures"
-        captions = dict(run_jobs(jobs(names), settings, opened, asking, total=total, unit=unit))
+            return Counter()
+        captions = dict(run_jobs(jobs(names), settings, opened, asking, total=len(names), unit="pictures"))
     failed = files.write({**captions, **done})
     counts = {"pictures": len(files.images()), "rows_without_image": files.without_image, "rows_failed": dict(failed)}
     files.write_provenance({**record, **counts})
-    return CaptionSummary(len(done), sum(isinstance(caption, str) for caption in captions.values()), failed)
+    return failed
 
 
 def _caption_locally(

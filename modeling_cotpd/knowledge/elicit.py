@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from datasets import Dataset
 
@@ -20,20 +20,21 @@ from modeling_cotpd.data.schema import COT_COLUMNS
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.files import atomic_write, json_line, require_empty, write_json, write_json_lines
 from modeling_cotpd.knowledge.answer import CUT, FAILED, MISSING, WAITING
-from modeling_cotpd.knowledge.estimate import SeenKeys
+from modeling_cotpd.knowledge.estimate import seen_keys
 from modeling_cotpd.knowledge.explanation import GRAINS, LIST, ElicitationPlan, Explanation, explain, usable
 from modeling_cotpd.knowledge.request import Job
 from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 GLOSSES = "glosses"
+Result = TypeVar("Result")
 
 
 @dataclass
 class Elicited:
     """The result of a run: what was asked, statuses by `(grain, status)` with earlier runs, and what was written.
 
-    `problems` is a JSON Lines file of every grain of every post without a usable answer, with the reason.
+    `problems` is the JSON Lines file of what has no usable answer.
     """
 
     progress: Progress
@@ -42,22 +43,21 @@ class Elicited:
     problems: Path = Path()
     written: list[Path] = field(default_factory=list)
 
-    def number(self, *statuses: str) -> int:
-        """Return over all grains and posts how many have one of these statuses."""
-        return sum(count for (_, status), count in self.statuses.items() if status in statuses)
-
     @property
     def unasked(self) -> int:
         """Requests that failed, wait in a batch or were never sent: running again can help."""
-        return self.number(FAILED, WAITING, MISSING)
+        return self._number((FAILED, WAITING, MISSING))
 
     @property
     def unusable(self) -> int:
         """Answers that are empty, refused, cut or unparsable: running again does not help."""
-        return self.statuses.total() - self.number(*usable(self.keep_cut)) - self.unasked
+        return self.statuses.total() - self._number(usable(self.keep_cut)) - self.unasked
+
+    def _number(self, statuses: Iterable[str]) -> int:
+        return sum(count for (_, status), count in self.statuses.items() if status in statuses)
 
     def by_grain(self) -> dict[str, dict[str, int]]:
-        """Return grain to status to number."""
+        """Return the numbers by grain and status."""
         table: dict[str, dict[str, int]] = {}
         for (grain, status), count in sorted(self.statuses.items()):
             table.setdefault(grain, {})[status] = count
@@ -116,18 +116,17 @@ def elicit(
         closing(run_jobs(jobs, plan.settings, opened, asking, total=total)) as explained,
         atomic_write(result.problems) as problems,
     ):
-        for file, explanations in _by_file(files, explained):
+        for file, explanations in by_file(files, explained):
             reported = _report(file.name, explanations, result, problems)
-            if prepared:
-                later = read_posts(file) if limit is not None else ()  # rows after `limit` keep what they have
-                kept = map(Explanation, itertools.islice(later, limit, None))
-                rows = [_columns(each, plan, keep_cut) for each in itertools.chain(reported, kept)]
-                names = _columns(Explanation(Post("", "")), plan, keep_cut)
-                columns[file.name] = {name: [row[name] for row in rows] for name in names}
+            if not prepared:
+                result.written.append(out / f"knowledge.{file.name}.jsonl")
+                write_json_lines(result.written[-1], (_row(each, plan, keep_cut) for each in reported))
                 continue
-            path = out / f"knowledge.{file.name}.jsonl"
-            write_json_lines(path, (_row(each, plan, keep_cut) for each in reported))
-            result.written.append(path)
+            later = read_posts(file) if limit is not None else ()  # rows after `limit` keep what they have
+            kept = map(Explanation, itertools.islice(later, limit, None))
+            rows = [_columns(each, plan, keep_cut) for each in itertools.chain(reported, kept)]
+            names = _columns(Explanation(Post("", "")), plan, keep_cut)
+            columns[file.name] = {name: [row[name] for row in rows] for name in names}
         if not prepared:
             write_json(out / "knowledge.provenance.json", plan.provenance())
     if prepared and (partial_folder or not result.unasked):
@@ -142,33 +141,26 @@ def first_posts(files: Iterable[PostFile], limit: int | None = None) -> Iterator
 
 
 def check_ids(files: Iterable[PostFile], limit: int | None = None) -> None:
-    """Refuse files in which an id stands for two posts, before anything is asked that could not be joined.
-
-    Raises:
-        DataError: Two posts of a file have the same id and differ, or a row cannot be read.
-    """
+    """Raise a `DataError` where an id of a file stands for two posts, whose answers could not be joined."""
     for file in files:
-        seen = SeenKeys()
-        for post in first_posts([file], limit):
-            content = repr((post.text, sorted(post.columns.items())))
-            if not seen.add(post.id, content) and seen.value(post.id) != content:
-                raise DataError(
-                    f"The id {post.id!r} is used for two posts.", place=post.place, fix="Give every post its own id."
-                )
-        seen.close()
+        with seen_keys() as is_new:
+            for post in first_posts([file], limit):
+                new_id = is_new(f"id {post.id}")
+                if is_new(repr((post.id, post.text, sorted(post.columns.items())))) and not new_id:
+                    message = f"The id {post.id!r} is used for two posts."
+                    raise DataError(message, place=post.place, fix="Give every post its own id.")
 
 
-def _by_file(
-    files: list[PostFile], explained: Iterable[tuple[str, Explanation]]
-) -> Iterator[tuple[PostFile, Iterable[Explanation]]]:
-    """Every file with its explanations, which come in the order of the files."""
-    groups = itertools.groupby(explained, key=itemgetter(0))
-    nothing: tuple[str, Iterator] = ("", iter(()))
-    name, group = next(groups, nothing)
+def by_file(
+    files: list[PostFile], results: Iterable[tuple[str, Result]]
+) -> Iterator[tuple[PostFile, Iterable[Result]]]:
+    """Yield every file with the results of the jobs that are named after it, which come in the order of the files."""
+    groups = itertools.groupby(results, key=itemgetter(0))
+    name, group = next(groups, (None, iter(())))
     for file in files:
         if name == file.name:
             yield file, map(itemgetter(1), group)
-            name, group = next(groups, nothing)
+            name, group = next(groups, (None, iter(())))
         else:
             yield file, ()
 
@@ -202,15 +194,6 @@ def _row(explanation: Explanation, plan: ElicitationPlan, keep_cut: bool) -> dic
     return {**row, "cut": cut} if cut else row
 
 
-def _glosses_of(split: Dataset, nouns: list[str], given: list[list[dict]] | None) -> list[list[dict]]:
-    """Glosses as given, else those of before where the noun column is as before, else those that it lists."""
-    found = []
-    for number, (noun, row) in enumerate(zip(nouns, split.select_columns(["cot_noun", GLOSSES]), strict=True)):
-        same = row[GLOSSES] if noun == row["cot_noun"] else parse_noun_list(noun)
-        found.append((given[number] if given is not None else None) or same)
-    return found
-
-
 def write_columns(
     source: str | os.PathLike,
     out: str | os.PathLike,
@@ -228,13 +211,13 @@ def write_columns(
     """
     splits, info = read_prepared(source)
     for name, values in columns.items():
-        split, features = splits[name], splits[name].features
+        old = splits[name].to_dict()
         if "cot_noun" in values:
-            values = {**values, GLOSSES: _glosses_of(split, values["cot_noun"], values.get(GLOSSES))}
-        split = split.remove_columns(list(values))
-        for column, texts in values.items():
-            split = split.add_column(column, texts, feature=features[column])
-        splits[name] = split.select_columns(list(features)).cast(features)
+            given: Iterable[list[dict]] = values.get(GLOSSES) or itertools.repeat([])
+            nouns = zip(given, values["cot_noun"], old["cot_noun"], old[GLOSSES], strict=False)
+            glosses = [new or (kept if noun == was else parse_noun_list(noun)) for new, noun, was, kept in nouns]
+            values = {**values, GLOSSES: glosses}
+        splits[name] = Dataset.from_dict({**old, **values}, features=splits[name].features)
     earlier = info.knowledge
     info.knowledge = origin if set(columns) == set(splits) else f"{', '.join(columns)}: {origin}"
     if set(columns) != set(splits):

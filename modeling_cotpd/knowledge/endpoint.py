@@ -6,7 +6,6 @@ import contextlib
 import email.utils
 import json
 import logging
-import math
 import os
 import random
 import re
@@ -20,10 +19,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 import httpx2
 import openai
 
-from modeling_cotpd.errors import KnowledgeError, SettingError
+from modeling_cotpd.errors import KnowledgeError, SettingError, check_at_least, one_line
 from modeling_cotpd.knowledge.answer import FAILED, Answer, MalformedAnswer, read_answer, status_of_rejection
-from modeling_cotpd.knowledge.images import Picture
-from modeling_cotpd.knowledge.request import Request, endpoint_name
+from modeling_cotpd.knowledge.images import ImageProblem, Picture
+from modeling_cotpd.knowledge.request import Request, unreadable
 from modeling_cotpd.text_safety import Redactor, printable, public_url, storable
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 OPENAI_URL = "https://api.openai.com/v1"
 MOST_BYTES, MOST_REDIRECTS = 80_000_000, 5
 _OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
-FIRST_DELAY, LONGEST_DELAY, LONGEST_RETRY_AFTER = 0.5, 30.0, 600.0
+LONGEST_DELAY, LONGEST_RETRY_AFTER = 30.0, 600.0
 LONGEST_REASON = 300
 _AMOUNT = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)\s*(?:(ms|milli|s|m|h)[a-z]*)?", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -94,14 +93,13 @@ class EndpointSettings:
     api_key_variable: str = "OPENAI_API_KEY"
     timeout: float = 120.0
     retries: int = 6
-    first_delay: float = FIRST_DELAY
+    first_delay: float = 0.5
 
     def __post_init__(self):
         if not self.model:
             raise SettingError("The model has no name.", place="model", fix="For example --model gpt-5.4-nano")
         for name, least in (("timeout", 0.001), ("retries", 0), ("first_delay", 0)):
-            if not least <= getattr(self, name) < math.inf:
-                raise SettingError(f"{getattr(self, name)} is not a number of at least {least}.", place=name)
+            check_at_least(getattr(self, name), least, name)
         if clash := {"model", "messages", "stream", "n"} & set(self.sampling):
             raise SettingError(f"{sorted(clash)[0]!r} cannot be set here.", place="sampling")
         sampling = {"temperature": 0, "max_tokens": 512, **self.sampling}
@@ -109,11 +107,9 @@ class EndpointSettings:
         name, redact = endpoint_name(self.base_url), Redactor(self.secrets())
         object.__setattr__(self, "endpoint", redact(self.endpoint or name))
         if redact(stored := f"{self.model} {json.dumps(self.sampling, default=str)}") != stored:
-            raise SettingError(
-                "The model's name or the sampling holds the API key, and both are stored.",
-                place="model, sampling",
-                fix=f"Give the key in the environment variable {self.api_key_variable} alone.",
-            )
+            message = "The model's name or the sampling holds the API key, and both are stored."
+            fix = f"Give the key in the environment variable {self.api_key_variable} alone."
+            raise SettingError(message, place="model, sampling", fix=fix)
 
     def request(
         self, purpose: str, prompt: str, messages: list[dict], picture: Picture | None = None, **more: object
@@ -128,13 +124,11 @@ class EndpointSettings:
         Raises:
             SettingError: It cannot be sent in a header; the message does not show it.
         """
-        key = _bare_key(os.environ.get(self.api_key_variable, ""))
+        key, name = _bare_key(os.environ.get(self.api_key_variable, "")), self.api_key_variable
         if not key.isascii() or not key.isprintable() or " " in key:
-            raise SettingError(
-                "The API key has characters that no key has, such as spaces, line ends or quotation marks.",
-                place=f"environment variable {self.api_key_variable}",
-                fix=f"Set it again: export {self.api_key_variable}=...",
-            )
+            message = "The API key has characters that no key has, such as spaces, line ends or quotation marks."
+            fix = f"Set it again: export {name}=..."
+            raise SettingError(message, place=f"environment variable {name}", fix=fix)
         return key
 
     def secrets(self) -> list[str]:
@@ -146,6 +140,23 @@ class EndpointSettings:
         # Of a login without a password the name is the secret, as in https://TOKEN@host.
         login = [parts.password or "", password] if password else [parts.username or "", user]
         return [raw, _bare_key(raw), *login, basic, *query, parts.fragment]
+
+
+def endpoint_name(base_url: str) -> str:
+    """Return a base URL as it is stored: without user name, password, query, trailing slash and `/chat/completions`.
+
+    Example:
+        >>> endpoint_name("https://me:secret@Example.org/v1/?key=secret")
+        'https://example.org/v1'
+    """
+    try:
+        name = public_url(base_url).removesuffix("/chat/completions")
+    except ValueError:
+        name = ""
+    if not name.startswith(("http://", "https://")):
+        message = "The base URL does not begin with http:// or https://, a host and a valid port."
+        raise SettingError(message, place="base_url", fix="It looks like http://127.0.0.1:8080/v1")
+    return name
 
 
 def _bare_key(raw: str) -> str:
@@ -160,6 +171,21 @@ class _Unanswered(Exception):
         self.delay = delay
 
 
+class _RedactingFilter(logging.Filter):
+    """Redacts the log records of the HTTP libraries, whose debug output holds URLs and headers."""
+
+    redact = Redactor(())
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if (redacted := self.redact(message)) != message:
+            record.msg, record.args = redacted, ()
+        return True
+
+
+_LOGS = _RedactingFilter()
+
+
 class ChatClient:
     """Sends requests until they are answered or the attempts are used up.
 
@@ -167,24 +193,16 @@ class ChatClient:
     that are not a finished chat completion. The retries of `openai` are switched off, because they leave out the last
     of these and do not count. A `Retry-After` holds back all requests of this client, since a rate limit is the
     account's and not the request's. Parameters that the model refuses are renamed or left out, for all later requests
-    too.
-
-    Args:
-        settings (`EndpointSettings`): Which model is asked, where and how.
-
-    Raises:
-        SettingError: The key is missing or malformed, or the environment's proxy cannot be used.
+    too. A key that is missing or malformed, or a proxy that cannot be used, is a `SettingError`.
     """
 
     def __init__(self, settings: EndpointSettings):
         self.settings = settings
         key = settings.api_key()
         if not key and settings.base_url.startswith(OPENAI_URL):
-            raise SettingError(
-                "There is no API key.",
-                place=f"environment variable {settings.api_key_variable}",
-                fix=f"Run: export {settings.api_key_variable}=... (or give a server that needs none as --base-url)",
-            )
+            place = f"environment variable {settings.api_key_variable}"
+            fix = f"Run: export {settings.api_key_variable}=... (or give a server that needs none as --base-url)"
+            raise SettingError("There is no API key.", place=place, fix=fix)
         self.redact = Redactor(settings.secrets())
         parts = urlsplit(settings.base_url.strip())
         host, (login, _, address) = parts.hostname or "", parts.netloc.rpartition("@")
@@ -208,60 +226,56 @@ class ChatClient:
                 http_client=_BoundedClient(trust_env=not _is_loopback(host)),
             )
         except (ImportError, ValueError, OSError, httpx2.InvalidURL, openai.OpenAIError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise SettingError(
-                f"The connection cannot be set up: {self.redact(reason)}.",
-                place="the environment's proxy (ALL_PROXY, HTTPS_PROXY, NO_PROXY) or certificates (SSL_CERT_FILE)",
-                fix="Unset the variable or name an http:// proxy; socks5:// needs: pip install 'httpx2[socks]'",
-            ) from None
+            message = f"The connection cannot be set up: {self.redact(one_line(error, 1000) or type(error).__name__)}."
+            place = "the environment's proxy (ALL_PROXY, HTTPS_PROXY, NO_PROXY) or certificates (SSL_CERT_FILE)"
+            fix = "Unset the variable or name an http:// proxy; socks5:// needs: pip install 'httpx2[socks]'"
+            raise SettingError(message, place=place, fix=fix) from None
         self._not_before = 0.0
         self._reached = True
         self._renamed: dict[str, str | None] = {}
-        _redact_logs(self.redact)
+        _LOGS.redact = self.redact
+        for name in list(logging.root.manager.loggerDict):
+            if name.partition(".")[0] in ("openai", "httpx2", "httpcore2"):
+                logging.getLogger(name).addFilter(_LOGS)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._client.close()
 
     async def ask(self, request: Request) -> Answer:
         """Return the answer to a request; one with status `failed` or `refused` and the reason when there is none.
 
         Raises:
-            ImageProblem: The request's picture cannot be decoded; nothing was sent.
             KnowledgeError: No request can succeed: the key or the model is not accepted, or the account has no credit.
         """
         try:
             body = await asyncio.to_thread(request.body_to_send) if request.picture else request.body
-        except OSError as error:
-            return Answer(FAILED, reason=f"the picture cannot be read: {error}")
+        except (ImageProblem, OSError) as error:
+            return unreadable(error)
         attempt = failures = 0
         while True:
             attempt += 1
-            await self._hold_back()
-            sent = self._adapted(body)
+            while (wait := self._not_before - time.monotonic()) > 0:
+                # Spread over a little time, so that the requests do not all arrive in the same instant.
+                await asyncio.sleep(wait + random.uniform(0, min(0.25 * wait, 1.0)))
             try:
-                answer = await self._attempt(sent)
+                answer = await self._attempt(self._adapted(body))
                 if answer is not None:
                     return replace(answer, attempts=attempt).redacted(self.redact)
-                continue  # a parameter is named otherwise from now on
+                # Else a parameter is named otherwise from now on.
             except _Unanswered as error:
                 failures += 1
                 if failures > self.settings.retries:
                     reason = storable(f"{error} (after {attempt} attempts)")
                     return Answer(FAILED, reason=self.redact(reason), attempts=attempt)
-                pause = self._delay(failures)
+                longest = min(self.settings.first_delay * 2 ** (failures - 1), LONGEST_DELAY)
+                pause = longest * random.uniform(0.5, 1.0)
                 if error.delay is None or error.delay < pause:
                     await asyncio.sleep(pause)
 
     async def _attempt(self, body: dict) -> Answer | None:
-        """Send a body once; `None` when it can be sent again with other names of its parameters.
-
-        Raises:
-            _Unanswered: There is no answer, and another attempt may bring one.
-        """
+        """Send a body once; `None` when it can be sent again with other names of its parameters."""
         try:
-            # `post` with the raw body as result: its bytes are decoded and judged here, and the fifth of the client's
-            # time that goes into checking the types of our dicts is saved.
+            # With the raw body as result, a fifth of the client's time, which goes into checking types, is saved.
             response = await asyncio.wait_for(
                 self._client.post("/chat/completions", body=body, cast_to=openai.HttpxBinaryResponseContent),
                 self.settings.timeout,
@@ -276,32 +290,29 @@ class ChatClient:
             cause = error.__cause__ or error
             if not isinstance(cause, httpx2.ConnectError):
                 raise _Unanswered(f"connection failed: {cause}") from None
-            self._warn_of_no_connection(cause)
+            if self._reached:  # said at the first failure, because the retries take a while
+                self._reached = False
+                place, reason = map(self.redact, (endpoint_name(self.settings.base_url), str(cause)))
+                hint = "Start the server, or correct the URL (--base-url). Further attempts"
+                logger.warning("%s cannot be reached: %s. %s: %d.", place, reason, hint, self.settings.retries)
             raise _Unanswered(f"{NO_CONNECTION}: {cause}") from None
         except openai.APIStatusError as error:
             return self._rejected(error, body)
         except (openai.OpenAIError, ValueError) as error:
             raise _Unanswered(f"malformed response: {type(error).__name__}: {error}") from None
 
-    def _warn_of_no_connection(self, cause: Exception) -> None:
-        """Log the first of the failures to connect, because the retries take a while."""
-        if self._reached:
-            self._reached = False
-            logger.warning(
-                "%s cannot be reached: %s. Start the server, or correct the URL (--base-url). Further attempts: %d.",
-                *map(self.redact, (endpoint_name(self.settings.base_url), str(cause))),
-                self.settings.retries,
-            )
-
     def _rejected(self, error: openai.APIStatusError, sent: dict) -> Answer | None:
         """What an error status means: as `_attempt` returns and raises it."""
-        message = self.redact(_message_of(error))
+        body = error.body if isinstance(error.body, dict) else {}
+        said = body.get("message") or body.get("detail") or error.response.text or error.message
+        said = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+        message = self.redact(printable(storable(said)))
         reason = f"status {error.status_code}: {message[:LONGEST_REASON]}"
-        if self._learn(error, message, sent):
+        if error.status_code in (400, 422) and self._learn(body, message, sent):
             return None
         self._raise_if_hopeless(error, reason)
-        said = f"{message} {json.dumps(error.body, default=str)}"
-        if (status := status_of_rejection(error.status_code, said)) is not None:
+        whole = f"{message} {json.dumps(error.body, default=str)}"
+        if (status := status_of_rejection(error.status_code, whole)) is not None:
             return Answer(status, reason=reason)
         if error.status_code not in (408, 409, 425, 429) and error.status_code < 500:
             return Answer(FAILED, reason=reason)
@@ -312,26 +323,19 @@ class ChatClient:
 
     def _adapted(self, body: dict) -> dict:
         """The body with the names of parameters that the model accepts."""
-        if not any(name in body for name in self._renamed):
-            return body
         adapted = {name: value for name, value in body.items() if name not in self._renamed}
         for name, other in self._renamed.items():
-            if name in body and other is not None and other not in body:
-                adapted[other] = body[name]
-        return {name: value for name, value in adapted.items() if self._renamed.get(name, name) is not None}
+            if name in body and other is not None:
+                adapted.setdefault(other, body[name])
+        return adapted
 
-    def _learn(self, error: openai.APIStatusError, message: str, sent: dict) -> bool:
+    def _learn(self, body: dict, message: str, sent: dict) -> bool:
         """Whether the request can be sent again because a parameter is refused by name."""
-        if error.status_code not in (400, 422):
-            return False
-        body = error.body if isinstance(error.body, dict) else {}
         named = re.findall(r"[A-Za-z_]+", f"{body.get('param')} {message}")
         name = next((name for name in named if name in OPTIONAL and name in sent), None)
         if name is None or not _UNSUPPORTED.search(f"{body.get('code')} {message}"):
             return False
-        if (
-            status_of_rejection(error.status_code, message) is not None
-        ):  # a prompt that leaves too little for the answer
+        if status_of_rejection(400, message) is not None:  # the prompt leaves too little for the answer
             return False
         # Another worker may have learned it while this request was under way; then nothing changes here.
         original = next((key for key, value in self._renamed.items() if value == name), name)
@@ -341,14 +345,6 @@ class ChatClient:
             now = f"name it {other}" if other else "go without it"
             logger.warning("%s refuses %s; requests %s.", self.settings.model, name, now)
         return True
-
-    def _delay(self, attempt: int) -> float:
-        return min(self.settings.first_delay * 2 ** (attempt - 1), LONGEST_DELAY) * random.uniform(0.5, 1.0)
-
-    async def _hold_back(self) -> None:
-        while (wait := self._not_before - time.monotonic()) > 0:
-            # Spread over a little time, so that the requests do not all arrive in the same instant.
-            await asyncio.sleep(wait + random.uniform(0, min(0.25 * wait, 1.0)))
 
     def _raise_if_hopeless(self, error: openai.APIStatusError, reason: str) -> None:
         fixes = {
@@ -362,15 +358,12 @@ class ChatClient:
         elif status in (400, 403) and _HOPELESS.search(reason):
             fix = "Check the account and its key."
         elif 300 <= status < 400:
-            fix = f"It redirects to {self._target(error.response)}: name that as --base-url, if you trust it."
+            target = "another place"
+            with contextlib.suppress(SettingError):
+                target = self.redact(endpoint_name(error.response.headers.get("location", "")))
+            fix = f"It redirects to {target}: name that as --base-url, if you trust it."
         if fix is not None:
             raise KnowledgeError(f"The endpoint declines: {reason}.", place=self.settings.endpoint, fix=fix)
-
-    def _target(self, response: httpx2.Response) -> str:
-        try:
-            return self.redact(public_url(response.headers.get("location", "")).removesuffix("/chat/completions"))
-        except ValueError:
-            return "another place"
 
 
 def _decoded(response) -> str:
@@ -383,10 +376,9 @@ def _decoded(response) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait that a response's headers ask for, `None` when they ask for none.
+    """Return the seconds to wait that a response's headers ask for; `None` for none, zero and the past.
 
-    `Retry-After` holds seconds, with or without a unit, or a date, for some endpoints in seconds since 1970. Zero and
-    the past say nothing about when to come back.
+    `Retry-After` holds seconds, with or without a unit, or a date, for some endpoints in seconds since 1970.
 
     Example:
         >>> retry_after({"retry-after": "3"}), retry_after({"retry-after": "0"})
@@ -407,12 +399,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if seconds > 0:
             return seconds
     return None
-
-
-def _message_of(error: openai.APIStatusError) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    message = body.get("message") or body.get("detail") or error.response.text or error.message
-    return printable(storable(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)))
 
 
 class _BoundedClient(openai.DefaultAsyncHttpxClient):
@@ -436,15 +422,13 @@ class _BoundedClient(openai.DefaultAsyncHttpxClient):
             finally:
                 await response.aclose()
             after = response.next_request
-            if after is None or after.method != request.method or _origin(after.url) != _origin(request.url):
+            if after is None or after.method != request.method:
+                break
+            if (after.url.scheme, after.url.netloc) != (request.url.scheme, request.url.netloc):
                 break
             request = after
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_TRANSFER]
         return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
-
-
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
 
 
 def _is_loopback(host: str) -> bool:
@@ -452,26 +436,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-class _RedactingFilter(logging.Filter):
-    """Redacts the log records of the HTTP libraries, whose debug output holds URLs and headers."""
-
-    def __init__(self, redact: Redactor):
-        super().__init__()
-        self.redact = redact
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if (redacted := self.redact(message)) != message:
-            record.msg, record.args = redacted, ()
-        return True
-
-
-def _redact_logs(redact: Redactor) -> None:
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("openai", "httpx2", "httpcore2"):
-            found = logging.getLogger(name)
-            for old in [each for each in found.filters if isinstance(each, _RedactingFilter)]:
-                found.removeFilter(old)
-            found.addFilter(_RedactingFilter(redact))

@@ -1,16 +1,15 @@
 """The dry run: which requests a run would send, and their cost."""
 
 import json
-import math
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, check_at_least
 from modeling_cotpd.knowledge.answer import ANSWERED, FAILED, MISSING, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.request import Job, Request, replay_all
@@ -38,7 +37,6 @@ class Price:
     output: float
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Return the US dollars for a number of tokens."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
 
@@ -46,16 +44,14 @@ def find_price(model: str, price_in: float | None = None, price_out: float | Non
     """Return the price of a model: as given, in dollars per million tokens, else from `prices.json`, else `None`.
 
     A date behind a listed name is ignored (`gpt-4o-mini-2024-07-18`).
-
-    Raises:
-        SettingError: Only one of the two is given, or one is negative.
     """
+    place = "--price-in, --price-out"
     if price_in is not None and price_out is not None:
-        if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
-            raise SettingError("A price is not a number of at least 0.", place="--price-in, --price-out")
+        check_at_least(price_in, 0, place)
+        check_at_least(price_out, 0, place)
         return Price(price_in, price_out)
     if price_in is not None or price_out is not None:
-        raise SettingError("Give both prices or neither.", place="--price-in, --price-out")
+        raise SettingError("Give both prices or neither.", place=place)
     models = json.loads(PRICE_FILE.read_text("utf-8"))["models"]
     name = model.rsplit("/", 1)[-1]
     for listed in sorted(models, key=len, reverse=True):
@@ -107,11 +103,11 @@ def estimate(
     A request without a stored answer is taken to be answered with its `Request.example`, or with a text of the
     expected length, so that the later questions of a dialogue are counted. Equal requests are counted once.
     """
-    result, to_ask, seen = Estimate(), {MISSING, FAILED, *again}, SeenKeys()
+    result, to_ask = Estimate(), {MISSING, FAILED, *again}
 
     def answer_to(request: Request) -> Answer:
         answer = opened.get(request.key) if opened is not None else Answer(MISSING)
-        new = seen.add(request.key)
+        new = is_new(request.key)
         if answer.status not in to_ask:
             result.stored += new
             return answer
@@ -129,32 +125,19 @@ def estimate(
             result.most_completion_tokens += limit or output
         return Answer(ANSWERED, request.example or "x" * round(output * CHARACTERS_PER_TOKEN))
 
-    with ResponseStore(store) if Path(store).exists() else nullcontext() as opened:
+    with ResponseStore(store) if Path(store).exists() else nullcontext() as opened, seen_keys() as is_new:
         usage = opened.usage(settings.endpoint, settings.model) if opened is not None else {}
         for _ in replay_all(jobs, answer_to):
             pass
-    seen.close()
     return result
 
 
-class SeenKeys:
-    """A set of texts, each with a value, in a temporary file once it is large, so that memory stays flat."""
-
-    def __init__(self) -> None:
-        self._database = sqlite3.connect("")
-        self._database.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
-
-    def add(self, key: str, value: str = "") -> bool:
-        """Add a key with its value unless it is there; returns whether it was added."""
-        return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, value)).rowcount > 0
-
-    def value(self, key: str) -> str:
-        """Return the value that a key was added with."""
-        return self._database.execute("SELECT value FROM seen WHERE key=?", (key,)).fetchone()[0]
-
-    def close(self) -> None:
-        """Remove the temporary file."""
-        self._database.close()
+@contextmanager
+def seen_keys() -> Iterator[Callable[[str], bool]]:
+    """Yield a test of whether a text comes for the first time; many texts go to a temporary file, not into memory."""
+    with closing(sqlite3.connect("")) as database:
+        database.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        yield lambda key: database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount > 0
 
 
 def message_tokens(messages: list[dict]) -> float:

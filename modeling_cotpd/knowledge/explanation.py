@@ -17,30 +17,34 @@ from functools import partial
 from pathlib import Path
 
 from modeling_cotpd.data.posts import Post
-from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FAILED, FINAL, REFUSED, SKIPPED, UNPARSABLE, Answer
+from modeling_cotpd.errors import SettingError, check_choice
+from modeling_cotpd.knowledge.answer import ANSWERED, CUT, FINAL, REFUSED, SKIPPED, UNPARSABLE, Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.estimate import Estimate, estimate
 from modeling_cotpd.knowledge.glosses import list_of, read_glosses
 from modeling_cotpd.knowledge.images import ImageProblem, find_picture
 from modeling_cotpd.knowledge.prompt import Prompt, opening
-from modeling_cotpd.knowledge.request import Conversation, Job, with_picture
+from modeling_cotpd.knowledge.request import Conversation, Job, unreadable, with_picture
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 GRAINS = ("noun", "sentence", "multimodality")
-MODES = ("dialogue", "independent")
 TEXT, LIST = "text", "list"
+
+
+def usable(keep_cut: bool) -> tuple[str, ...]:
+    """The statuses of grains that are no problem."""
+    return (ANSWERED, SKIPPED, CUT) if keep_cut else (ANSWERED, SKIPPED)
 
 
 @dataclass(frozen=True)
 class ElicitationPlan:
     """What is asked about every post.
 
-    The post opens the conversation as the first user message ("Text: ...", "Image: ...", then the question), and no
-    system message is sent unless the user's prompts have one: the paper names none, several open models' chat
-    templates refuse it, and every model reads a user message. In dialogue mode the later questions follow alone, each
-    after the model's own earlier answers; in independent mode every question brings the post along.
+    The post opens the conversation as the first user message ("Text: ...", "Image: ...", then the question). No system
+    message is sent unless the user's prompts have one: several open models' chat templates refuse it. In dialogue mode
+    the later questions follow alone, each after the model's own earlier answers; in independent mode every question
+    brings the post along.
 
     Args:
         settings (`EndpointSettings`): Which model is asked.
@@ -64,17 +68,14 @@ class ElicitationPlan:
     nouns: str = TEXT
 
     def __post_init__(self):
-        if self.mode not in MODES:
-            raise SettingError(f"{self.mode!r} is not a mode.", place="mode", fix=f"Use {' or '.join(MODES)}.")
-        if self.nouns not in (TEXT, LIST):
-            raise SettingError(f"{self.nouns!r} is not a form of nouns.", place="nouns", fix=f"Use {TEXT} or {LIST}.")
-        if unknown := [grain for grain in self.grains if grain not in GRAINS]:
-            raise SettingError(f"{unknown[0]!r} is not a grain.", place="grains", fix=f"Use {', '.join(GRAINS)}.")
+        check_choice(self.mode, ("dialogue", "independent"), "mode")
+        check_choice(self.nouns, (TEXT, LIST), "nouns")
+        for grain in self.grains:
+            check_choice(grain, GRAINS, "grains")
         if not self.grains or len(set(self.grains)) < len(self.grains):
             raise SettingError("Name every grain once, and at least one.", place="grains")
 
     def prompt(self, grain: str) -> Prompt:
-        """Return the prompt of a grain."""
         return self.prompts["noun_list" if grain == "noun" and self.nouns == LIST else grain]
 
     @property
@@ -89,24 +90,18 @@ class ElicitationPlan:
         return "picture" if self.image_folder is not None else "caption"
 
     def provenance(self) -> dict:
-        """Return model, mode and prompt versions, for `DatasetInfo.provenance`."""
+        """Return how the knowledge is made, for `DatasetInfo.provenance`."""
         return {"teacher": self.settings.model, "mode": self.mode, "shown": self.shown, "prompts": self.tags}
 
     def describe(self) -> str:
-        """Return one line about the model, the mode and the prompts, for `DatasetInfo.knowledge`."""
+        """Return the same in one line, for `DatasetInfo.knowledge`."""
         settings, prompts = self.settings, ", ".join(self.prompt(grain).tag for grain in self.grains)
         return f"{settings.model} at {settings.endpoint}, {self.mode} mode, {self.shown} shown, prompts {prompts}"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model says about a post.
-
-    Args:
-        post (`Post`): The post.
-        answers (`dict[str, Answer]`): An answer for each grain of the plan.
-        glosses (`list[dict[str, str]]`, *optional*): Mentions and glosses, when the nouns were asked for as a list.
-    """
+    """What a model says about a post: an answer per grain, and glosses when the nouns were asked for as a list."""
 
     post: Post
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -178,48 +173,41 @@ def explain(post: Post, plan: ElicitationPlan) -> Conversation:
     post without text is skipped. In dialogue mode a question whose predecessor has no answer is not asked; after an
     empty, refused or cut answer the conversation goes on with what the model said.
     """
-    result = Explanation(post)
-    answers = result.answers
+    answers: dict[str, Answer] = {}
+    result = Explanation(post, answers)
     if not post.text.strip():
-        return replace(result, answers=dict.fromkeys(plan.grains, Answer(SKIPPED, reason="the post has no text")))
-    try:
-        image, caption = post.columns.get("image", ""), post.columns.get("caption", "")
-        picture = None
-        if plan.image_folder is not None:
-            picture, caption = find_picture(plan.image_folder, image) if image else None, ""
-        history: list[dict] = []
-        for grain in plan.grains:
-            prompt = plan.prompt(grain)
-            if grain == "multimodality" and not (caption or picture):
-                answers[grain] = Answer(SKIPPED, reason="the post has no caption or picture")
-                continue
-            if history:
-                question = prompt.fill(text=post.text, caption=caption)
-                messages = [*history, {"role": "user", "content": question}]
-            else:
-                *system, first = opening(plan.prompts, prompt, post.text, caption)
-                messages = [*system, {**first, "content": with_picture(first["content"], picture)}]
-            answer = answers[grain] = yield plan.settings.request(grain, plan.tags[grain], messages, picture)
-            if grain == "noun" and plan.nouns == LIST:
-                answers[grain] = _parsed(answer, result.glosses)
-            if plan.mode == "independent":
-                continue
-            # What the endpoint refuses to read, it refuses in the next question too.
-            if answer.status not in FINAL or (answer.status == REFUSED and not answer.response and not answer.text):
-                reason = f"the dialogue stops at {grain}, which is {answer.status}"
-                for later in plan.grains[len(answers) :]:
-                    answers[later] = Answer(answer.status, reason=reason)
-                break
-            history = [*messages, {"role": "assistant", "content": answer.text}]
-    except (ImageProblem, OSError) as error:
-        failed = Answer(FAILED, reason=f"the picture cannot be read: {error}")
-        return replace(result, answers=dict.fromkeys(plan.grains, failed))
+        return Explanation(post, dict.fromkeys(plan.grains, Answer(SKIPPED, reason="the post has no text")))
+    picture, caption = None, post.columns.get("caption", "")
+    if plan.image_folder is not None:
+        image, caption = post.columns.get("image"), ""
+        try:
+            picture = find_picture(plan.image_folder, image) if image else None
+        except (ImageProblem, OSError) as error:
+            return Explanation(post, dict.fromkeys(plan.grains, unreadable(error)))
+    history: list[dict] = []
+    for grain in plan.grains:
+        prompt = plan.prompt(grain)
+        if grain == "multimodality" and not (caption or picture):
+            answers[grain] = Answer(SKIPPED, reason="the post has no caption or picture")
+            continue
+        if history:
+            messages = [*history, {"role": "user", "content": prompt.fill(text=post.text, caption=caption)}]
+        else:
+            *system, first = opening(plan.prompts, prompt, post.text, caption)
+            messages = [*system, {**first, "content": with_picture(first["content"], picture)}]
+        answer = answers[grain] = yield plan.settings.request(grain, plan.tags[grain], messages, picture)
+        if grain == "noun" and plan.nouns == LIST:
+            answers[grain] = _parsed(answer, result.glosses)
+        if plan.mode == "independent":
+            continue
+        # What the endpoint refuses to read, it refuses in the next question too.
+        if answer.status not in FINAL or (answer.status == REFUSED and not answer.response and not answer.text):
+            reason = f"the dialogue stops at {grain}, which is {answer.status}"
+            for later in plan.grains[len(answers) :]:
+                answers[later] = Answer(answer.status, reason=reason)
+            break
+        history = [*messages, {"role": "assistant", "content": answer.text}]
     return result
-
-
-def usable(keep_cut: bool) -> tuple[str, ...]:
-    """The statuses of grains that are no problem."""
-    return (ANSWERED, SKIPPED, CUT) if keep_cut else (ANSWERED, SKIPPED)
 
 
 def _parsed(answer: Answer, glosses: list[dict[str, str]]) -> Answer:

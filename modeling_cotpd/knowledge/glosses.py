@@ -118,10 +118,9 @@ def _field(item: dict, names: tuple[str, ...]) -> str:
 
 def _mention_and_gloss(item: object) -> tuple[str, str]:
     if isinstance(item, dict):
-        mention = _field(item, _MENTION)
-        if not mention and len(item) == 1:
-            (mention, gloss), *_ = item.items()
-            return " ".join(str(mention).split()), " ".join(str(gloss).split()) if isinstance(gloss, str) else ""
+        if not (mention := _field(item, _MENTION)) and len(item) == 1:
+            ((mention, gloss),) = item.items()
+            return " ".join(str(mention).split()), " ".join(gloss.split()) if isinstance(gloss, str) else ""
         return mention, _field(item, _GLOSS)
     if isinstance(item, list | tuple) and item and all(isinstance(part, str) for part in item):
         return " ".join(item[0].split()), " ".join(" ".join(item[1:]).split())

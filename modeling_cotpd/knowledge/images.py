@@ -32,10 +32,8 @@ LONGEST_SIDE = 1024
 class ImageProblem(KnowledgeError):
     """One picture that cannot be used; the run goes on without it.
 
-    Args:
-        reason (`str`): One of `outside`, `missing`, `not a file`, `empty file`, `corrupt`, `too large`, `too long`,
-            or what a captioner adds.
-        detail (`str`): What exactly was wrong.
+    `reason` is one of `outside`, `missing`, `not a file`, `empty file`, `corrupt`, `too large`, `too long`, or what a
+    captioner adds; `detail` says what exactly was wrong.
     """
 
     def __init__(self, reason: str, detail: str):
@@ -48,18 +46,12 @@ def require_pillow() -> None:
     try:
         import PIL  # noqa: F401
     except ImportError:
-        raise SettingError(
-            "Reading pictures needs Pillow.", fix="Run: pip install 'modeling_cotpd[caption]'"
-        ) from None
+        fix = "Run: pip install 'modeling_cotpd[caption]'"
+        raise SettingError("Reading pictures needs Pillow.", fix=fix) from None
 
 
 def image_folder(folder: str | os.PathLike) -> Path:
-    """The real path of a folder whose pictures are to be read.
-
-    Raises:
-        DataError: There is no such folder.
-        SettingError: Pillow is missing.
-    """
+    """The real path of a folder of pictures. Raises a `CoTPDError` when it or Pillow is missing."""
     require_pillow()
     path = Path(folder)
     if not path.is_dir():
@@ -69,23 +61,16 @@ def image_folder(folder: str | os.PathLike) -> Path:
 
 def list_images(folder: Path) -> list[str]:
     """Names of all picture files below a folder (by suffix), relative, with `/`, sorted. Links are not followed."""
-    names = []
-    for root, _, files in os.walk(folder):
-        for file in files:
-            if file.lower().endswith(SUFFIXES):
-                names.append((Path(root) / file).relative_to(folder).as_posix())
-    return sorted(names)
+    paths = (Path(root) / file for root, _, files in os.walk(folder) for file in files)
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.name.lower().endswith(SUFFIXES))
 
 
 def resolve_image(folder: Path, name: str) -> Path:
     """The file that a row's image name stands for, if it lies inside the folder, which is free of links.
 
     The suffix may be missing, as in the published Twitter data, or be spelt otherwise (`.JPG`, `.jpeg`). Absolute
-    names, `..`, backslashes, drive letters, NUL bytes and links that lead outside are refused before anything is
-    opened.
-
-    Raises:
-        ImageProblem: With the reason `outside`, `missing`, `not a file` or `empty file`.
+    names, `..`, backslashes, drive letters, NUL bytes and links that lead outside are an `ImageProblem`, before
+    anything is opened, and so is a file that is missing or empty.
     """
     parts = name.split("/")
     if not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts or name[1:2] == ":":
@@ -122,13 +107,10 @@ def _with_suffix(path: Path) -> Path:
 
 
 def load_image(path: Path | IO[bytes]) -> "Image.Image":
-    """Open a picture as upright 8-bit RGB; of an animated one the first frame.
+    """Open a picture as upright 8-bit RGB; of an animated one the first frame. Raises `ImageProblem`.
 
     Transparency is laid on white, 16-bit and floating-point pixels are scaled to 8 bits, CMYK and palettes are
     converted, the EXIF orientation is applied. A picture of more than `MAX_PIXELS` is refused before it is decoded.
-
-    Raises:
-        ImageProblem: With the reason `corrupt`, `too large` or `too long`.
     """
     from PIL import Image
 
@@ -150,9 +132,8 @@ def load_image(path: Path | IO[bytes]) -> "Image.Image":
         raise ImageProblem("too large", str(error)) from None
     except Exception as error:
         # Pillow's decoders raise almost anything on broken bytes: OSError, SyntaxError, struct.error, KeyError, ...
-        raise ImageProblem(
-            "corrupt", f"{type(error).__name__}: {error}".replace(str(path), Path(str(path)).name)
-        ) from None
+        detail = f"{type(error).__name__}: {error}".replace(str(path), Path(str(path)).name)
+        raise ImageProblem("corrupt", detail) from None
 
 
 def _upright(image: "Image.Image") -> "Image.Image":
@@ -175,9 +156,7 @@ def _rgb(image: "Image.Image") -> "Image.Image":
         top = 1.0 if image.mode == "F" and values.max() <= 1 else max(65535.0, values.max()) if deep else 255.0
         image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return image.convert("RGB")
 
 
@@ -198,9 +177,8 @@ class Picture:
         return f"sha256:{self.sha256}"
 
     def load(self) -> "Image.Image":
-        """Decode the picture as `load_image` does."""
-        source = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
-        return load_image(source)
+        """Return `load_image` of the picture."""
+        return load_image(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source)
 
     def data_url(self) -> str:
         """Return the picture as a `data:` URL; it raises what `load` raises."""

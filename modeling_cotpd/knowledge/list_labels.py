@@ -1,15 +1,18 @@
 """Labels from lists: which of the mentions that a language model listed are entities, and of which type."""
 
+import os
 import warnings
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
+from dataclasses import asdict, dataclass, field, replace
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import regex
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 from sklearn.calibration import calibration_curve
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -19,10 +22,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 from modeling_cotpd.data.bio import entities
 from modeling_cotpd.data.entities import entity_tags
 from modeling_cotpd.data.glosses import MAX_GLOSSES, find_glosses
-from modeling_cotpd.data.schema import label_names_of
+from modeling_cotpd.data.prepared import read_prepared, sample_rows, write_prepared
+from modeling_cotpd.data.schema import gold_labels, label_names_of
 from modeling_cotpd.data.words import word_spans
-from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.errors import DataError, SettingError, check_at_least
+from modeling_cotpd.files import require_empty, staged_folder, write_json, write_json_lines
 from modeling_cotpd.metrics.counts import precision_recall_f1
+from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 
 FOLDS = 5
 REGULARIZATION = (0.03, 0.1, 0.3, 1.0)
@@ -31,6 +37,17 @@ THRESHOLDS = tuple(round(0.15 + 0.05 * step, 2) for step in range(12))
 """Thresholds that cross-validation compares."""
 NO_GLOSS, NOT_FOUND, REPEATED = "no gloss", "not in the text", "listed before"
 NOT_AN_ENTITY, OVERLAP = "score below the threshold", "overlaps a mention with a higher score"
+GOLD, LIST, UNLABELLED = "gold", "list", ""
+"""Values of the column `label_source`."""
+VIEW = "knowledge"
+"""What the results of a training run call the view that reads knowledge."""
+LABEL_COLUMNS = {
+    "label_source": Value("string"),
+    "list_entities": List(
+        {"start": Value("int32"), "end": Value("int32"), "type": Value("string"), "score": Value("float32")}
+    ),
+}
+REJECTS_FILE = "rejects.jsonl"
 
 
 @dataclass
@@ -38,7 +55,6 @@ class ListedMention:
     """A listed mention at one place of a post.
 
     Args:
-        mention, gloss (`str`): As listed.
         start, end (`int`): First word and the one after the last; -1 when it has no place.
         features (`tuple[str, ...]`): What the model reads; empty when the mention is no candidate.
         type (`str`), score (`float`): The most probable entity type and its probability.
@@ -56,9 +72,7 @@ class ListedMention:
 
 
 def read_list(tokens: Sequence[str], glosses: Iterable[dict[str, str]]) -> list[ListedMention]:
-    """Find the candidates of a post: every occurrence of a listed mention in its text; they may overlap.
-
-    A mention that does not stand in the text comes once, without features.
+    """Find every occurrence of a listed mention in a post; one that does not stand there comes once, without features.
 
     Example:
         >>> [(each.start, each.end) for each in read_list(["#", "MiraHolt"], [{"mention": "Mira Holt", "gloss": "a"}])]
@@ -80,9 +94,8 @@ def read_list(tokens: Sequence[str], glosses: Iterable[dict[str, str]]) -> list[
                 continue
             seen.add((start, end))
             around = text[starts[start] : first], text[first:last], text[last : ends[end - 1]]
-            listed.append(
-                ListedMention(mention, gloss, start, end, tuple(_features(tokens, start, end, around, gloss)))
-            )
+            features = tuple(_features(tokens, start, end, around, gloss))
+            listed.append(ListedMention(mention, gloss, start, end, features))
     return listed
 
 
@@ -135,16 +148,15 @@ def resolve(row: Sequence[ListedMention], threshold: float) -> None:
 
 def found_entities(row: Sequence[ListedMention]) -> list[dict]:
     """`start`, `end` (words, end excluded), `type` and `score` of the row's entities, in the order of the text."""
-    found = [
+    return [
         {"start": each.start, "end": each.end, "type": each.type, "score": round(each.score, 4)}
-        for each in row
+        for each in sorted(row, key=attrgetter("start"))
         if not each.reason
     ]
-    return sorted(found, key=itemgetter("start"))
 
 
 def bio_tags(row: Sequence[ListedMention], words: int) -> list[str]:
-    """One BIO tag per word."""
+    """The row's entities as one BIO tag per word."""
     return entity_tags(found_entities(row), [(word, word + 1) for word in range(words)])
 
 
@@ -158,19 +170,14 @@ class ListLabeller:
     Args:
         posts (`Dataset`): MNER rows with `tokens`, `glosses` and `ner_tags`, none of which is `None`.
         threshold (`float`, *optional*): The lowest score of an entity, between 0 and 1, instead of the chosen one.
-
-    Raises:
-        DataError: The posts have too few listed mentions to learn from.
-        SettingError: The threshold is out of range.
     """
 
     def __init__(self, posts: Dataset, threshold: float | None = None):
         if threshold is not None and not 0 < threshold < 1:
             raise SettingError(f"threshold must lie between 0 and 1, got {threshold}.")
-        names = label_names_of(posts.features)
-        self.types = list(dict.fromkeys(name[2:] for name in names if name != "O"))
+        self.types = list(dict.fromkeys(name[2:] for name in label_names_of(posts.features) if name != "O"))
         rows = [read_list(*row) for row in zip(posts["tokens"], posts["glosses"], strict=True)]
-        gold = [entities([names[tag] for tag in tags], lenient=True) for tags in posts["ner_tags"]]
+        gold = [entities(tags, lenient=True) for tags in gold_labels(posts)]
         classes, owners = self._classes(rows, gold), np.array([number for number, _ in _numbered(rows)])
         if len(set(owners)) < FOLDS or np.bincount(classes).max() < FOLDS:
             raise _too_few(posts, classes)
@@ -210,7 +217,7 @@ class ListLabeller:
         return rows
 
     def calibration_error(self, rows: Sequence[Sequence[ListedMention]], gold: Sequence[Sequence[tuple]]) -> float:
-        """The calibration error on rows that `__call__` returned, with their gold entities as (type, start, end)."""
+        """`calibration_error` on rows that `__call__` returned, with their gold entities as (type, start, end)."""
         candidates = _candidates(rows)
         return calibration_error(self._probabilities(candidates), self._classes(rows, gold)) if candidates else 0.0
 
@@ -226,7 +233,7 @@ class ListLabeller:
         return np.array([known[row].get((each.start, each.end), 0) for row, each in _numbered(rows)], dtype=int)
 
     def _held_out(self, inputs: Any, classes: np.ndarray, folds: list, strength: float) -> np.ndarray:
-        """Probabilities `(candidates, 1 + types)` by models that have not seen the candidate's post."""
+        """Probabilities (candidates, 1 + types) by models that have not seen the candidate's post."""
         scores = np.zeros((len(classes), len(self.types) + 1))
         for seen, held in folds:
             model = LogisticRegression(C=strength, max_iter=1000).fit(inputs[seen], classes[seen])
@@ -264,7 +271,132 @@ def _candidates(rows: Sequence[Sequence[ListedMention]]) -> list[ListedMention]:
 
 
 def _too_few(posts: Dataset, classes: np.ndarray) -> DataError:
-    return DataError(
-        f"{len(posts)} labelled posts with {len(classes)} listed mentions in their text are too few to learn from.",
-        fix="Label more posts that have glosses; 50 are a beginning.",
+    message = (
+        f"{len(posts)} labelled posts with {len(classes)} listed mentions in their text are too few to learn from."
     )
+    return DataError(message, fix="Label more posts that have glosses; 50 are a beginning.")
+
+
+def label_folder(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    max_labelled_samples: int | None = None,
+    sample_seed: int = 0,
+    threshold: float | None = None,
+    evaluate: bool = False,
+) -> dict:
+    """Copy a prepared MNER folder and label its unlabelled training posts from their glosses.
+
+    Labelled posts keep their labels. A post of which no listed mention stands in the text stays unlabelled. The
+    training split gets the columns `label_source` (`gold`, `list`, or empty for unlabelled) and `list_entities`
+    (`start`, `end`, `type`, `score`). `rejects.jsonl` lists every mention that is no entity, with the reason.
+
+    Args:
+        max_labelled_samples (`int`, *optional*), sample_seed (`int`): Use the labels of a random sample of this many
+            training posts only, the same that a training run draws; those of the others are ignored and replaced.
+        threshold (`float`, *optional*): The lowest score of an entity; cross-validation chooses it by default.
+        evaluate (`bool`): Also write `results.json` and `predictions.SPLIT.jsonl` as a training run does: scores on
+            the gold labels of every other split, and on the `unlabelled` training posts whose labels were ignored.
+
+    Returns:
+        `dict`: What `results.json` holds; `splits` is empty without `evaluate`.
+    """
+    out = require_empty(out)
+    splits, info = read_prepared(source)
+    if info.task != "mner":
+        fix = "Use an MNER folder."
+        raise DataError("This is a data set for mre; lists label entities.", place=str(source), fix=fix)
+    if "train" not in splits:
+        raise DataError("There is no training split.", place=str(source))
+    train = splits["train"]
+    if "label_source" in train.column_names:
+        fix = "Label the original folder."
+        raise DataError("The posts were labelled from lists before.", place=str(source), fix=fix)
+    sample = train
+    if max_labelled_samples is not None:
+        check_at_least(max_labelled_samples, 1, "max_labelled_samples")
+        sample = sample_rows(train, min(max_labelled_samples, len(train)), sample_seed)
+    used = set(sample["id"])
+    known = [id in used and tags is not None for id, tags in zip(train["id"], train["ner_tags"], strict=True)]
+    labelled, rest = (train.select([i for i, has in enumerate(known) if has is wanted]) for wanted in (True, False))
+    if not len(rest) and not evaluate:
+        fix = "Give --max-labelled-samples, or --evaluate."
+        raise DataError("Every training post is labelled.", place=str(source), fix=fix)
+    labeller = ListLabeller(labelled, threshold)
+    rows = labeller(rest)
+    found = sum(map(_has_candidate, rows))
+    reasons = Counter(each.reason or "entity" for row in rows for each in row)
+    made = {
+        "method": "list labels",
+        **labeller.report,
+        "max_labelled_samples": max_labelled_samples,
+        "sample_seed": sample_seed,
+        "labelled_from_lists": found,
+        "left_unlabelled": len(rows) - found,
+        "listed_mentions": dict(reasons.most_common()),
+    }
+    about = {"task": info.task, "dataset": asdict(info), "reading": "words", "train_rows": len(labelled)}
+    results: dict = {**about, "labels": made, "splits": {}}
+    written = replace(info, provenance={**info.provenance, "labels": made})
+    with staged_folder(out) as staging:
+        write_prepared({**splits, "train": _with_labels(train, known, rows, info.label_names)}, written, staging)
+        rejects = (reject for id, row in zip(rest["id"], rows, strict=True) for reject in _rejects(id, row))
+        write_json_lines(staging / REJECTS_FILE, rejects)
+        if evaluate:
+            results["splits"] = _evaluate(labeller, {**splits, "train": rest}, staging)
+            write_json(staging / "results.json", results)
+    return results
+
+
+def _has_candidate(row: Sequence[ListedMention]) -> bool:
+    return any(each.features for each in row)
+
+
+def _with_labels(
+    train: Dataset, known: list[bool], rows: list[list[ListedMention]], label_names: Sequence[str]
+) -> Dataset:
+    ids = {name: number for number, name in enumerate(label_names)}
+    columns: dict[str, list] = {**train.to_dict(), "label_source": [], "list_entities": []}
+    remaining = iter(rows)
+    for number, (has, tokens) in enumerate(zip(known, train["tokens"], strict=True)):
+        row = [] if has else next(remaining)
+        columns["label_source"].append(GOLD if has else LIST if _has_candidate(row) else UNLABELLED)
+        columns["list_entities"].append(found_entities(row))
+        if not has:
+            tags = [ids[tag] for tag in bio_tags(row, len(tokens))]
+            columns["ner_tags"][number] = tags if _has_candidate(row) else None
+    return Dataset.from_dict(columns, features=Features({**train.features, **LABEL_COLUMNS}))
+
+
+def _rejects(id: str, row: Sequence[ListedMention]) -> list[dict]:
+    lines = []
+    for each in row:
+        if each.reason:
+            about: dict = {"id": id, "mention": each.mention, "gloss": each.gloss}
+            if each.start >= 0:
+                about |= {"start": each.start, "end": each.end}
+            if each.features:
+                about |= {"type": each.type, "score": round(each.score, 4)}
+            lines.append({**about, "reason": each.reason})
+    nothing = {"id": id, "reason": "no listed mention to decide on: the post stays unlabelled"}
+    return lines if _has_candidate(row) else [*lines, nothing]
+
+
+def _evaluate(labeller: ListLabeller, splits: dict[str, Dataset], folder: Path) -> dict[str, dict]:
+    """Scores on the gold labels of every split; writes the predictions of those other than `train`."""
+    results = {}
+    for name, split in splits.items():
+        split = split.select([index for index, tags in enumerate(split["ner_tags"]) if tags is not None])
+        if not len(split):
+            continue
+        rows, gold = labeller(split), gold_labels(split)
+        tags = [bio_tags(row, len(tokens)) for row, tokens in zip(rows, split["tokens"], strict=True)]
+        error = labeller.calibration_error(rows, [entities(row, lenient=True) for row in gold])
+        scores = {**entity_scores(tags, gold), "calibration_error": error}
+        results["unlabelled" if name == "train" else name] = {VIEW: scores}
+        if name != "train":
+            columns = zip(split["id"], split["tokens"], gold, tags, strict=True)
+            predictions = (dict(zip(("id", "tokens", "gold", VIEW), values, strict=True)) for values in columns)
+            write_json_lines(folder / f"predictions.{name}.jsonl", predictions)
+    return results

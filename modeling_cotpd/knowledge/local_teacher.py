@@ -33,20 +33,16 @@ def local_teacher(
     The model is called as its file, the embedded one `MODEL_NAME`.
 
     Args:
-        model (`Path`, *optional*): A GGUF file; the embedded SmolLM2 by default.
-        port (`int`): 0 takes a free one.
+        model (`Path`, *optional*), port (`int`): A GGUF file, by default the embedded SmolLM2; 0 takes a free port.
         slots (`int`): Requests served at the same time. With one, an answer depends on its request alone. Requests
             computed together, or on top of a kept prefix, are rounded differently, which changes about a third of the
             answers; so prefixes are kept only when there are several slots.
         context (`int`), threads (`int`): Tokens of each slot for question and answer; processor threads.
-
-    Raises:
-        SettingError: The packages are not installed or the server cannot start.
     """
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise SettingError("The embedded teacher is not installed.", fix=f"Run: {INSTALL}")
-    import xllamacpp
-
+    try:
+        import xllamacpp
+    except ImportError:
+        raise SettingError("The embedded teacher is not installed.", fix=f"Run: {INSTALL}") from None
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model or embedded_model())
     parameters.model_alias = {MODEL_NAME if model is None else model.stem}

@@ -16,13 +16,7 @@ _FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt.
-
-    Args:
-        name (`str`): The file's name without its ending, such as `noun`.
-        version (`str`): What the file's first lines call its version.
-        text (`str`): The wording, with fields such as `{text}` to fill in.
-    """
+    """One prompt: its file's name without the ending, its version, and its wording with fields such as `{text}`."""
 
     name: str
     version: str
@@ -35,7 +29,6 @@ class Prompt:
 
     @property
     def fields(self) -> set[str]:
-        """The names of the fields that the wording has."""
         return set(_FIELD.findall(self.text))
 
     def fill(self, **values: str) -> str:
@@ -58,11 +51,8 @@ class Prompt:
     def check_fields(self, known: set[str], place: str) -> None:
         """Raise a `KnowledgeError` when the wording has a field that nothing fills in."""
         if unknown := sorted(self.fields - known):
-            raise KnowledgeError(
-                f"The prompt has the unknown field {{{unknown[0]}}}.",
-                place=place,
-                fix=f"Its fields may be {', '.join(f'{{{name}}}' for name in sorted(known))}.",
-            )
+            fix = f"Its fields may be {', '.join(f'{{{name}}}' for name in sorted(known))}."
+            raise KnowledgeError(f"The prompt has the unknown field {{{unknown[0]}}}.", place=place, fix=fix)
 
 
 def opening(prompts: dict[str, Prompt], prompt: Prompt, text: str, caption: str = "") -> list[dict]:
@@ -77,11 +67,7 @@ def opening(prompts: dict[str, Prompt], prompt: Prompt, text: str, caption: str 
 
 
 def read_prompt(path: Path) -> Prompt:
-    """Read one prompt file: `---`, a line `version: V`, `---`, then the wording.
-
-    Raises:
-        KnowledgeError: The file is not UTF-8, its first lines are not of that form, or the wording is empty.
-    """
+    """Read one prompt file: `---`, a line `version: V`, `---`, then the wording. Raises `KnowledgeError`."""
     fix = "A prompt file begins with the three lines '---', 'version: 1' and '---'; the wording follows."
     try:
         content = path.read_text("utf-8-sig").replace("\r\n", "\n")
@@ -110,16 +96,15 @@ def load_prompts(folder: str | os.PathLike | None = None) -> dict[str, Prompt]:
             nothing fills in.
     """
     packaged = {path.stem: read_prompt(path) for path in sorted(PROMPT_FOLDER.glob("*.txt"))}
-    if folder is None:
-        return packaged
-    if not Path(folder).is_dir():
+    fields = {**{name: prompt.fields for name, prompt in packaged.items()}, "system": set()}
+    if folder is not None and not Path(folder).is_dir():
         raise KnowledgeError("There is no such folder of prompts.", place=str(folder))
-    prompts = dict(packaged)
-    for path in sorted(Path(folder).glob("*.txt")):
-        if path.stem not in packaged and path.stem != "system":
-            known = ", ".join(sorted(packaged))
-            raise KnowledgeError("No prompt has this name.", place=str(path), fix=f"The names are {known}, system.")
-        prompts[path.stem] = read_prompt(path)
-        fields = packaged[path.stem].fields if path.stem in packaged else set()
-        prompts[path.stem].check_fields(POST_FIELDS | fields, str(path))
-    return prompts
+    own = {}
+    for path in sorted(Path(folder).glob("*.txt")) if folder is not None else ():
+        if path.stem not in fields:
+            raise KnowledgeError(
+                "No prompt has this name.", place=str(path), fix=f"The names are {', '.join(fields)}."
+            )
+        own[path.stem] = read_prompt(path)
+        own[path.stem].check_fields(POST_FIELDS | fields[path.stem], str(path))
+    return packaged | own

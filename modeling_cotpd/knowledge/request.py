@@ -1,43 +1,19 @@
 """Requests to an endpoint, the keys under which their answers are stored, and conversations made of them.
 
-A conversation is a generator that yields `Request`s, is sent `Answer`s, and does not know who answers. The runner
-drives it against an endpoint, `replay` against the store, the dry run against expected lengths, and batch mode against
-a file that it writes. So all of them agree on what is asked.
+A conversation is a generator that yields `Request`s, is sent an `Answer` to each, and does not know who answers: the
+runner drives it against an endpoint, `replay` against the store, the dry run against expected lengths, and batch mode
+against a file that it writes. So all of them agree on what is asked.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from modeling_cotpd.errors import SettingError
-from modeling_cotpd.knowledge.answer import Answer
+from modeling_cotpd.knowledge.answer import FAILED, Answer
 from modeling_cotpd.knowledge.images import ImageProblem, Picture
-from modeling_cotpd.text_safety import public_url
-
-
-def endpoint_name(base_url: str) -> str:
-    """Return a base URL as it is stored: without user name, password, query, trailing slash and `/chat/completions`.
-
-    Raises:
-        SettingError: It is not an HTTP URL.
-
-    Example:
-        >>> endpoint_name("https://me:secret@Example.org/v1/?key=secret")
-        'https://example.org/v1'
-    """
-    try:
-        name = public_url(base_url).removesuffix("/chat/completions")
-    except ValueError:
-        name = ""
-    if not name.startswith(("http://", "https://")):
-        raise SettingError(
-            "The base URL does not begin with http:// or https://, a host and a valid port.",
-            place="base_url",
-            fix="It looks like http://127.0.0.1:8080/v1",
-        )
-    return name
 
 
 @dataclass(frozen=True)
@@ -48,10 +24,9 @@ class Request:
         endpoint (`str`): Who answers: a base URL without secrets, or a name given to it.
         purpose (`str`): What the answer is for, such as `noun`; for reports, not part of the key.
         prompt (`str`): `Prompt.tag` of the wording.
-        body (`dict`): `model`, `messages` and sampling settings; a picture stands as a reference.
-        picture (`Picture`, *optional*): The picture that the body refers to.
-        example (`str`, *optional*): An answer that would be accepted, with which a dry run goes on. Not part of the
-            key.
+        body (`dict`), picture (`Picture`, *optional*): `model`, `messages` and sampling settings; a picture stands in
+            them as a reference.
+        example (`str`, *optional*): An answer with which a dry run goes on; not part of the key.
     """
 
     endpoint: str
@@ -60,26 +35,21 @@ class Request:
     body: dict
     picture: Picture | None = None
     example: str = ""
-    key: str = field(init=False)
 
-    def __post_init__(self):
-        object.__setattr__(self, "key", request_key(self.endpoint, self.prompt, self.body))
+    @cached_property
+    def key(self) -> str:
+        """`request_key` of the request."""
+        return request_key(self.endpoint, self.prompt, self.body)
 
     def body_to_send(self) -> dict:
-        """The body with the picture in place of its reference.
-
-        Raises:
-            ImageProblem: The picture cannot be decoded.
-        """
+        """The body with the picture in place of its reference. Raises `ImageProblem` when it cannot be decoded."""
         if self.picture is None:
             return self.body
-        url = {"url": self.picture.data_url()}
-        messages = [
-            {**message, "content": [part if "text" in part else {**part, "image_url": url} for part in content]}
-            if isinstance(content := message["content"], list)
-            else message
-            for message in self.body["messages"]
-        ]
+        shown = {"type": "image_url", "image_url": {"url": self.picture.data_url()}}
+        messages = [dict(message) for message in self.body["messages"]]
+        for message in messages:
+            if isinstance(message["content"], list):
+                message["content"] = [part if "text" in part else shown for part in message["content"]]
         return {**self.body, "messages": messages}
 
 
@@ -88,6 +58,12 @@ def with_picture(question: str, picture: Picture | None) -> str | list[dict]:
     if picture is None:
         return question
     return [{"type": "image_url", "image_url": {"url": picture.reference}}, {"type": "text", "text": question}]
+
+
+def unreadable(error: ImageProblem | OSError) -> Answer:
+    """Return the answer to a request whose picture cannot be read, so that nothing is sent."""
+    kind = error.reason if isinstance(error, ImageProblem) else ""
+    return Answer(FAILED, reason=f"the picture cannot be read: {error}", finish_reason=kind)
 
 
 def request_key(endpoint: str, prompt: str, body: dict) -> str:
@@ -117,13 +93,10 @@ class Dialogue:
         self.result: Any = None
         self.send(None)
 
-    def send(self, answer: Answer | ImageProblem | None) -> None:
-        """Give the answer, `None` to begin; a picture that cannot be sent is raised where the request was made."""
+    def send(self, answer: Answer | None) -> None:
+        """Give the answer, `None` to begin."""
         try:
-            if isinstance(answer, ImageProblem):
-                self.request = self._conversation.throw(answer)
-            else:
-                self.request = next(self._conversation) if answer is None else self._conversation.send(answer)
+            self.request = next(self._conversation) if answer is None else self._conversation.send(answer)
         except StopIteration as stop:
             self.request, self.result = None, stop.value
 
@@ -132,11 +105,7 @@ def replay(job: Job, answer_to: Callable[[Request], Answer]) -> Any:
     """Drive a job to its end with a function that answers, and return its result."""
     dialogue = Dialogue(job)
     while dialogue.request is not None:
-        try:
-            answer: Answer | ImageProblem = answer_to(dialogue.request)
-        except ImageProblem as problem:
-            answer = problem
-        dialogue.send(answer)
+        dialogue.send(answer_to(dialogue.request))
     return dialogue.result
 
 

@@ -9,7 +9,7 @@ rows are only ever queries, never what is found; labels are not part of what is 
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from datasets.exceptions import DatasetGenerationError
 from modeling_cotpd.data.glosses import parse_noun_list
 from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.schema import KNOWLEDGE_COLUMNS
-from modeling_cotpd.errors import DataError, SettingError
+from modeling_cotpd.errors import DataError, check_choice, one_line
 from modeling_cotpd.files import sha256_of, write_json_lines
 from modeling_cotpd.knowledge.embedding import Embedder, fingerprint, search, stored_vectors, vector_folder
 from modeling_cotpd.knowledge.images import MAX_PIXELS, ImageProblem, load_image, resolve_image
@@ -37,11 +37,12 @@ class Passages:
     """What can be found.
 
     Args:
-        keys (`Sequence[str]`), contents (`Sequence[str]`): The texts that are compared, and those that are
-            returned; empty contents are never found.
+        keys, contents (`Sequence[str]`): The texts that are compared, and those that are returned; empty contents are
+            never found.
         ids (`Callable[[int], str]`): The name of a passage: a row id, or a line number of the corpus.
-        source (`str`), files (`dict[str, str]`): For provenance: their name, and sha256 by file name.
+        source (`str`): What provenance calls them.
         key (`str`): Changes when the keys do; vectors are kept under it.
+        files (`dict[str, str]`): The sha256 of the corpus, by its name.
     """
 
     keys: Sequence[str]
@@ -49,7 +50,7 @@ class Passages:
     ids: Callable[[int], str]
     source: str
     key: str
-    files: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,16 +72,8 @@ def normalized(text: str) -> str:
 
 
 def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Passages:
-    """The training split as passages, which return their text, caption or a knowledge column, never labels.
-
-    Raises:
-        DataError: There is no training split, or the column is empty throughout.
-        SettingError: `returns` is not one of `RETURNS`.
-    """
-    if returns not in RETURNS:
-        raise SettingError(
-            f"Nothing to return called {returns!r}.", place="--returns", fix=f"Use {', '.join(RETURNS)}."
-        )
+    """The training split as passages, which return their text, caption or a knowledge column, never labels."""
+    check_choice(returns, RETURNS, "--returns")
     if "train" not in splits:
         raise DataError("There is no training split to retrieve from.", fix="Give a --corpus.")
     train = splits["train"]
@@ -89,47 +82,37 @@ def train_passages(splits: Mapping[str, Dataset], returns: str = "text") -> Pass
     if not any(contents):
         raise DataError(f"The column {returns!r} is empty in every training row.", fix="Use --returns text.")
     ids = list(train["id"])
-    return Passages(keys, contents, ids.__getitem__, f"{returns} of the training split", fingerprint(keys), {})
+    return Passages(keys, contents, ids.__getitem__, f"{returns} of the training split", fingerprint(keys))
 
 
 def corpus_passages(path: str | os.PathLike, field: str = "text", cache: Path | None = None) -> Passages:
     """A corpus as passages, memory-mapped: JSON Lines or Parquet with a text field, or a text file of one a line.
 
-    The memory-mapped copy is kept in `cache`, by default that of `datasets`.
-
-    Raises:
-        DataError: The file is missing, unreadable, or lacks the field.
+    The memory-mapped copy is kept in `cache`, by default that of `datasets`. An unusable file is a `DataError`.
     """
-    path = Path(path)
-    readers = {
-        ".jsonl": Dataset.from_json,
-        ".json": Dataset.from_json,
-        ".parquet": Dataset.from_parquet,
-        ".txt": Dataset.from_text,
-    }
+    path, place = Path(path), str(path)
+    readers = {".jsonl": Dataset.from_json, ".json": Dataset.from_json, ".parquet": Dataset.from_parquet}
+    readers[".txt"] = Dataset.from_text
     if path.suffix not in readers:
-        raise DataError("This kind of corpus is unknown.", place=str(path), fix=f"Use {', '.join(readers)}.")
+        raise DataError("This kind of corpus is unknown.", place=place, fix=f"Use {', '.join(readers)}.")
     if not path.is_file():
-        raise DataError("There is no such corpus.", place=str(path), fix="Check the path.")
+        raise DataError("There is no such corpus.", place=place, fix="Check the path.")
     try:
-        rows = readers[path.suffix](str(path), cache_dir=None if cache is None else str(cache))
+        rows = readers[path.suffix](place, cache_dir=None if cache is None else str(cache))
     except (DatasetGenerationError, ValueError, OSError) as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise DataError(f"The corpus cannot be read: {reason}", place=str(path)) from error
+        raise DataError(f"The corpus cannot be read: {one_line(error.__cause__ or error)}", place=place) from error
     field = "text" if path.suffix == ".txt" else field
     if field not in rows.column_names:
-        raise DataError(
-            f"The corpus has no field {field!r}.", place=str(path), fix=f"It has {', '.join(rows.column_names)}."
-        )
+        fix = f"It has {', '.join(rows.column_names)}."
+        raise DataError(f"The corpus has no field {field!r}.", place=place, fix=fix)
     if not len(rows):
-        raise DataError("The corpus holds no passages.", place=str(path), fix="Export it again.")
+        raise DataError("The corpus holds no passages.", place=place, fix="Export it again.")
     if rows.features[field].dtype not in ("string", "large_string"):
-        raise DataError(f"The field {field!r} holds no texts.", place=str(path), fix="Name another --field.")
+        raise DataError(f"The field {field!r} holds no texts.", place=place, fix="Name another --field.")
     texts, digest = _Column(rows, field), sha256_of(path)
     source = path.name if path.suffix == ".txt" else f"{field} of {path.name}"
-    return Passages(
-        texts, texts, lambda number: str(number + 1), source, fingerprint([digest, field]), {path.name: digest}
-    )
+    key, files = fingerprint([digest, field]), {path.name: digest}
+    return Passages(texts, texts, lambda number: str(number + 1), source, key, files)
 
 
 class _Column(Sequence):
@@ -187,14 +170,12 @@ def retrieve_texts(
         >>> embedder = Embedder(default_text_model())  # doctest: +SKIP
         >>> found = retrieve_texts(splits, train_passages(splits), embedder)  # doctest: +SKIP
     """
-    chunk = 64 * embedder.batch_size
     known = passage_vectors(passages, embedder, cache)
     found = {}
     for name, split in splits.items():
-        queries = row_texts(split)
-        asked = [embedder.queries(queries[start : start + chunk]) for start in range(0, len(queries), chunk)]
-        vectors = np.concatenate(asked) if asked else np.zeros((0, embedder.dimension), np.float32)
-        found[name] = _retrieved(known, passages, vectors, [normalized(text) for text in queries], k, max_words)
+        texts = row_texts(split)
+        queries = embedder.queries(texts) if texts else np.zeros((0, embedder.dimension), np.float32)
+        found[name] = _retrieved(known, passages, queries, texts, k, max_words)
     return found
 
 
@@ -208,6 +189,7 @@ def _retrieved(
     same: Callable[[int, int], bool] = lambda query, passage: False,
 ) -> Retrieved:
     """The nearest passages of each query but its own text, `own`, and those that are the `same`."""
+    own = list(map(normalized, own))
 
     def allowed(query: int, passage: int) -> bool:
         if not passages.contents[passage].strip() or same(query, passage):
@@ -229,30 +211,27 @@ def embed_pictures(
     problems: dict[str, ImageProblem] = {}
     hashes = [""] * len(names)
     for number, name in enumerate(names):
-        try:
+        with contextlib.suppress(ImageProblem):
             hashes[number] = sha256_of(resolve_image(folder, name))
-        except ImageProblem as problem:
-            problems[name] = problem
 
     def embed(start: int, stop: int) -> np.ndarray:
         vectors = np.zeros((stop - start, embedder.dimension), np.float32)
         images = {}
         for number in range(start, stop):
-            if hashes[number]:
-                with contextlib.suppress(ImageProblem):  # its row of zeros is reported below
-                    images[number - start] = load_image(resolve_image(folder, names[number]))
+            with contextlib.suppress(ImageProblem):  # its row of zeros is reported below
+                images[number - start] = load_image(resolve_image(folder, names[number]))
         if images:
             vectors[list(images)] = embedder.pictures(list(images.values()))
         return vectors
 
     target = vector_folder(cache, "images", fingerprint(hashes), str(MAX_PIXELS), embedder.fingerprint)
     vectors = stored_vectors(target, embed, len(names), embedder.dimension, embedder.batch_size, "picture")
+    # A picture without a vector is read again for its problem, since an earlier run may have made the vectors.
     for number in np.flatnonzero(~np.any(vectors, axis=1)).tolist():
-        if hashes[number]:  # the vectors may come from an earlier run, which reported the problem, too
-            try:
-                load_image(resolve_image(folder, names[number]))
-            except ImageProblem as problem:
-                problems[names[number]] = problem
+        try:
+            load_image(resolve_image(folder, names[number]))
+        except ImageProblem as problem:
+            problems[names[number]] = problem
     return vectors, hashes, problems
 
 
@@ -270,12 +249,7 @@ def retrieve_by_image(
 
     A row never gets itself, a post with the same text, or a post with the same picture (the same bytes). `returns` is
     `text`, `caption` or a knowledge column of the found posts; the other arguments are those of `retrieve_texts`.
-
-    Returns:
-        `tuple`: Per split what its rows got (nothing where a row has no usable picture), and the problems by picture.
-
-    Raises:
-        DataError: No training row has a usable picture.
+    Returns per split what its rows got (nothing where a row has no usable picture), and the problems by picture.
     """
     every = train_passages(splits, returns)
     names = list(dict.fromkeys(image for split in splits.values() for image in split["image"] if image))
@@ -290,18 +264,15 @@ def retrieve_by_image(
     train = [numbers[train_images[row]] for row in rows]
     found = {}
     for name, split in splits.items():
-        images, own = list(split["image"]), row_texts(split)
-        asking = [row for row, image in enumerate(images) if image in numbers]
-        pictures = [numbers[images[row]] for row in asking]
+        texts, asking = row_texts(split), {row: numbers[i] for row, i in enumerate(split["image"]) if i in numbers}
+        pictures, own = list(asking.values()), [texts[row] for row in asking]
 
         def same(query: int, passage: int, pictures=pictures) -> bool:
             return hashes[pictures[query]] == hashes[train[passage]]
 
         queries = np.asarray(vectors[pictures], dtype=np.float32)
-        some = _retrieved(
-            vectors[train], passages, queries, [normalized(own[row]) for row in asking], k, max_words, same
-        )
-        found[name] = Retrieved([""] * len(split), [[] for _ in own])
+        some = _retrieved(vectors[train], passages, queries, own, k, max_words, same)
+        found[name] = Retrieved([""] * len(split), [[] for _ in texts])
         for row, text, hits in zip(asking, some.texts, some.hits, strict=True):
             found[name].texts[row], found[name].hits[row] = text, hits
     return found, problems
@@ -333,30 +304,19 @@ def fill_column(
 
 def check_column(splits: Mapping[str, Dataset], column: str, overwrite: bool) -> None:
     """Raise when a knowledge column does not exist or would lose its texts."""
-    if column not in KNOWLEDGE_COLUMNS:
-        raise SettingError(
-            f"There is no knowledge column {column!r}.", place="--column", fix=f"Use {', '.join(KNOWLEDGE_COLUMNS)}."
-        )
+    check_choice(column, KNOWLEDGE_COLUMNS, "--column")
     for name, split in splits.items():
-        taken = sum(bool(text) for text in split[column])
-        if taken and not overwrite:
-            raise DataError(
-                f"{taken} of {len(split)} rows of the {name} split have a {column} already.",
-                fix="Choose another --column, or replace them with --overwrite.",
-            )
+        if (taken := sum(map(bool, split[column]))) and not overwrite:
+            message = f"{taken} of {len(split)} rows of the {name} split have a {column} already."
+            raise DataError(message, fix="Choose another --column, or replace them with --overwrite.")
 
 
 def write_retrieved(
     splits: Mapping[str, Dataset], found: Mapping[str, Retrieved], column: str, out: Path
 ) -> list[Path]:
-    """Write `retrieved.<split>.jsonl` files, which the data joins take as knowledge files.
-
-    An object has the row's `id`, its text under the column's key (`sentence` for `cot_sentence`), and the `hits`.
-    """
-    key = column.removeprefix("cot_")
+    """Write `retrieved.<split>.jsonl` files as the data joins take knowledge, with the `hits` of each row."""
+    key, paths = column.removeprefix("cot_"), {name: out / f"retrieved.{name}.jsonl" for name in found}
     for name, each in found.items():
         rows = zip(splits[name]["id"], each.texts, each.hits, strict=True)
-        write_json_lines(
-            out / f"retrieved.{name}.jsonl", ({"id": id, key: text, "hits": hits} for id, text, hits in rows)
-        )
-    return [out / f"retrieved.{name}.jsonl" for name in found]
+        write_json_lines(paths[name], ({"id": id, key: text, "hits": hits} for id, text, hits in rows))
+    return list(paths.values())

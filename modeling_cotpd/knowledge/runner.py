@@ -20,8 +20,7 @@ from modeling_cotpd.errors import Interrupted, KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, Answer
 from modeling_cotpd.knowledge.endpoint import NO_CONNECTION, ChatClient, EndpointSettings
 from modeling_cotpd.knowledge.estimate import Price
-from modeling_cotpd.knowledge.images import ImageProblem
-from modeling_cotpd.knowledge.request import Dialogue, Job, Request, replay
+from modeling_cotpd.knowledge.request import Dialogue, Job, Request, replay_all
 from modeling_cotpd.knowledge.store import ResponseStore
 
 POLL_SECONDS = 0.2
@@ -46,7 +45,6 @@ class Progress:
     seconds: float = 0.0
 
     def count(self, answer: Answer) -> None:
-        """Count an answer that was just asked for."""
         self.asked[answer.status] += 1
         self.prompt_tokens += answer.prompt_tokens
         self.completion_tokens += answer.completion_tokens
@@ -92,14 +90,12 @@ def run_jobs(
     """Ask for everything in `jobs` that the store lacks, and yield ids and results in the order of the jobs.
 
     At the first interrupt (Ctrl-C) or SIGTERM the requests under way are finished and stored, and the run ends; a
-    second one does not wait for them. Memory does not grow with the number of jobs. Close the generator before the
-    store where its end may not be reached.
+    second one does not wait for them. Memory does not grow with the number of jobs. Where the end may not be reached,
+    close the generator before the store.
 
     Args:
         jobs (`Iterable[Job]`): What to ask; may be a generator over any number of jobs.
-        settings (`EndpointSettings`): Which model is asked.
         store (`ResponseStore`): Where answers are stored. Do not use it before the last result.
-        asking (`Asking`, *optional*): How to ask; its `progress` counts.
         total (`int`, *optional*), unit (`str`, *optional*): Number and name of the jobs, for the progress bar.
 
     Raises:
@@ -113,8 +109,7 @@ def run_jobs(
     asking = asking or Asking()
     begin = time.monotonic()
     if not asking.ask:
-        for job in jobs:
-            yield job.id, replay(job, lambda request: store.get(request.key))
+        yield from replay_all(jobs, lambda request: store.get(request.key))
         return
     run = _Run(jobs, settings, store, asking)
     thread = threading.Thread(target=run.start, name="requests", daemon=True)
@@ -153,8 +148,7 @@ def run_jobs(
 class StoreWriter:
     """Claims and saves for an event loop without blocking it: one thread writes, and what waits shares a commit.
 
-    A request is sent only after its claim is committed. Nothing else may use the store until `close`. What is stored
-    from now on is not asked again, whatever `again` says.
+    Nothing else may use the store until `close`. What is stored from now on is not asked again, whatever `again` says.
     """
 
     def __init__(self, store: ResponseStore, again: Iterable[str]):
@@ -169,7 +163,7 @@ class StoreWriter:
         self._thread.start()
 
     async def claim(self, key: str) -> Answer | None:
-        """`ResponseStore.claim`."""
+        """`ResponseStore.claim`, committed before a request is sent."""
         self._raise_error()
         future = self._loop.create_future()
         self._queue.put((key, None, future))
@@ -179,10 +173,6 @@ class StoreWriter:
         """`ResponseStore.save` without waiting; an error shows at the next call or at `close`."""
         self._raise_error()
         self._queue.put((request, answer, None))
-
-    def release(self, key: str) -> None:
-        """`ResponseStore.release` without waiting."""
-        self._queue.put((key, None, None))
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -229,15 +219,12 @@ class StoreWriter:
         with self.store.transaction():
             if due:
                 self.store.heartbeat()
+                self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
             for first, answer, future in writes:
                 if future is not None:
                     results.append((future, self.store.claim(first, self.again, self.since)))
-                elif answer is None:
-                    self.store.release(first)
                 else:
                     self.store.save(first, answer)
-        if due:
-            self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
         return results
 
 
@@ -329,15 +316,11 @@ class _Run:
                 heapq.heappush(self._waiting, entry)
                 return
             if answer is None:
-                try:
-                    answer = await client.ask(request)
-                except ImageProblem as problem:
-                    writer.release(request.key)
-                    dialogue.send(problem)
-                    continue
+                answer = await client.ask(request)
                 writer.save(request, answer)
-                self.progress.count(answer)
-                self._give_up_when_all_fails(answer)
+                if answer.attempts:  # there is none where its picture cannot be read
+                    self.progress.count(answer)
+                    self._give_up_when_all_fails(answer)
             else:
                 self.progress.stored += 1
                 self._answered |= answer.status != FAILED
@@ -361,11 +344,9 @@ class _Run:
             self._failures_in_a_row += 1
         most = max(MOST_FAILURES, 2 * self.asking.concurrency)
         if self._failures_in_a_row >= (MOST_WITHOUT_CONNECTION if answer.reason.startswith(NO_CONNECTION) else most):
-            raise KnowledgeError(
-                f"The last {self._failures_in_a_row} requests all failed, the last one with: {answer.reason}.",
-                place=self.settings.endpoint,
-                fix="Answers so far are stored; run the same command again when the endpoint works.",
-            )
+            message = f"The last {self._failures_in_a_row} requests all failed, the last one with: {answer.reason}."
+            fix = "Answers so far are stored; run the same command again when the endpoint works."
+            raise KnowledgeError(message, place=self.settings.endpoint, fix=fix)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 from modeling_cotpd.errors import KnowledgeError
 from modeling_cotpd.files import write_json_lines
 from modeling_cotpd.knowledge.answer import FAILED, MISSING, WAITING, Answer
@@ -48,30 +50,19 @@ BATCH_OWNER = "batch:"
 
 
 def machine_name() -> str:
-    """Return a name for the set of process ids that this process shares: host, boot and process-id namespace."""
+    """Return a name for what shares process ids: host, boot and process-id namespace."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{platform.node()}/{boot}/{os.readlink('/proc/self/ns/pid')}"
     return platform.node()
 
 
-def process_is_gone(pid: int) -> bool:
-    """Whether no process of this machine has this id; `False` where asking would end the process (Windows)."""
-    if os.name != "posix":
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError) as error:
-        return isinstance(error, ProcessLookupError)
-    return False
-
-
 class ResponseStore:
     """Answers by request key, and claims, which keep two processes from sending the same request.
 
     A claim belongs to its owner, one per open store. It ends when the answer is saved, when the store is closed, when
-    the owner's process is gone, or, for processes that cannot be seen from here (another container, Windows), when
-    the owner has not renewed it for `LEASE_SECONDS`. So `kill -9` leaves nothing stuck.
+    the owner's process is gone, or, for processes that cannot be seen from here (another container), when the owner
+    has not renewed it for `LEASE_SECONDS`. So `kill -9` leaves nothing stuck.
 
     The file is in WAL mode with `synchronous=FULL`: a saved answer survives a power cut. `StoreWriter` gathers the
     answers that arrive during one commit into the next. WAL needs a local disk; a network file system will not do. A
@@ -153,15 +144,11 @@ class ResponseStore:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
         columns = {row[1] for row in database.execute("PRAGMA table_info(answers)")}
         if (tables or version) and not columns.issuperset(ROW_COLUMNS):
-            raise KnowledgeError(
-                "The file is a database of something else.", place=str(self.path), fix="Name another --store."
-            )
+            message = "The file is a database of something else."
+            raise KnowledgeError(message, place=str(self.path), fix="Name another --store.")
         if version > SCHEMA_VERSION:
-            raise KnowledgeError(
-                f"The store has format {version}, this version knows {SCHEMA_VERSION}.",
-                place=str(self.path),
-                fix="Update modeling_cotpd.",
-            )
+            message = f"The store has format {version}, this version knows {SCHEMA_VERSION}."
+            raise KnowledgeError(message, place=str(self.path), fix="Update modeling_cotpd.")
         return version
 
     @contextlib.contextmanager
@@ -170,13 +157,11 @@ class ResponseStore:
         try:
             yield
         except sqlite3.Error as error:
+            fix = f"Is it a response store? {self._recovery}"
             if isinstance(error, sqlite3.OperationalError):
                 fix = "Answers stored so far are safe; free space or give write permission, then run again."
-            else:
-                fix = f"Is it a response store? {self._recovery}"
-            raise KnowledgeError(
-                f"The response store cannot be {done}: {error}.", place=str(self.path), fix=fix
-            ) from None
+            message = f"The response store cannot be {done}: {error}."
+            raise KnowledgeError(message, place=str(self.path), fix=fix) from None
 
     @property
     def _recovery(self) -> str:
@@ -187,9 +172,8 @@ class ResponseStore:
         try:
             return parse()
         except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise KnowledgeError(
-                f"A row of the response store is damaged: {error}.", place=str(self.path), fix=self._recovery
-            ) from None
+            message = f"A row of the response store is damaged: {error}."
+            raise KnowledgeError(message, place=str(self.path), fix=self._recovery) from None
 
     def __enter__(self) -> "ResponseStore":
         return self
@@ -226,8 +210,7 @@ class ResponseStore:
 
     def get(self, key: str) -> Answer:
         """Return the stored answer; one with status `missing` when there is none."""
-        rows = self._rows(f"SELECT {_ANSWER_COLUMNS} FROM answers WHERE key=?", (key,))
-        return self._parsed(Answer(*rows[0]).reread) if rows else Answer(MISSING, reason="not asked yet")
+        return self.known(key, again=()) or Answer(MISSING, reason="not asked yet")
 
     def request(self, key: str) -> Request | None:
         """Return the request that a row holds, without its pictures; `None` when there is no such row."""
@@ -243,12 +226,11 @@ class ResponseStore:
         A failure replaces no answer: the process that failed may have been suspended while another one asked.
         """
         if answer.status not in _NO_ANSWER or self._status(request.key) in (None, *_NO_ANSWER):
-            texts = map(storable, (answer.status, answer.text, answer.reason, answer.finish_reason))
             about = (request.key, request.endpoint, request.body["model"], request.purpose, request.prompt)
-            body, response = storable(json.dumps(request.body, ensure_ascii=False)), storable(answer.response)
-            numbers = (answer.prompt_tokens, answer.completion_tokens)
-            row = (*about, body, *texts, *numbers, response, answer.attempts, time.time())
-            self._database.execute(_WRITE, row)
+            body = json.dumps(request.body, ensure_ascii=False)
+            answered = (getattr(answer, name) for name in _ANSWER_COLUMNS.split(", "))
+            row = (*about, body, *answered, time.time())
+            self._database.execute(_WRITE, [storable(each) if isinstance(each, str) else each for each in row])
         self.release(request.key)
 
     def _status(self, key: str) -> str | None:
@@ -256,7 +238,7 @@ class ResponseStore:
         return rows[0][0] if rows else None
 
     def newest(self) -> int:
-        """Return a number that grows with every saved answer, for `known` and `claim`."""
+        """Return a number that grows with every saved answer."""
         return self._rows("SELECT COALESCE(MAX(rowid), 0) FROM answers")[0][0]
 
     def put_in_batch(self, request: Request, name: str) -> None:
@@ -312,7 +294,7 @@ class ResponseStore:
         # A sign of life from the future is as old as one from the past: the clock was set back.
         if not rows or abs(time.time() - rows[0][2]) > LEASE_SECONDS:
             return False
-        return not (rows[0][0] == self.machine and process_is_gone(rows[0][1]))
+        return rows[0][0] != self.machine or psutil.pid_exists(rows[0][1])
 
     def rows(self, **equal: str) -> Iterator[dict]:
         """Yield the rows with the given column values, such as `status="failed"`, in the order of their keys."""
@@ -350,7 +332,7 @@ class ResponseStore:
 
 
 def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -> int:
-    """Write the rows of a store that have the given column values, one JSON object a line; return their number."""
+    """Write `store.rows(**equal)` as JSON Lines; return their number."""
     if Path(out).resolve() == store.path.resolve():
         raise KnowledgeError("The output is the store itself.", place=str(out), fix="Name another file.")
 
@@ -363,10 +345,8 @@ def export_answers(store: ResponseStore, out: str | os.PathLike, **equal: str) -
 def import_answers(store: ResponseStore, path: str | os.PathLike) -> tuple[int, int]:
     """Read rows that `export_answers` wrote, all or none; return the number of rows taken and read.
 
-    An answer that the store has is kept; failures and waiting requests are replaced by answers.
-
-    Raises:
-        KnowledgeError: A line is no row, or its key does not belong to its request; the message names the line.
+    An answer that the store has is kept; failures and waiting requests are replaced by answers. A line that is no row,
+    or whose key does not belong to its request, is a `KnowledgeError`.
     """
     taken = read = 0
     with Path(path).open("rb") as lines, store.transaction():
@@ -387,11 +367,8 @@ def _read_row(line: bytes, place: str) -> dict:
     if missing:
         raise KnowledgeError(f"The field {missing[0]!r} is missing.", place=place, fix="Export the answers again.")
     if key != row["key"]:
-        raise KnowledgeError(
-            "The key does not belong to this endpoint, prompt and request.",
-            place=place,
-            fix="The row was changed after it was exported; export it again.",
-        )
+        fix = "The row was changed after it was exported; export it again."
+        raise KnowledgeError("The key does not belong to this endpoint, prompt and request.", place=place, fix=fix)
     read: dict = {}
     for name in ROW_COLUMNS:
         value = row[name]

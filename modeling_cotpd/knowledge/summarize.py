@@ -1,6 +1,5 @@
 """The summarizer: explanations that are over the student's budget, and only those, are shortened by the model."""
 
-import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -9,32 +8,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from modeling_cotpd.data.posts import Post, count_posts, find_post_files
+from modeling_cotpd.data.posts import Post, PostFile, count_posts, find_post_files, read_posts
 from modeling_cotpd.data.prepared import read_prepared
-from modeling_cotpd.errors import SettingError
+from modeling_cotpd.errors import SettingError, check_at_least, check_choice
 from modeling_cotpd.files import require_empty, write_json_lines
 from modeling_cotpd.knowledge.answer import ANSWERED, Answer
-from modeling_cotpd.knowledge.elicit import first_posts, write_columns
+from modeling_cotpd.knowledge.elicit import by_file, write_columns
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import GRAINS
 from modeling_cotpd.knowledge.prompt import Prompt
 from modeling_cotpd.knowledge.request import Conversation, Job
-from modeling_cotpd.knowledge.runner import Asking, Progress, run_jobs
+from modeling_cotpd.knowledge.runner import Asking, run_jobs
 from modeling_cotpd.knowledge.store import ResponseStore
 
 WORDS_PER_PIECE = 0.6
 """Words of a summary to ask for per subword token of the budget. English has about 1.3 tokens to a word, posts full
 of names and hashtags more, and models write more words than they are asked for."""
+LEAST_BUDGET = 10
+"""Fewer subword tokens hold no sentence."""
 
 
 @dataclass(frozen=True)
 class SummaryPlan:
-    """Which model shortens, with the prompt `summarize`, and what is too long.
-
-    Args:
-        budgets (`dict[str, int]`): Grain to the most subword tokens it may have; others stay as they are.
-        count (`Callable[[str], int]`): Number of subword tokens of a text, without special tokens.
-    """
+    """Which model shortens with which prompt, the most subword tokens of each grain, and how to `count` them."""
 
     settings: EndpointSettings
     prompt: Prompt
@@ -43,10 +39,8 @@ class SummaryPlan:
 
     def __post_init__(self):
         for grain, budget in self.budgets.items():
-            if grain not in GRAINS:
-                raise SettingError(f"{grain!r} is not a grain.", place="budget", fix=f"Use {', '.join(GRAINS)}.")
-            if budget < 10:
-                raise SettingError(f"{budget} subword tokens hold no sentence.", place=f"budget of {grain}")
+            check_choice(grain, GRAINS, "budget")
+            check_at_least(budget, LEAST_BUDGET, f"budget of {grain}")
 
     def too_long(self, post: Post) -> dict[str, int]:
         """Return grain to number of subword tokens, of the grains over their budget."""
@@ -66,10 +60,11 @@ def count_with(tokenizer: str) -> Callable[[str], int]:
     return lambda text: len(loaded(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def summary_jobs(posts: Iterable[Post], plan: SummaryPlan) -> Iterator[Job]:
-    """Yield one job per post; its result is the post and a `dict[str, Answer]` of the grains over their budget."""
-    for post in posts:
-        yield Job(post.id, partial(_shorten, post, plan))
+def summary_jobs(files: Iterable[PostFile], plan: SummaryPlan) -> Iterator[Job]:
+    """Yield one job per post, named after its file; its result is the post and an `Answer` per grain over budget."""
+    for file in files:
+        for post in read_posts(file):
+            yield Job(file.name, partial(_shorten, post, plan))
 
 
 def _shorten(post: Post, plan: SummaryPlan) -> Conversation:
@@ -92,7 +87,6 @@ class Summarized:
     `problems`. `marks` is the JSON Lines file of all of them.
     """
 
-    progress: Progress = field(default_factory=Progress)
     outcomes: Counter = field(default_factory=Counter)
     problems: int = 0
     marks: Path = Path()
@@ -109,24 +103,20 @@ def summarize(
 
     `OUT/summarized.jsonl` lists every changed or too long explanation with its length before and after, and
     `dataset.json` says with which model it was summarized.
-
-    Raises:
-        DataError: `source` is no prepared folder.
-        SettingError: `out` is not empty.
     """
     _, info = read_prepared(source)
     asking, out, files = asking or Asking(), require_empty(out), find_post_files(source)
-    result = Summarized(asking.progress)
+    result = Summarized()
     columns: dict[str, dict[str, list[str]]] = {}
     marks: list[dict] = []
-    jobs = summary_jobs(first_posts(files), plan)
+    jobs, total = summary_jobs(files, plan), count_posts(files)
     with (
         ResponseStore(store) as opened,
-        closing(run_jobs(jobs, plan.settings, opened, asking, total=count_posts(files))) as results,
+        closing(run_jobs(jobs, plan.settings, opened, asking, total=total)) as results,
     ):
-        for file in files:
+        for file, shortened in by_file(files, results):
             texts: dict[str, list[str]] = {grain: [] for grain in GRAINS}
-            for _, (post, answers) in itertools.islice(results, count_posts([file])):
+            for post, answers in shortened:
                 for grain, values in texts.items():
                     values.append(post.columns.get(f"cot_{grain}", ""))
                 for grain, answer in answers.items():
@@ -136,11 +126,9 @@ def summarize(
                     result.problems += mark["pieces_after"] == mark["pieces_before"]
                     marks.append({"split": file.name, **mark})
             columns[file.name] = {f"cot_{grain}": values for grain, values in texts.items()}
-        for _ in results:  # ends the run
-            pass
     origin = f"{info.knowledge}; over budget {plan.budgets} summarized by {plan.settings.model}, {plan.prompt.tag}"
-    shortened = {"teacher": plan.settings.model, "shortened": "over budget", "prompts": {"summarize": plan.prompt.tag}}
-    write_columns(source, out, columns, origin, [*info.provenance.get("knowledge", []), shortened])
+    made = {"teacher": plan.settings.model, "shortened": "over budget", "prompts": {"summarize": plan.prompt.tag}}
+    write_columns(source, out, columns, origin, [*info.provenance.get("knowledge", []), made])
     result.marks = out / "summarized.jsonl"
     write_json_lines(result.marks, marks)
     return result
@@ -156,5 +144,5 @@ def _outcome(post: Post, grain: str, answer: Answer, plan: SummaryPlan) -> tuple
         outcome, after = "not shorter", before
     else:
         outcome, text = "summarized" if after <= plan.budgets[grain] else "still too long", summary
-    mark = {"id": post.id, "grain": grain, "outcome": outcome, "reason": answer.reason}
-    return {**mark, "pieces_before": before, "pieces_after": after}, text
+    about = {"id": post.id, "grain": grain, "outcome": outcome, "reason": answer.reason}
+    return {**about, "pieces_before": before, "pieces_after": after}, text

@@ -4,11 +4,12 @@ import dataclasses
 import runpy
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from transformers import HfArgumentParser
+from transformers.hf_argparser import HfArg
 
 from modeling_cotpd.configuration_cotpd import CoTPDConfig
 from modeling_cotpd.data.prepared import read_info
@@ -28,45 +29,37 @@ CLONE = Path(__file__).parents[2]
 class ModelArguments:
     """Which encoder, which prompt, which head. Defaults of prompt and head are those of `CoTPDConfig`."""
 
-    model_name_or_path: str = field(
-        default="embedded-minilm",
-        metadata={"help": "Encoder or CoTPD checkpoint: Hub name, folder, or embedded-minilm."},
+    model_name_or_path: str = HfArg(
+        default="embedded-minilm", help="Encoder or CoTPD checkpoint: Hub name, folder, or embedded-minilm."
     )
-    prompt_type: str = field(
-        default=CoTPDConfig.prompt_type, metadata={"help": "conditional, unconditional, prefix or none."}
+    prompt_type: str = HfArg(default=CoTPDConfig.prompt_type, help="conditional, unconditional, prefix or none.")
+    prompt_length: int = HfArg(default=CoTPDConfig.prompt_length, help="N.")
+    prompt_layers: int = HfArg(default=CoTPDConfig.prompt_layers, help="Layers of a conditional prompt.")
+    prompt_attention_heads: int = HfArg(
+        default=CoTPDConfig.prompt_attention_heads, help="Heads of a conditional prompt."
     )
-    prompt_length: int = field(default=CoTPDConfig.prompt_length, metadata={"help": "N."})
-    prompt_layers: int = field(default=CoTPDConfig.prompt_layers, metadata={"help": "Layers of a conditional prompt."})
-    prompt_attention_heads: int = field(
-        default=CoTPDConfig.prompt_attention_heads, metadata={"help": "Heads of a conditional prompt."}
+    use_crf: bool = HfArg(default=CoTPDConfig.use_crf, help="Linear-chain CRF head (MNER).")
+    classifier_dropout: float = HfArg(default=CoTPDConfig.classifier_dropout, help="Dropout before the classifier.")
+    encoder_config_overrides: str | None = HfArg(
+        default=None, help="Changes to a plain encoder's configuration, such as attention_probs_dropout_prob=0.0,..."
     )
-    use_crf: bool = field(default=CoTPDConfig.use_crf, metadata={"help": "Linear-chain CRF head (MNER)."})
-    classifier_dropout: float = field(
-        default=CoTPDConfig.classifier_dropout, metadata={"help": "Dropout before the classifier."}
-    )
-    encoder_config_overrides: str | None = field(
+    attn_implementation: str | None = HfArg(default=None, help="sdpa, eager, flash_attention_2, ...")
+    model_revision: str = HfArg(default="main", help="Revision on the Hub.")
+    cache_dir: str | None = HfArg(default=None, help="Where downloaded models are kept.")
+    trust_remote_code: bool = HfArg(default=False, help="Run code that a checkpoint brings.")
+    distill_from: list[str] | None = HfArg(
         default=None,
-        metadata={"help": "Changes to a plain encoder's configuration, such as attention_probs_dropout_prob=0.0,..."},
+        help="Finished models (folders or Hub names) whose mean distribution the prompt view learns instead of "
+        "its own knowledge view's. They are frozen; knowledge_columns are what they read.",
     )
-    attn_implementation: str | None = field(default=None, metadata={"help": "sdpa, eager, flash_attention_2, ..."})
-    model_revision: str = field(default="main", metadata={"help": "Revision on the Hub."})
-    cache_dir: str | None = field(default=None, metadata={"help": "Where downloaded models are kept."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that a checkpoint brings."})
-    distill_from: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Finished models (folders or Hub names) whose mean distribution the prompt view learns instead of "
-            "its own knowledge view's. They are frozen; knowledge_columns are what they read."
-        },
+    distill_from_view: str = HfArg(
+        default="knowledge", help="Which view of distill_from teaches: knowledge or prompt."
     )
-    distill_from_view: str = field(
-        default="knowledge", metadata={"help": "Which view of distill_from teaches: knowledge or prompt."}
-    )
-    lora_r: int = field(default=0, metadata={"help": "Rank of LoRA on the encoder; 0: full fine-tuning."})
-    lora_alpha: int = field(default=32, metadata={"help": "LoRA's alpha."})
-    lora_dropout: float = field(default=0.05, metadata={"help": "LoRA's dropout."})
-    lora_target_modules: list[str] | None = field(
-        default=None, metadata={"help": "Names of the encoder's modules that get LoRA; default: all linear layers."}
+    lora_r: int = HfArg(default=0, help="Rank of LoRA on the encoder; 0: full fine-tuning.")
+    lora_alpha: int = HfArg(default=32, help="LoRA's alpha.")
+    lora_dropout: float = HfArg(default=0.05, help="LoRA's dropout.")
+    lora_target_modules: list[str] | None = HfArg(
+        default=None, help="Names of the encoder's modules that get LoRA; default: all linear layers."
     )
 
 
@@ -74,38 +67,34 @@ class ModelArguments:
 class DataArguments:
     """Which prepared folder, which columns, how many rows."""
 
-    dataset_dir: str = field(metadata={"help": "A folder that `cotpd prepare` wrote."})
-    unlabelled_dataset_dir: list[str] | None = field(
-        default=None,
-        metadata={"help": "More prepared folders; their rows join training without their labels and teach by KL."},
+    dataset_dir: str = HfArg(help="A folder that `cotpd prepare` wrote.")
+    unlabelled_dataset_dir: list[str] | None = HfArg(
+        default=None, help="More prepared folders; their rows join training without their labels and teach by KL."
     )
-    unlabelled_splits: list[str] = field(
-        default_factory=lambda: ["train"],
-        metadata={"help": "The splits of those folders that join."},
+    unlabelled_splits: list[str] = HfArg(
+        default_factory=lambda: ["train"], help="The splits of those folders that join."
     )
-    knowledge_columns: list[str] = field(
+    knowledge_columns: list[str] = HfArg(
         default_factory=lambda: list(KNOWLEDGE_COLUMNS),
-        metadata={"help": "Columns of the knowledge view, in order; 'none' for text only."},
+        help="Columns of the knowledge view, in order; 'none' for text only.",
     )
-    knowledge_placement: str = field(
+    knowledge_placement: str = HfArg(
         default="appended",
-        metadata={
-            "help": "appended: knowledge behind the text, as in the paper; inline: each gloss of cot_noun behind its "
-            "mention in the text, other columns behind the text."
-        },
+        help="appended: knowledge behind the text, as in the paper; inline: each gloss of cot_noun behind its "
+        "mention in the text, other columns behind the text.",
     )
-    max_length: int = field(default=512, metadata={"help": "The most subword tokens of a knowledge view."})
-    max_train_samples: int | None = field(
-        default=None, metadata={"help": "Train on a random sample of this many rows, drawn with sample_seed."}
+    max_length: int = HfArg(default=512, help="The most subword tokens of a knowledge view.")
+    max_train_samples: int | None = HfArg(
+        default=None, help="Train on a random sample of this many rows, drawn with sample_seed."
     )
-    max_labelled_samples: int | None = field(
-        default=None, metadata={"help": "Of the training sample, only this many rows keep their labels."}
+    max_labelled_samples: int | None = HfArg(
+        default=None, help="Of the training sample, only this many rows keep their labels."
     )
-    max_eval_samples: int | None = field(default=None, metadata={"help": "The first rows of the validation split."})
-    max_predict_samples: int | None = field(default=None, metadata={"help": "The first rows of the test split."})
-    sample_seed: int = field(default=0, metadata={"help": "Seed of the training sample; not the training seed."})
-    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes for tokenization."})
-    overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace another run in output_dir."})
+    max_eval_samples: int | None = HfArg(default=None, help="The first rows of the validation split.")
+    max_predict_samples: int | None = HfArg(default=None, help="The first rows of the test split.")
+    sample_seed: int = HfArg(default=0, help="Seed of the training sample; not the training seed.")
+    preprocessing_num_workers: int | None = HfArg(default=None, help="Processes for tokenization.")
+    overwrite_output_dir: bool = HfArg(default=False, help="Replace another run in output_dir.")
 
     def __post_init__(self):
         if self.knowledge_columns == ["none"]:
@@ -120,10 +109,6 @@ class DataArguments:
 def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:
     """Read a YAML recipe.
 
-    Args:
-        path (`str` or `Path`): The file.
-        allowed (`Sequence[str]`): The keys that it may have.
-
     Raises:
         SettingError: The file is missing or not a mapping, or a key is not allowed; the nearest key is suggested.
     """
@@ -136,11 +121,7 @@ def read_recipe(path: str | Path, allowed: Sequence[str]) -> dict[str, Any]:
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe: a path, or the name of one that comes with the package.
-
-    Raises:
-        SettingError: There is no such recipe; the nearest name is suggested.
-    """
+    """The file of a recipe: a path, or the name of one that comes with the package."""
     path = Path(name)
     if path.is_file() or name.endswith((".yaml", ".yml")):
         return path

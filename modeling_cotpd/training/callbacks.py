@@ -21,9 +21,6 @@ class CompleteCheckpoints(TrainerCallback):
     """Gives a checkpoint its name when all of it is on the disk, and removes the oldest ones.
 
     The trainer writes checkpoints in `STAGING_CHECKPOINT`, so a killed run leaves none that is half-written.
-
-    Args:
-        limit (`int`, *optional*): How many checkpoints are kept; the best one is kept beside them.
     """
 
     def __init__(self, limit: int | None):

@@ -7,118 +7,78 @@ and the mean of several is a better one. The student then reads the text alone i
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
 from datasets.fingerprint import Hasher
 
-from modeling_cotpd.data.schema import label_names_of, task_of
-from modeling_cotpd.data.views import ViewBuilder, ViewSettings
+from modeling_cotpd.data.schema import label_names_of
+from modeling_cotpd.data.views import ViewBuilder
 from modeling_cotpd.data.words import inside_labels
 from modeling_cotpd.encoder_cotpd import resolve_encoder
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments
 from modeling_cotpd.training.collator import CoTPDCollator
 from modeling_cotpd.training.pretrained import (
     check_tokenizer,
+    hub_arguments,
     is_cotpd_checkpoint,
     load_finished_model,
     load_tokenizer,
+    views_within,
 )
-from modeling_cotpd.training.tasks import TASKS
+from modeling_cotpd.training.tasks import Task
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
-TARGET_COLUMN = "target_log_probs"
 STUDENT_COLUMNS = {"offsets": "student_offsets", "distillation_mask": "student_mask"}
-TEACHER_VIEWS = ("knowledge", "prompt")
-
-
-@dataclass(frozen=True)
-class TargetSettings:
-    """How frozen teachers read the training rows; the knowledge stands where it stood when they were trained.
-
-    Args:
-        view (`str`, *optional*, defaults to `"knowledge"`): Whose distribution is the target: the knowledge view's, or
-            the prompt view's, which needs no knowledge.
-        knowledge_columns (`tuple[str, ...]`): The columns of the knowledge view, in order.
-        max_length (`int`, *optional*, defaults to 512): The most subword tokens of a knowledge view.
-        batch_size (`int`, *optional*, defaults to 64): Rows read at once; it does not change the targets.
-        device (`str`, *optional*, defaults to `"cpu"`): Where the teachers run.
-        bf16 (`bool`, *optional*, defaults to `False`): Run them in bfloat16 under autocast.
-
-    Raises:
-        SettingError: The view is unknown, or the knowledge view has no columns to read.
-    """
-
-    view: str = "knowledge"
-    knowledge_columns: tuple[str, ...] = ()
-    max_length: int = 512
-    batch_size: int = 64
-    device: str = "cpu"
-    bf16: bool = False
-
-    def __post_init__(self):
-        if self.view not in TEACHER_VIEWS:
-            raise SettingError(f"distill_from_view must be one of {', '.join(TEACHER_VIEWS)}, got {self.view!r}.")
-        if self.view == "knowledge" and not self.knowledge_columns:
-            raise SettingError(
-                "distill_from reads the knowledge view, but knowledge_columns is empty.",
-                fix="Name the columns that the teachers were trained with, or give distill_from_view=prompt.",
-            )
 
 
 def add_targets(
     features: Dataset,
     split: Dataset,
-    teachers: Sequence[str],
-    model_class: type[CoTPDPreTrainedModel],
-    settings: TargetSettings,
-    hub: dict[str, Any],
+    task: Task,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: CoTPDTrainingArguments,
 ) -> Dataset:
-    """Features with the column `target_log_probs`: the logarithm of the teachers' mean distribution.
+    """Features with the column `target_log_probs`: the logarithm of the mean distribution of `distill_from`.
 
     Per subword token of the student for MNER, matched by characters, so a teacher may be built on another encoder
     with another tokenizer; one per row for MRE. A token without a word, or of which a teacher's tokenizer keeps
-    nothing, has an empty list and is not compared.
-
-    Args:
-        features (`Dataset`): The student's features of the split.
-        split (`Dataset`): The records, in the same order, with the knowledge that the teachers read.
-        teachers (`Sequence[str]`): Folders or Hub names of finished models of the same task and labels.
-        model_class (`type`): The class of those models.
-        settings (`TargetSettings`): How they read.
-        hub (`dict`): `revision`, `cache_dir`, `trust_remote_code` for loading.
-
-    Raises:
-        SettingError: A teacher is no finished model, is of the other task, or has other labels.
+    nothing, has an empty list and is not compared. The knowledge stands where it stood when the teachers were trained.
     """
-    task, labels = task_of(split.features), label_names_of(split.features)
-    members = [load_teacher(name, model_class, task, labels, settings, hub) for name in teachers]
+    labels = label_names_of(split.features)
+    teachers = [
+        load_teacher(name, task, labels, model_args, data_args, args) for name in model_args.distill_from or ()
+    ]
     rows = split
-    if task == "mner":  # where the student's tokens stand
-        aligned = features.select_columns(["offsets", "distillation_mask"]).rename_columns(STUDENT_COLUMNS)
+    if task.name == "mner":  # where the student's tokens stand
+        aligned = features.select_columns(list(STUDENT_COLUMNS)).rename_columns(STUDENT_COLUMNS)
         rows = concatenate_datasets([split, aligned], axis=1)
-    weights = [weights_hash(member.model) for member in members]
-    state = (split._fingerprint, features._fingerprint, repr(settings), weights)
+    weights = [weights_hash(teacher.model) for teacher in teachers]
+    settings = [(repr(teacher.builder.settings), teacher.view, teacher.bf16) for teacher in teachers]
     targets = rows.map(
-        MeanDistribution(members, inside_labels(labels)),
+        MeanDistribution(teachers, inside_labels(labels)),
         batched=True,
-        batch_size=16 * settings.batch_size,
+        batch_size=16 * args.per_device_eval_batch_size,
         remove_columns=rows.column_names,
-        new_fingerprint=Hasher.hash(state),
-        desc=f"Targets of {len(members)} frozen teachers",
+        new_fingerprint=Hasher.hash((split._fingerprint, features._fingerprint, settings, weights)),
+        desc=f"Targets of {len(teachers)} frozen teachers",
     )
     return concatenate_datasets([features, targets], axis=1)
 
 
 @dataclass
 class FrozenTeacher:
-    """A finished model that reads rows in its own subword tokens."""
+    """A finished model that reads rows in its own subword tokens, and whose `view` gives the targets."""
 
     model: CoTPDPreTrainedModel
     builder: ViewBuilder
     collator: CoTPDCollator
-    settings: TargetSettings
+    view: str
+    batch_size: int
+    bf16: bool
 
     @torch.no_grad()
     def probabilities(self, batch: dict[str, list]) -> list[tuple[list[list[int]] | None, torch.Tensor]]:
@@ -127,19 +87,19 @@ class FrozenTeacher:
         rows = [{name: column[index] for name, column in columns.items()} for index in range(len(batch["id"]))]
         found: list = [None] * len(rows)
         order = sorted(range(len(rows)), key=lambda index: -rows[index]["length"])
-        for begin in range(0, len(order), self.settings.batch_size):
-            chosen = order[begin : begin + self.settings.batch_size]
+        for begin in range(0, len(order), self.batch_size):
+            chosen = order[begin : begin + self.batch_size]
             for index, distribution in zip(chosen, self._read([rows[index] for index in chosen]), strict=True):
                 found[index] = (rows[index].get("offsets"), distribution)
         return found
 
     def _read(self, rows: list[dict]) -> torch.Tensor:
-        inputs = {name: value.to(self.settings.device) for name, value in self.collator(rows).items()}
+        inputs = {name: value.to(self.model.device) for name, value in self.collator(rows).items()}
         for name in ("labels", "distillation_mask"):
             inputs.pop(name)
-        with torch.autocast(torch.device(self.settings.device).type, torch.bfloat16, enabled=self.settings.bf16):
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self.model(**inputs)
-        logits = outputs.logits if self.settings.view == "prompt" else outputs.knowledge_logits
+        logits = outputs.logits if self.view == "prompt" else outputs.knowledge_logits
         return logits.float().softmax(-1).cpu()
 
 
@@ -161,7 +121,7 @@ class MeanDistribution:
             matched = [align_distributions(offsets, own or (), found, self.inside) for own, found in members]
             tokens = zip(mask, zip(*matched, strict=True), strict=True)
             rows.append([log_mean(token) if compared and None not in token else [] for compared, token in tokens])
-        return {TARGET_COLUMN: rows}
+        return {"target_log_probs": rows}
 
 
 def align_distributions(
@@ -173,12 +133,11 @@ def align_distributions(
     """Give each of the student's subword tokens a distribution of the teacher's token that holds its first character.
 
     Where the teacher's token begins earlier, the student's continues it, so what the teacher gives to `B-X` counts
-    for `I-X`.
+    for `I-X`. `inside` names per label the one that continues it.
 
     Args:
         offsets, teacher_offsets (`Sequence`): Characters of the student's and of the teacher's tokens.
         distributions (`torch.Tensor` of shape `(n, C)`): The teacher's, at least one per token.
-        inside (`Sequence[int]`): Per label the one that continues it.
 
     Returns:
         `list[torch.Tensor | None]`: Per token of the student a distribution `(C,)`, or `None`.
@@ -209,31 +168,32 @@ def log_mean(distributions: Sequence[torch.Tensor]) -> list[float]:
 
 def load_teacher(
     name: str,
-    model_class: type[CoTPDPreTrainedModel],
-    task: str,
+    task: Task,
     label_names: Sequence[str],
-    settings: TargetSettings,
-    hub: dict[str, Any],
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    args: CoTPDTrainingArguments,
 ) -> FrozenTeacher:
     """A finished model of the same task and labels with its tokenizer, ready to read."""
-    source = resolve_encoder(name)
+    source, hub = resolve_encoder(name), hub_arguments(model_args)
     if not is_cotpd_checkpoint(source, **hub):
         message = "distill_from names a plain encoder, not a finished CoTPD model."
         raise SettingError(message, place=name, fix="Name folders of finished runs.")
-    model = load_finished_model(source, model_class, label_names, **hub).to(settings.device)
+    model = load_finished_model(source, task.model_class, label_names, **hub).to(args.device)
     tokenizer = load_tokenizer(source, **hub)
-    check_tokenizer(tokenizer, model, TASKS[task], name)
-    if task == "mner":
+    check_tokenizer(tokenizer, model, task, name)
+    if task.name == "mner":
         model.read_words(None)  # the student learns a distribution for every subword token
-    base = model.get_base_model()
-    views = ViewSettings(
-        settings.knowledge_columns if settings.view == "knowledge" else (),
-        min(settings.max_length, base.max_positions or settings.max_length),
-        base.max_text_length,
-        model.config.knowledge_placement,
+    columns = data_args.knowledge_columns if model_args.distill_from_view == "knowledge" else ()
+    views = views_within(model, columns, data_args.max_length, model.config.knowledge_placement)
+    return FrozenTeacher(
+        model,
+        ViewBuilder(tokenizer, task.name, views, label_names),
+        CoTPDCollator(tokenizer.pad_token_id),
+        model_args.distill_from_view,
+        args.per_device_eval_batch_size,
+        args.bf16,
     )
-    builder = ViewBuilder(tokenizer, task, views, label_names)
-    return FrozenTeacher(model, builder, CoTPDCollator(tokenizer.pad_token_id), settings)
 
 
 def weights_hash(model: CoTPDPreTrainedModel) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError,
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from modeling_cotpd.encoder_cotpd import check_weights
 from modeling_cotpd.errors import SettingError
+from modeling_cotpd.files import read_object
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import model_card
 from modeling_cotpd.training.results import ONNX_FOLDER, RESULTS_FILE
@@ -20,7 +21,6 @@ from modeling_cotpd.training.tasks import TASK_OF_MODEL
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors")
-PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model",
@@ -43,40 +43,20 @@ _PUBLIC_ADDRESS = re.compile(
 _PATH = re.compile(r"(?<![\w:/.~])(?:~|/[\w.@~+-]+|[A-Za-z]:[\\/])[\w.@~+\\ -]*?(?:[\\/][\w.@~+-]+)+")
 
 
-@dataclass(frozen=True)
-class Publication:
-    """What is published of a folder.
-
-    Args:
-        folder (`Path`): The folder.
-        task (`str`): `"mner"` or `"mre"`.
-        files (`dict[str, Path | bytes]`): Name in the repository to the file, or to the bytes of one made for it.
-    """
-
-    folder: Path
-    task: str
-    files: dict[str, Path | bytes]
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file."""
-        files = self.files.items()
-        return {name: len(each) if isinstance(each, bytes) else each.stat().st_size for name, each in files}
-
-
-def collect(folder: str | os.PathLike, name: str) -> Publication:
+def collect(folder: str | os.PathLike, name: str) -> dict[str, Path | bytes]:
     """Choose what is published: model, its code, tokenizer, card, and results without what describes this machine.
 
     An ONNX export in the folder `onnx` goes too. Optimizer states, checkpoints, `training_args.bin`, `run.json`,
     adapters, logs, and predictions (which hold the posts of the data set) stay here. The card is written anew for the
     repository's name, unless the one in the folder was edited by hand, which then goes as it is.
 
-    Args:
-        folder (`str` or `os.PathLike`): A run's output folder, or one that `save_pretrained` wrote.
-        name (`str`): The repository, by which the card calls the model.
+    Returns:
+        Name in the repository to the file, or to the bytes of one made for it.
 
     Raises:
         SettingError: The name cannot be a repository's, there is no such folder, it holds no CoTPD model with its code
-            and tokenizer or only a pickle checkpoint, or a file that would go names a place on this machine.
+            and tokenizer, or a file that would go names a place on this machine.
+        OSError: The weights are a pickle, cut or missing.
     """
     folder = Path(folder)
     try:
@@ -87,17 +67,8 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
         raise SettingError("There is no such folder.", place=str(folder), fix="Name a run's output folder.")
     config = _config(folder)
     task = TASK_OF_MODEL[config["architectures"][0]]
+    check_weights(folder)
     weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern))]
-    if not any(path.suffix == ".safetensors" for path in weights):
-        if pickles := sorted(path.name for pattern in PICKLES for path in folder.glob(pattern)):
-            raise SettingError(
-                f"The weights are a pickle ({pickles[0]}), which can run code when it is loaded; only safetensors are "
-                "published.",
-                place=str(folder),
-                fix="Load it where you trust it, and save it again with model.save_pretrained(DIR).",
-            )
-        fix = "Save the model there first."
-        raise SettingError("The folder holds no model.safetensors.", place=str(folder), fix=fix)
     tokenizer = [folder / each for each in TOKENIZER_FILES if (folder / each).is_file()]
     if not tokenizer:
         fix = "Save it there: tokenizer.save_pretrained(DIR)."
@@ -113,7 +84,7 @@ def collect(folder: str | os.PathLike, name: str) -> Publication:
         files[RESULTS_FILE] = (json.dumps(published, indent=2, ensure_ascii=False) + "\n").encode()
     files[CARD_FILE] = _card(folder, results, published, name)
     _refuse_local_places(folder, files)
-    return Publication(folder, task, files)
+    return files
 
 
 def _config(folder: Path) -> dict:
@@ -121,12 +92,8 @@ def _config(folder: Path) -> dict:
     fix = "Name a folder that run_mner.py, run_mre.py or save_pretrained wrote."
     if not path.is_file():
         raise SettingError("The folder holds no model.", place=str(folder), fix=fix)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-        known = config["architectures"][0] in TASK_OF_MODEL
-    except (ValueError, KeyError, TypeError, IndexError):
-        known = False
-    if not known:
+    config = read_object(path) or {}
+    if config.get("architectures") not in [[name] for name in TASK_OF_MODEL]:
         raise SettingError("This is not a trained CoTPD model.", place=str(path), fix=fix)
     return config
 
@@ -153,11 +120,8 @@ def _results(folder: Path, task: str) -> dict:
     path = folder / RESULTS_FILE
     if not path.is_file():
         return {"task": task}
-    try:
-        results = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise SettingError(f"The file is not JSON ({error}).", place=str(path), fix="Evaluate again.") from None
-    if not isinstance(results, dict) or results.get("task") != task:
+    results = read_object(path)
+    if results is None or results.get("task") != task:
         raise SettingError(f"These are not results of {task}.", place=str(path), fix="Evaluate again, or remove it.")
     return results
 
@@ -198,26 +162,21 @@ def _refuse_local_places(folder: Path, files: dict[str, Path | bytes]) -> None:
     """
     for name, content in files.items():
         if isinstance(content, Path) and not content.resolve().is_relative_to(folder.resolve()):
-            raise SettingError(
-                f"{name} is a link to {content.resolve()}, outside of the folder.",
-                place=str(folder),
-                fix="Put a copy of the file there, if it is to be published.",
-            )
+            message = f"{name} is a link to {content.resolve()}, outside of the folder."
+            fix = "Put a copy of the file there, if it is to be published."
+            raise SettingError(message, place=str(folder), fix=fix)
     places = {str(folder.resolve()), f"{Path.home()}{os.sep}"}
     exported = [name for name in files if name.startswith(f"{ONNX_FOLDER}/") and name.endswith("config.json")]
     for name in (CONFIG_FILE, "tokenizer_config.json", RESULTS_FILE, CARD_FILE, *exported):
         content = files.get(name, b"")
         text = content.decode() if isinstance(content, bytes) else content.read_text("utf-8")
         if found := sorted(place for place in places if place in text):
-            raise SettingError(
-                f"The file names a place on this machine, {found[0]}.",
-                place=f"{folder}, {name}",
-                fix="Take it out of the file, then push again.",
-            )
+            message = f"The file names a place on this machine, {found[0]}."
+            raise SettingError(message, place=f"{folder}, {name}", fix="Take it out of the file, then push again.")
 
 
 def push(
-    publication: Publication,
+    files: dict[str, Path | bytes],
     repo: str,
     *,
     message: str = "Model, tokenizer, code and card",
@@ -227,19 +186,6 @@ def push(
     token: str | None = None,
 ) -> CommitInfo:
     """Publish in one commit, so that a model is never there in part.
-
-    Args:
-        publication (`Publication`): From `collect`.
-        repo (`str`): `NAMESPACE/NAME` or `NAME`; made if it does not exist.
-        message (`str`, *optional*): The commit's message.
-        private (`bool`, *optional*, defaults to `False`): Make a private repository; a public one that exists is
-            refused.
-        revision (`str`, *optional*): A branch, made if it does not exist; `main` by default.
-        create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead of writing.
-        token (`str`, *optional*): An access token; that of `hf auth login` or `HF_TOKEN` by default.
-
-    Raises:
-        SettingError: There is no token, the Hub cannot be reached or declines, or two options conflict.
 
     Example:
         >>> push(collect("output/twitter2017", "me/cotpd-twitter2017"), "me/cotpd-twitter2017")  # doctest: +SKIP
@@ -258,7 +204,7 @@ def push(
             raise SettingError(f"{name} exists and is public.", place="--private", fix=fix)
         if revision is not None and not create_pr:
             api.create_branch(name, branch=revision, exist_ok=True)
-        operations = [CommitOperationAdd(each, content) for each, content in publication.files.items()]
+        operations = [CommitOperationAdd(each, content) for each, content in files.items()]
         for each in operations:
             if each.upload_info.size > LARGE:
                 api.preupload_lfs_files(name, [each], revision=revision, create_pr=create_pr)
@@ -275,11 +221,9 @@ def push(
             raise
         raise _declined(cause, repo) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
-        raise SettingError(
-            f"The Hub cannot be reached: {type(error).__name__}: {error}",
-            place=api.endpoint,
-            fix="Run the same command again when the connection works; nothing half-done is visible.",
-        ) from error
+        message = f"The Hub cannot be reached: {type(error).__name__}: {error}"
+        fix = "Run the same command again when the connection works; nothing half-done is visible."
+        raise SettingError(message, place=api.endpoint, fix=fix) from error
 
 
 def _declined(error: HfHubHTTPError, repo: str) -> SettingError:

@@ -13,8 +13,7 @@ def distillation_kl(
         knowledge_logits (`torch.Tensor` of the same shape): Logits of the knowledge view.
         mask (`torch.Tensor` of shape `(B, n)` or `(B,)`): Nonzero where the views are compared.
         temperature (`float`, *optional*, defaults to 1.0): Both distributions are softened by it and the result is
-            multiplied by its square, so that the gradient keeps its size (Hinton et al., arXiv 1503.02531). The paper
-            has none, hence 1.
+            multiplied by its square, so that the gradient keeps its size (Hinton et al., arXiv 1503.02531).
 
     Returns:
         A float32 scalar: the sum. An empty mask gives 0 with a gradient path.

@@ -68,6 +68,7 @@ def model_card(results: dict, name: str) -> str:
     if "prompt_type" in settings:
         prompt = f"{settings['prompt_type']}, N = {settings['prompt_length']}"
     teacher, prompts = _elicitations(dataset)
+    rows, labelled = results.get("train_rows", NOT_RECORDED), settings.get("max_labelled_samples")
     card = ModelCard.from_template(
         data,
         template_path=str(Path(__file__).with_name("model_card.md")),
@@ -94,7 +95,7 @@ def model_card(results: dict, name: str) -> str:
         or NOT_RECORDED,
         dataset=dataset.get("name", f"The data set is {NOT_RECORDED}."),
         splits=_splits(dataset),
-        rows=_rows(results),
+        rows=f"{rows}, at most {labelled} of them with labels" if labelled else rows,
         scored=f"the first {limit} rows of the {split} split" if limit else f"the {split} split",
         scores=_scores(scores),
         usage=TASKS[task].usage.format(name=name),
@@ -123,12 +124,6 @@ def _evaluations(task: str, dataset: dict, split: str, scores: dict, limit: int 
         for key, (kind, label) in TASKS[task].metrics.items()
         if key in values
     ]
-
-
-def _rows(results: dict) -> str:
-    rows = results.get("train_rows", NOT_RECORDED)
-    labelled = results.get("settings", {}).get("max_labelled_samples")
-    return f"{rows}, at most {labelled} of them with labels" if labelled else str(rows)
 
 
 def _frozen_teachers(settings: dict) -> str:

@@ -68,11 +68,7 @@ def load_tokenizer(
 
 
 def ensure_padding(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Take another special token for padding where there is none: padding is not attended to, so any serves.
-
-    Raises:
-        SettingError: There is no other one.
-    """
+    """Take another special token for padding where there is none: padding is not attended to, so any serves."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
         if tokenizer.pad_token_id is None:
@@ -136,17 +132,9 @@ def load_finished_model(
     label_names: Sequence[str] = (),
     **loading,
 ) -> CoTPDPreTrainedModel:
-    """A CoTPD model of a given task and given labels, in evaluation mode.
+    """A CoTPD model of a given class, in evaluation mode, that predicts the given labels, where some are given.
 
-    Args:
-        name_or_path (`str`): A folder or a name on the Hub.
-        model_class (`type`): The class that it must be of.
-        label_names (`Sequence[str]`, *optional*): The labels that it must predict, in id order; any by default.
-        loading: Passed to `from_pretrained` (`revision`, `dtype`, `attn_implementation`, ...).
-
-    Raises:
-        OSError: It is of another class, or not whole.
-        SettingError: Its labels are others.
+    `loading` goes to `from_pretrained` (`revision`, `dtype`, `attn_implementation`, ...).
     """
     try:
         model = model_class.from_pretrained(name_or_path, **loading)
@@ -158,11 +146,9 @@ def load_finished_model(
         raise unusable(name_or_path, "The model cannot be loaded", error, fix) from error
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
     if label_names and labels != list(label_names):
-        raise SettingError(
-            f"The checkpoint predicts {labels}, the data has {list(label_names)}.",
-            place=name_or_path,
-            fix="Use data with the same labels, or start from a plain encoder.",
-        )
+        message = f"The checkpoint predicts {labels}, the data has {list(label_names)}."
+        fix = "Use data with the same labels, or start from a plain encoder."
+        raise SettingError(message, place=name_or_path, fix=fix)
     return model
 
 
@@ -188,14 +174,7 @@ def make_model(
 ) -> tuple[CoTPDPreTrainedModel, PreTrainedTokenizerBase]:
     """A model and tokenizer from a plain encoder, or from a CoTPD checkpoint that is trained on or evaluated.
 
-    Args:
-        task (`Task`): The task.
-        arguments (`ModelArguments`): Which encoder, prompt and head.
-        label_names (`Sequence[str]`): The labels of the data, in id order.
-
-    Raises:
-        SettingError: The checkpoint's labels are not those of the data, or N leaves no room for text.
-        OSError: There is no whole model, or it has another head.
+    `label_names` are the labels of the data, in id order.
     """
     hub = hub_arguments(arguments)
     source = resolve_encoder(arguments.model_name_or_path)
@@ -205,8 +184,8 @@ def make_model(
         if is_cotpd_checkpoint(source, **hub):
             model = load_finished_model(source, task.model_class, label_names, **loading)
         else:
-            if arguments.encoder_config_overrides:
-                loading["config"] = changed_encoder_config(source, arguments.encoder_config_overrides, hub)
+            if changes := arguments.encoder_config_overrides:
+                loading["config"] = changed_encoder_config(source, changes, hub)
             config = CoTPDConfig(
                 **{name: getattr(arguments, name) for name in MODEL_SETTINGS},
                 id2label=dict(enumerate(label_names)),
@@ -222,17 +201,7 @@ def make_model(
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, task: Task, name_or_path: str) -> None:
-    """Refuse a tokenizer of another model, by its size, its entity markers, and which tokens continue a word.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
-        model (`PreTrainedModel`): The model, or its ONNX form.
-        task (`Task`): The task.
-        name_or_path (`str`): Where they are from, for the message.
-
-    Raises:
-        SettingError: It is of another model.
-    """
+    """Refuse a tokenizer of another model, by its size, its entity markers, and which tokens continue a word."""
     known = model.config.get_text_config().vocab_size
     marks = getattr(model, "continues_word", None)
     fault = ""
@@ -251,11 +220,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, 
 
 
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrainedModel, task: Task) -> None:
-    """Make the tokenizer and a new model fit each other: words, padding, entity markers. Changes both.
-
-    Raises:
-        SettingError: The tokenizer cannot split at words, is a slow one, or has no token to pad with.
-    """
+    """Make the tokenizer and a new model fit each other: words, padding, entity markers. Changes both."""
     require_fast(tokenizer)
     with as_setting_error(model.config.encoder_config._name_or_path or None):
         split_at_words(tokenizer)
@@ -267,11 +232,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, model: CoTPDPreTrained
 
 
 def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> PreTrainedConfig:
-    """A plain encoder's configuration with `name=value,...` over it.
-
-    Raises:
-        SettingError: A name or a value does not fit the configuration.
-    """
+    """A plain encoder's configuration with `name=value,...` over it."""
     config = load_config(source, **hub)
     try:
         config.update_from_string(changes)
@@ -285,10 +246,17 @@ def changed_encoder_config(source: str, changes: str, hub: dict[str, Any]) -> Pr
 
 def model_views(model: CoTPDPreTrainedModel, records: Dataset) -> ViewSettings:
     """The views that a model's configuration names; a new model reads the knowledge columns that the records fill."""
-    config, base = model.config, model.get_base_model()
+    config = model.config
     columns = filled_columns([records]) if config.knowledge_columns is None else config.knowledge_columns
-    longest = min(config.knowledge_max_length, base.max_positions or config.knowledge_max_length)
-    return ViewSettings(tuple(columns), longest, base.max_text_length, config.knowledge_placement)
+    return views_within(model, columns, config.knowledge_max_length, config.knowledge_placement)
+
+
+def views_within(model: CoTPDPreTrainedModel, columns: Sequence[str], max_length: int, placement: str) -> ViewSettings:
+    """Views of at most `max_length` subword tokens, and no longer than the model's encoder reads."""
+    base = model.get_base_model()
+    return ViewSettings(
+        tuple(columns), min(max_length, base.max_positions or max_length), base.max_text_length, placement
+    )
 
 
 def record_words(model: CoTPDPreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: Dataset) -> None:
@@ -308,10 +276,7 @@ def record_views(model: CoTPDPreTrainedModel, views: ViewSettings) -> None:
 def add_lora(model: CoTPDPreTrainedModel, arguments: ModelArguments, new_vocabulary: bool) -> PeftModel:
     """Freeze the encoder, add LoRA to it through peft, keep prompt and head trainable.
 
-    Args:
-        model (`CoTPDPreTrainedModel`): A model with pretrained encoder.
-        arguments (`ModelArguments`): Rank, alpha, dropout and target modules.
-        new_vocabulary (`bool`): Whether embeddings were added, which then have to be trained too (entity markers).
+    With `new_vocabulary` (entity markers), the embeddings stay trainable too.
     """
     modules = list(model.named_modules())
     present = {name for part in (model, model.get_base_model()) for name, _ in part.named_children()}

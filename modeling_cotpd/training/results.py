@@ -21,7 +21,7 @@ from peft import PeftModel
 
 from modeling_cotpd.data.schema import gold_labels
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.files import STAGING, exclusive, staged_folder, write_json, write_json_lines
+from modeling_cotpd.files import STAGING, exclusive, read_object, staged_folder, write_json, write_json_lines
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.model_card import example_output, write_model_card
 from modeling_cotpd.training.tasks import Evaluation
@@ -110,10 +110,8 @@ def _log_rows(history: list[dict]) -> list[dict[str, float]]:
 def save_finished(trainer: "CoTPDTrainer", folder: Path, save: Callable[..., None]) -> None:
     """Save a trained model with its code, tokenizer and card; every file appears complete or not at all.
 
-    Args:
-        trainer (`CoTPDTrainer`): The trainer.
-        folder (`Path`): The folder. With LoRA it gets the merged model, and its folder `adapter` the adapter.
-        save (`Callable`): Writes the trainer's model into a folder, on all processes.
+    With LoRA the folder gets the merged model, and its folder `adapter` the adapter. `save` writes the trainer's model
+    into a folder, on all processes.
     """
     model, writes = trainer.accelerator.unwrap_model(trainer.model), trainer.args.should_save
     merged = isinstance(model, PeftModel)
@@ -129,11 +127,7 @@ def save_finished(trainer: "CoTPDTrainer", folder: Path, save: Callable[..., Non
 
 @contextmanager
 def output_folder(folder: str | os.PathLike, writes: bool = True) -> Iterator[Path]:
-    """Make a run's output folder and hold its lock, unless this is not the process that writes.
-
-    Raises:
-        SettingError: Another process runs in the folder, or the folder cannot be written.
-    """
+    """Make a run's output folder and hold its lock, unless this is not the process that writes."""
     folder = Path(folder)
     if not writes:
         yield folder
@@ -151,7 +145,6 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
     """Make the output folder this run's own.
 
     Args:
-        folder (`str` or `Path`): The output folder.
         settings (`dict`): What defines the run; written to `run.json`.
         resume (`bool`): Continue the run that is there; its settings must be the same.
         overwrite (`bool`): Remove what the run that is there made, but for the model, which the new run replaces.
@@ -167,22 +160,18 @@ def claim_output_dir(folder: str | Path, settings: dict, resume: bool, overwrite
             for path in (path for pattern in OF_A_RUN for path in folder.glob(pattern)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         elif not resume and made(folder):
-            raise SettingError(
-                "The output folder holds another run.",
-                place=str(folder),
-                fix="Name a new folder, or give --resume_from_checkpoint true or --overwrite_output_dir true.",
-            )
+            fix = "Name a new folder, or give --resume_from_checkpoint true or --overwrite_output_dir true."
+            raise SettingError("The output folder holds another run.", place=str(folder), fix=fix)
         elif resume:
             before = read_settings(known)
-            changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
-            if changed:
-                name = changed[0]
-                raise SettingError(
-                    f"The run in this folder has {name} = {before.get(name)!r}, this one {settings.get(name)!r}.",
-                    place=str(folder),
-                    fix="Resume with the same settings, or name a new folder.",
-                )
-    elif folder.is_dir() and not overwrite and any(not _may_be_left(path.name) for path in folder.iterdir()):
+            if name := changed_setting(before, settings):
+                message = f"The run in this folder has {name} = {before.get(name)!r}, this one {settings.get(name)!r}."
+                fix = "Resume with the same settings, or name a new folder."
+                raise SettingError(message, place=str(folder), fix=fix)
+    elif not overwrite and any(
+        path.name not in (LOCK_FILE, STAGING) and not path.name.startswith(f".{RUN_FILE}-")  # what a killed run leaves
+        for path in folder.glob("*")
+    ):
         raise SettingError("The output folder is not empty.", place=str(folder), fix="Name a new folder.")
     write_json(known, settings)
 
@@ -192,26 +181,19 @@ def made(folder: str | Path) -> list[Path]:
     return [path for pattern in (*OF_A_RUN, "model*.safetensors") for path in Path(folder).glob(pattern)]
 
 
-def read_settings(path: Path) -> dict:
-    """The settings in a `run.json`.
+def changed_setting(before: dict, now: dict) -> str | None:
+    """The first setting, by name, in which an unfinished run and the one that would continue it differ."""
+    return min((name for name in {*before, *now} if before.get(name) != now.get(name)), default=None)
 
-    Raises:
-        SettingError: The file is not what a run writes.
-    """
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        settings = None
-    if not isinstance(settings, dict):
+
+def read_settings(path: Path) -> dict:
+    """The settings in a `run.json`."""
+    settings = read_object(path)
+    if settings is None:
         raise SettingError(
             "The file is not what a run writes.", place=str(path), fix="Copy the run again, or start it anew."
         )
     return settings
-
-
-def _may_be_left(name: str) -> bool:
-    """Whether a file is what a killed run may leave before it has claimed its folder."""
-    return name in (LOCK_FILE, STAGING) or name.startswith(f".{RUN_FILE}-")
 
 
 def environment() -> dict[str, Any]:
@@ -273,11 +255,7 @@ def _holds_secret(flag: str) -> bool:
 
 
 def write_predictions(path: Path, split: Dataset, evaluation: Evaluation) -> None:
-    """One JSON line per row: id, tokens, entity spans (MRE), gold, the prediction of every view, and its uncertainty.
-
-    Args:
-        evaluation (`Evaluation`): Of the rows of the split, in their order.
-    """
+    """One JSON line per row: id, tokens, entity spans (MRE), gold, and prediction and uncertainty of every view."""
     shown = split.select_columns([name for name in ("id", "tokens", "head", "tail") if name in split.column_names])
 
     def rows() -> Iterator[dict]:

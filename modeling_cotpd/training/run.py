@@ -1,6 +1,5 @@
 """The steps of a run that both run scripts share: what is checked, trained, evaluated and written."""
 
-import json
 import logging
 import sys
 import tempfile
@@ -21,13 +20,13 @@ from modeling_cotpd.data.prepared import DatasetInfo
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.encoder_cotpd import check_weights
 from modeling_cotpd.errors import SettingError, as_setting_error, interruptible
-from modeling_cotpd.files import write_json
+from modeling_cotpd.files import read_object, write_json
 from modeling_cotpd.modeling_cotpd import CoTPDPreTrainedModel
 from modeling_cotpd.text_safety import without_secrets
 from modeling_cotpd.training.arguments import DataArguments, ModelArguments
-from modeling_cotpd.training.frozen_teachers import TargetSettings, add_targets
+from modeling_cotpd.training.frozen_teachers import add_targets
 from modeling_cotpd.training.model_card import encoder_label, write_model_card
-from modeling_cotpd.training.pretrained import add_lora, hub_arguments, record_views, record_words
+from modeling_cotpd.training.pretrained import add_lora, record_views, record_words, views_within
 from modeling_cotpd.training.results import (
     RESULTS_FILE,
     changed_settings,
@@ -101,11 +100,7 @@ def writable_cache() -> Iterator[None]:
 
 
 def check_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> None:
-    """Refuse combinations that would train or read nothing.
-
-    Raises:
-        SettingError: Such a combination; the message says what to change.
-    """
+    """Refuse combinations that would train or read nothing."""
     if not (args.do_train or args.do_eval or args.do_predict):
         raise SettingError("The run neither trains nor evaluates.", fix="Name a recipe, such as mner or mre.")
     if args.eval_views == "knowledge" and not data_args.knowledge_columns:
@@ -114,16 +109,22 @@ def check_settings(model_args: ModelArguments, data_args: DataArguments, args: C
         raise SettingError("A student needs finished models that teach it.", fix="Name them in --distill_from.")
     if model_args.distill_from and args.eval_views == "knowledge":
         raise SettingError("With distill_from the student has no knowledge view.", fix="Use eval_views=prompt.")
-    if args.do_train and model_args.distill_from and args.alpha == 0:
-        raise SettingError("alpha=0 leaves the teachers of distill_from without effect.", fix="Give a positive alpha.")
+    if args.do_train and model_args.distill_from:
+        view = model_args.distill_from_view
+        if args.alpha == 0:
+            message = "alpha=0 leaves the teachers of distill_from without effect."
+            raise SettingError(message, fix="Give a positive alpha.")
+        if view not in ("knowledge", "prompt"):
+            raise SettingError(f"distill_from_view must be one of knowledge, prompt, got {view!r}.")
+        if view == "knowledge" and not data_args.knowledge_columns:
+            fix = "Name the columns that the teachers were trained with, or give distill_from_view=prompt."
+            raise SettingError("distill_from reads the knowledge view, but knowledge_columns is empty.", fix=fix)
     if args.prediction_loss_only and (args.do_eval or args.do_predict):
         raise SettingError("prediction_loss_only leaves no predictions to score.", fix="Leave it out.")
     taught = model_args.distill_from or args.alpha or args.prompt_nll_weight or not data_args.knowledge_columns
     if args.do_train and not taught and model_args.prompt_type != "none":
-        raise SettingError(
-            "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained.",
-            fix="Give prompt_type=none, or a positive alpha.",
-        )
+        message = "alpha=0 without prompt_nll_weight trains the knowledge view alone and leaves the prompt untrained."
+        raise SettingError(message, fix="Give prompt_type=none, or a positive alpha.")
 
 
 def learns_from_labels(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> bool:
@@ -131,19 +132,21 @@ def learns_from_labels(model_args: ModelArguments, data_args: DataArguments, arg
     return args.do_train and not (args.alpha > 0 and (model_args.distill_from or data_args.knowledge_columns))
 
 
-def run_settings(model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments) -> dict:
-    """What defines a run: the settings that change its outcome, not where or how verbosely it runs."""
+def claim(
+    info: DatasetInfo, model_args: ModelArguments, data_args: DataArguments, args: CoTPDTrainingArguments
+) -> dict:
+    """Make the output folder this run's own, and set the seed. See `claim_output_dir` for what is refused.
+
+    Returns:
+        What defines the run: the settings that change its outcome, not where or how verbosely it runs.
+    """
     data = {name: value for name, value in vars(data_args).items() if name != "overwrite_output_dir"}
-    return {**vars(model_args), **data, **training_settings(args)}
-
-
-def claim(settings: dict, info: DatasetInfo, data_args: DataArguments, args: CoTPDTrainingArguments) -> None:
-    """Make the output folder this run's own, and set the seed. See `claim_output_dir` for what is refused."""
+    settings = {**vars(model_args), **data, **training_settings(args)}
     if args.process_index == 0:
-        resume = bool(args.resume_from_checkpoint)
-        settings = settings | changed_settings(args) | {"gold_hash": info.splits}
-        claim_output_dir(args.output_dir, settings, resume, data_args.overwrite_output_dir)
+        claimed = settings | changed_settings(args) | {"gold_hash": info.splits}
+        claim_output_dir(args.output_dir, claimed, bool(args.resume_from_checkpoint), data_args.overwrite_output_dir)
     set_seed(args.seed)
+    return settings
 
 
 def view_settings(
@@ -152,23 +155,21 @@ def view_settings(
     """The views of a run, within what the encoder can read.
 
     Columns that no row fills are left out. With frozen teachers, only they read knowledge.
-
-    Raises:
-        SettingError: See `ViewSettings`.
     """
-    base = model.get_base_model()
-    longest = min(data_args.max_length, base.max_positions or data_args.max_length)
-    if longest < data_args.max_length:
-        logger.warning("The encoder reads %d subword tokens, so knowledge views end there: max_length.", longest)
     asked = [] if model_args.distill_from else data_args.knowledge_columns
     columns = filled_columns(splits.values(), asked)
+    placement = data_args.knowledge_placement if columns else "appended"
+    views = views_within(model, columns, data_args.max_length, placement)
+    if views.max_length < data_args.max_length:
+        logger.warning(
+            "The encoder reads %d subword tokens, so knowledge views end there: max_length.", views.max_length
+        )
     if asked and not columns:
         logger.warning(
             "The data has no captions and no explanations, so the model trains on the text alone, in one view. "
             "Add them with `cotpd caption`, `cotpd elicit` and `cotpd prepare`."
         )
-    placement = data_args.knowledge_placement if columns else "appended"
-    return ViewSettings(tuple(columns), longest, base.max_text_length, placement)
+    return views
 
 
 def make_trainer(
@@ -180,23 +181,22 @@ def make_trainer(
     data_args: DataArguments,
     args: CoTPDTrainingArguments,
 ) -> CoTPDTrainer:
-    """The Trainer of a run: LoRA and the targets of frozen teachers where asked.
-
-    Raises:
-        CoTPDError: Data or settings cannot be used; the message says why and what to do.
-    """
+    """The Trainer of a run: LoRA and the targets of frozen teachers where asked."""
     views = view_settings(model, model_args, data_args, splits)
     if args.eval_views == "knowledge" and not views.knowledge_columns:
         raise SettingError("eval_views=knowledge, but no row has knowledge.", fix="Use eval_views=prompt.")
     train: Dataset | None = None
-    if args.do_train and "validation" not in splits and str(args.eval_strategy.value) != "no":
-        raise SettingError(
-            "There is no validation split to evaluate while training.",
-            fix="Prepare one, or add --eval_strategy no --load_best_model_at_end false.",
-        )
     if args.do_train:
+        if "validation" not in splits and str(args.eval_strategy.value) != "no":
+            fix = "Prepare one, or add --eval_strategy no --load_best_model_at_end false."
+            raise SettingError("There is no validation split to evaluate while training.", fix=fix)
+        if "train" not in splits:
+            raise SettingError("There is no training split.", fix="Prepare one, or drop do_train.")
         record_views(model, views)
-        train = training_features(task, splits, tokenizer, views, model_args, data_args, args)
+        with args.main_process_first(desc="subword tokens"):
+            train = build_features(splits["train"], tokenizer, views, data_args.preprocessing_num_workers)
+            if model_args.distill_from:
+                train = add_targets(train, splits["train"], task, model_args, data_args, args)
         record_words(model, tokenizer, splits["train"])
     with as_setting_error():
         return CoTPDTrainer(
@@ -209,41 +209,8 @@ def make_trainer(
         )
 
 
-def training_features(
-    task: Task,
-    splits: DatasetDict,
-    tokenizer: PreTrainedTokenizerBase,
-    views: ViewSettings,
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    args: CoTPDTrainingArguments,
-) -> Dataset:
-    """Features of the training split, with the targets of frozen teachers where there are some."""
-    if "train" not in splits:
-        raise SettingError("There is no training split.", fix="Prepare one, or drop do_train.")
-    with args.main_process_first(desc="subword tokens"):
-        features = build_features(splits["train"], tokenizer, views, data_args.preprocessing_num_workers)
-        if not model_args.distill_from:
-            return features
-        settings = TargetSettings(
-            view=model_args.distill_from_view,
-            knowledge_columns=tuple(data_args.knowledge_columns),
-            max_length=data_args.max_length,
-            batch_size=args.per_device_eval_batch_size,
-            device=str(args.device),
-            bf16=args.bf16,
-        )
-        teachers, hub = model_args.distill_from, hub_arguments(model_args)
-        return add_targets(features, splits["train"], teachers, task.model_class, settings, hub)
-
-
 def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
-    """The checkpoint that `resume_from_checkpoint` means, checked; `None` to start at step 0.
-
-    Raises:
-        SettingError: A part that training needs to go on is missing.
-        OSError: The weights are a pickle, or cut.
-    """
+    """The checkpoint that `resume_from_checkpoint` means, checked to be whole; `None` to start at step 0."""
     resume = args.resume_from_checkpoint
     if resume == "true":
         resume = get_last_checkpoint(args.output_dir)
@@ -255,26 +222,14 @@ def checkpoint_to_resume(args: CoTPDTrainingArguments) -> str | None:
         raise SettingError("There is no such checkpoint.", place=resume, fix="Use resume_from_checkpoint=true.")
     check_weights(resume)
     for name in RESUMABLE:
-        if not (Path(resume) / name).is_file():
-            raise SettingError(
-                f"The checkpoint has no {name}, so training cannot resume from it.",
-                place=resume,
-                fix="Start a new run from its weights: --model_name_or_path.",
-            )
-        if not _is_whole(Path(resume) / name):
+        path = Path(resume) / name
+        if not path.is_file():
+            message = f"The checkpoint has no {name}, so training cannot resume from it."
+            raise SettingError(message, place=resume, fix="Start a new run from its weights: --model_name_or_path.")
+        if not (read_object(path) if path.suffix == ".json" else zipfile.is_zipfile(path)):  # cut: no end
             fix = "Resume from an earlier checkpoint."
             raise SettingError(f"The checkpoint's {name} is cut or damaged.", place=resume, fix=fix)
     return resume
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file of a checkpoint has its end: JSON that parses, or an archive with its directory."""
-    if path.suffix != ".json":
-        return zipfile.is_zipfile(path)
-    try:
-        return isinstance(json.loads(path.read_text("utf-8")), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def train(trainer: CoTPDTrainer) -> None:

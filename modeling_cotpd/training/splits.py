@@ -25,23 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 def load_splits(arguments: DataArguments, task: str, labelled_only: bool = False) -> tuple[DatasetDict, DatasetInfo]:
-    """Read the prepared folder of a run and select its rows.
-
-    Args:
-        arguments (`DataArguments`): What to read and how many rows.
-        task (`str`): `"mner"` or `"mre"`.
-        labelled_only (`bool`, *optional*, defaults to `False`): Leave training rows without labels out.
-
-    Raises:
-        DataError: The folder is of the other task, or an unlabelled folder lacks a split of `unlabelled_splits`.
-    """
+    """Read the prepared folder of a run and select its rows."""
     splits, info = read_prepared(arguments.dataset_dir)
     if info.task != task:
-        raise DataError(
-            f"This is a data set for {info.task}, not for {task}.",
-            place=arguments.dataset_dir,
-            fix=f"Use run_{info.task}.py.",
-        )
+        fix = f"Use run_{info.task}.py."
+        raise DataError(f"This is a data set for {info.task}, not for {task}.", place=arguments.dataset_dir, fix=fix)
     if arguments.max_train_samples is not None and info.augmentation:
         logger.warning(
             "max_train_samples draws from original and augmented posts alike. "
@@ -71,17 +59,11 @@ def load_splits(arguments: DataArguments, task: str, labelled_only: bool = False
 
 
 def labelled_rows(split: Dataset) -> Dataset:
-    """The rows that have a label. A run without a KL term trains on these alone: nothing teaches the others.
-
-    Raises:
-        DataError: No row has a label.
-    """
+    """The rows that have a label. A run without a KL term trains on these alone: nothing teaches the others."""
     places = [place for place, label in enumerate(labels_of(split)) if label is not None]
     if not places:
-        raise DataError(
-            "No training row has a label, and nothing else teaches this run.",
-            fix="Label some rows, or name finished models in distill_from.",
-        )
+        fix = "Label some rows, or name finished models in distill_from."
+        raise DataError("No training row has a label, and nothing else teaches this run.", fix=fix)
     if len(places) < len(split):
         logger.info("train: %d rows without labels are left out; they teach by KL alone.", len(split) - len(places))
     return split.select(places)
@@ -94,11 +76,8 @@ def unlabelled_splits(arguments: DataArguments) -> list[Dataset]:
         other, _ = read_prepared(folder)
         for name in arguments.unlabelled_splits:
             if name not in other:
-                raise DataError(
-                    f"This folder has no {name} split.",
-                    place=folder,
-                    fix=f"It has {', '.join(other)}: name those that shall join in unlabelled_splits.",
-                )
+                fix = f"It has {', '.join(other)}: name those that shall join in unlabelled_splits."
+                raise DataError(f"This folder has no {name} split.", place=folder, fix=fix)
             found.append(other[name])
     return found
 
@@ -145,14 +124,9 @@ def filled_columns(splits: Iterable[Dataset], columns: Sequence[str] = KNOWLEDGE
 
 
 def as_records(dataset: Dataset, task: str, label_names: Sequence[str], source: str) -> Dataset:
-    """Turn a dataset with a record's columns into complete records.
+    """Turn a dataset with a record's columns into complete records; optional columns may be missing.
 
-    Args:
-        dataset (`Dataset`): With `tokens` and `ner_tags`, or `tokens`, `head`, `tail` and `relation`; optional columns
-            may be missing. Labels are names, or ids of a `ClassLabel`, or ids of `label_names`.
-        task (`str`): `"mner"` or `"mre"`.
-        label_names (`Sequence[str]`): The labels of the model, in id order.
-        source (`str`): What error messages call the dataset.
+    Labels are names, or ids of a `ClassLabel`, or ids of `label_names`. Messages call the dataset `source`.
 
     Raises:
         DataError: A column is missing or misspelt, or a row breaks the record's rules; the message names it.

@@ -23,32 +23,18 @@ from modeling_cotpd.modeling_cotpd import (
 
 @dataclass(frozen=True)
 class Task:
-    """One task.
-
-    Args:
-        name (`str`): `"mner"` or `"mre"`.
-        title (`str`): Its name in the field.
-        model_class (`type`): The model with the task's head.
-        score (`Callable`): Scores of predictions against gold labels, two lists of the same length.
-        metrics (`Mapping`): Names of the headline scores, with the metric's type and name in the Hub's `model-index`.
-        pipeline (`str`): The pipeline that runs a trained model.
-        hub_type (`str`): The task's type in the Hub's `model-index`.
-        adds_tokens (`bool`): Whether new tokens (entity markers) join the vocabulary.
-        example (`Any`): The input that the model card shows the model's answer to.
-        usage (`str`): The code of the model card, with `{name}` where the model's name goes.
-        intended (`str`): What the model card says a model is for.
-    """
+    """One task: its model and scores, and what the model card says of it."""
 
     name: str
     title: str
     model_class: type[CoTPDPreTrainedModel]
     score: Callable[[list, list], dict]
-    metrics: Mapping[str, tuple[str, str]]
+    metrics: Mapping[str, tuple[str, str]]  # headline scores: the metric's type and name in the Hub's model-index
     pipeline: str
-    hub_type: str
-    adds_tokens: bool
+    hub_type: str  # in the Hub's model-index
+    adds_tokens: bool  # entity markers
     example: Any
-    usage: str
+    usage: str  # code, with {name} where the model's name goes
     intended: str
 
     def metric_names(self) -> list[str]:
@@ -138,12 +124,7 @@ def by_view(predictions: np.ndarray | tuple, eval_views: str) -> dict[str, np.nd
 
 
 def uncertainties(doubts: np.ndarray, features: Dataset) -> list[float]:
-    """The `uncertainty` of every row, as `cotpd predict --ask-teacher` ranks posts.
-
-    Args:
-        doubts (`np.ndarray` of shape `(rows, n)` or `(rows,)`): What `best_labels` keeps second.
-        features (`Dataset`): The rows' features.
-    """
+    """The `uncertainty` of every row, as `cotpd predict --ask-teacher` ranks posts."""
     if "offsets" in features.column_names:
         own = ([end > start for start, end in offsets] for offsets in features["offsets"])
         doubts = np.array([row[: len(inside)][inside].sum() for row, inside in zip(doubts, own, strict=True)])
@@ -151,14 +132,9 @@ def uncertainties(doubts: np.ndarray, features: Dataset) -> list[float]:
 
 
 def decode(predicted: np.ndarray, features: Dataset, split: Dataset, prefixes: Iterable[str] | None = None) -> list:
-    """Tags per word (MNER) or a relation name (MRE) for every row.
+    """Tags per word (MNER) or a relation name (MRE) for every row of `predicted`, `(rows, n)` or `(rows,)`.
 
     Entities are read from characters as in inference; a word has the tag of the entity that touches it.
-
-    Args:
-        predicted (`np.ndarray` of shape `(rows, n)` or `(rows,)`): Predicted ids of one view.
-        features, split (`Dataset`): The rows' features and records, in the same order.
-        prefixes (`Iterable[str]`, *optional*): Marks that belong to the word behind them.
     """
     label_names = label_names_of(split.features)
     if "offsets" not in features.column_names:

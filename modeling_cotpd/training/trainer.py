@@ -44,7 +44,6 @@ from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 NOT_FOR_THE_MODEL = ("distillation_mask", "target_log_probs")
 """What a batch holds for the loss alone."""
-SPLIT_OF_PREFIX = {"eval": "validation"}
 
 
 class CoTPDTrainer(Trainer):
@@ -229,10 +228,8 @@ class CoTPDTrainer(Trainer):
                 views = ("prompt", "knowledge") if both else (self.args.eval_views.replace("both", "prompt"),)
                 known += [f"{prefix}{view}_{metric}" for view in views for metric in self.task.metric_names()]
         if wanted.removeprefix("eval_") not in known:
-            raise SettingError(
-                f"metric_for_best_model={wanted} is not what evaluation returns.",
-                fix=did_you_mean(wanted, known, f"It returns {', '.join(known)}."),
-            )
+            fix = did_you_mean(wanted, known, f"It returns {', '.join(known)}.")
+            raise SettingError(f"metric_for_best_model={wanted} is not what evaluation returns.", fix=fix)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple:
         """The batches of an optimizer step, and its labelled and compared positions, `(2,)`."""
@@ -262,10 +259,9 @@ class CoTPDTrainer(Trainer):
         outputs = model(**given)
         # DDP averages gradients over processes, while the counts are over all of them
         labelled, compared = num_items_in_batch.clamp(min=1) / self.accelerator.num_processes
-        parts = {"prompt_nll": (outputs.nll.sum() / labelled, self.args.prompt_nll_weight)}
-        if outputs.knowledge_nll is None:
-            parts["prompt_nll"] = (parts["prompt_nll"][0], 1.0)
-        else:
+        weight = 1.0 if outputs.knowledge_nll is None else self.args.prompt_nll_weight
+        parts = {"prompt_nll": (outputs.nll.sum() / labelled, weight)}
+        if outputs.knowledge_nll is not None:
             parts["knowledge_nll"] = (outputs.knowledge_nll.sum() / labelled, 1.0)
         target = inputs.get("target_log_probs", outputs.knowledge_logits)
         if target is not None and self.args.alpha:
@@ -324,10 +320,8 @@ class CoTPDTrainer(Trainer):
         for group in optimizer.param_groups:
             old = [parameter for parameter in group["params"] if id(parameter) in encoder]
             new = [parameter for parameter in group["params"] if id(parameter) not in encoder]
-            if old:
-                groups.append({**group, "params": old})
-            if new:
-                groups.append({**group, "params": new, "lr": rate})
+            parts = ({**group, "params": old}, {**group, "params": new, "lr": rate})
+            groups += [part for part in parts if part["params"]]
         optimizer.param_groups[:] = groups
         return optimizer
 
@@ -385,14 +379,12 @@ class CoTPDTrainer(Trainer):
             output = output._replace(predictions=ids)
         if scored and kept is not None:
             prefixes = self.head_model.config.word_prefixes
-            views = by_view(output.predictions, self.args.eval_views)
-            read = {view: decode(ids, rows, rows, prefixes) for view, ids in views.items()}
-            halves = by_view(kept, self.args.eval_views)
-            doubts = {view: uncertainties(found[..., 1], rows) for view, found in halves.items()}
+            views = by_view(kept, self.args.eval_views)
+            read = {view: decode(best_ids(found), rows, rows, prefixes) for view, found in views.items()}
+            doubts = {view: uncertainties(found[..., 1], rows) for view, found in views.items()}
             scores = {view: score(predicted, rows) for view, predicted in read.items()} if is_labelled(rows) else {}
-            self.evaluations[SPLIT_OF_PREFIX.get(metric_key_prefix, metric_key_prefix)] = Evaluation(
-                read, doubts, scores
-            )
+            split = "validation" if metric_key_prefix == "eval" else metric_key_prefix
+            self.evaluations[split] = Evaluation(read, doubts, scores)
             for view, found in scores.items():
                 numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
                 output.metrics.update({f"{metric_key_prefix}_{view}_{name}": value for name, value in numbers.items()})

@@ -1,9 +1,10 @@
 """Training arguments of CoTPD."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from transformers import TrainingArguments
+from transformers.hf_argparser import HfArg
 from transformers.trainer_utils import HubStrategy
 
 from modeling_cotpd.errors import SettingError
@@ -25,55 +26,43 @@ FIXED = {
 
 @dataclass
 class CoTPDTrainingArguments(TrainingArguments):
-    r"""
-    `TrainingArguments` with the settings of the two-view loss (Eq. 3-5).
-
-    Args:
-        alpha (`float`, *optional*, defaults to 1.0):
-            Weight of the KL term (Eq. 5). The paper does not give it; 1 is not tuned. 0 trains the knowledge view
-            alone, for the baselines [x; I] and knowledge at test time.
-        alpha_schedule (`str`, *optional*, defaults to `"constant"`):
-            `"linear"` raises the weight from 0 to `alpha` over the training steps.
-        temperature (`float`, *optional*, defaults to 1.0):
-            Of both distributions in the KL term. The paper has none.
-        detach_knowledge_view (`bool`, *optional*, defaults to `False`):
-            Stop the gradient of the KL term at the knowledge view. The paper does not say; the equation does not.
-        prompt_nll_weight (`float`, *optional*, defaults to 0.0):
-            Weight of the gold negative log-likelihood of the prompt view; the paper has none. Without knowledge inputs
-            that likelihood is the whole loss, whatever this says.
-        prompt_view_masking (`float`, *optional*, defaults to 0.0):
-            Share of the text's tokens, drawn anew in every step, that the prompt view sees as the mask token in
-            training, while targets and knowledge view stay as they are (a noisy student, arXiv 1911.04252).
-        new_parameters_learning_rate (`float`, *optional*):
-            Learning rate of prompt and head. Defaults to `learning_rate`.
-        eval_views (`str`, *optional*, defaults to `"both"`):
-            Views that evaluation reads: `"prompt"`, `"knowledge"` or `"both"`, in one pass. Metrics are named after
-            their view.
+    """`TrainingArguments` with the settings of the two-view loss (Eq. 3-5).
 
     Raises:
         SettingError: A field is out of range, or has a value that the two-view loss or the evaluation of views would
             ignore (see `FIXED`). The message names the field, the rule and the value given.
     """
 
-    alpha: float = field(default=1.0, metadata={"help": "Weight of the KL term (Eq. 5)."})
-    alpha_schedule: str = field(default="constant", metadata={"help": "constant or linear (0 to alpha)."})
-    temperature: float = field(default=1.0, metadata={"help": "Temperature of the KL term."})
-    detach_knowledge_view: bool = field(default=False, metadata={"help": "No KL gradient into the knowledge view."})
-    prompt_nll_weight: float = field(default=0.0, metadata={"help": "Weight of gold NLL on the prompt view."})
-    prompt_view_masking: float = field(
-        default=0.0, metadata={"help": "Share of the text's tokens that the prompt view sees masked in training."}
+    alpha: float = HfArg(
+        default=1.0, help="Weight of the KL term (Eq. 5). 0 trains the knowledge view alone, for the baselines."
     )
-    new_parameters_learning_rate: float | None = field(
-        default=None, metadata={"help": "Learning rate of prompt and head; default: learning_rate."}
+    alpha_schedule: str = HfArg(
+        default="constant", help="constant, or linear: from 0 to alpha over the training steps."
     )
-    eval_views: str = field(default="both", metadata={"help": "prompt, knowledge or both."})
-    remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Kept off: the collator reads columns that forward does not name."}
+    temperature: float = HfArg(default=1.0, help="Temperature of both distributions in the KL term.")
+    detach_knowledge_view: bool = HfArg(default=False, help="Stop the gradient of the KL term at the knowledge view.")
+    prompt_nll_weight: float = HfArg(
+        default=0.0,
+        help="Weight of the gold negative log-likelihood of the prompt view. Without knowledge inputs it is the whole "
+        "loss, whatever this says.",
     )
-    label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Kept: labels."})
-    hub_strategy: HubStrategy | str = field(
-        default="end", metadata={"help": "Kept: end. Checkpoints are never uploaded."}
+    prompt_view_masking: float = HfArg(
+        default=0.0,
+        help="Share of the text's tokens, drawn anew in every step, that the prompt view sees as the mask token in "
+        "training (a noisy student, arXiv 1911.04252).",
     )
+    new_parameters_learning_rate: float | None = HfArg(
+        default=None, help="Learning rate of prompt and head; default: learning_rate."
+    )
+    eval_views: str = HfArg(
+        default="both",
+        help="The views that evaluation reads: prompt, knowledge or both, in one pass. They name the metrics.",
+    )
+    remove_unused_columns: bool = HfArg(
+        default=False, help="Kept off: the collator reads columns that forward does not name."
+    )
+    label_names: list[str] | None = HfArg(default_factory=lambda: ["labels"], help="Kept: labels.")
+    hub_strategy: HubStrategy | str = HfArg(default="end", help="Kept: end. Checkpoints are never uploaded.")
 
     def __post_init__(self):
         super().__post_init__()

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from support.fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
 
 from modeling_cotpd.augmentation.entity import draw, read_verdict, replace_entities, replaced_row
-from modeling_cotpd.augmentation.names import fold
 from modeling_cotpd.augmentation.plan import ACCEPTED, REJECTED, UNASKED, Rejected
-from modeling_cotpd.augmentation.sample import read_sample
+from modeling_cotpd.augmentation.sample import fold, read_sample
 from modeling_cotpd.augmentation.sources import EntitySource, Name, training_names
 from modeling_cotpd.augmentation.tokenization import detokenize
 from modeling_cotpd.data.bio import entities, orphans
@@ -184,7 +183,7 @@ def test_properties_of_replaced_posts(sample, seed, mentions):
     # The number of entities and their types in order are kept.
     assert [kind for kind, _, _ in after] == [mention.kind for mention in sample.mentions]
     # What lies outside of the replaced mentions has the same tokens and labels, in the same order.
-    changed = {(mention.start, mention.end) for each in replacements for mention in each.mentions}
+    changed = {(start, end) for each in replacements for start, end, _ in each.edits}
     kept, kept_after = [], []
     for mention, (_, start, end) in zip(sample.mentions, after, strict=True):
         if (mention.start, mention.end) not in changed:

@@ -5,10 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fictional import KNOWLEDGE, drive, mner, mner_row, mre, plan, posts, spans_of
 
-from modeling_cotpd.augmentation.names import name_key
 from modeling_cotpd.augmentation.plan import ACCEPTED, REJECTED, UNASKED, Rejected
 from modeling_cotpd.augmentation.run import TrainingPosts
-from modeling_cotpd.augmentation.sample import read_sample
+from modeling_cotpd.augmentation.sample import name_key, read_sample
 from modeling_cotpd.augmentation.style import Lexicon, align, restyle, rewrite_in
 from modeling_cotpd.augmentation.tokenization import Tokenization, detokenize, tokenize
 from modeling_cotpd.data.prepare import prepare

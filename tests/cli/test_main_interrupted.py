@@ -76,7 +76,7 @@ CASES = {
         "explain entities --text Mira --caption pier --device cpu", "inference.predictor:Predictor.__call__",
         BEGINS_AGAIN,
     ),
-    "export": ("export entities --out out", "inference.onnx_export:compare", BEGINS_AGAIN),
+    "export": ("export entities --out out", "inference.onnx_model:compare", BEGINS_AGAIN),
     "push": (
         "push entities tester/model", "training.hub:HfApi.create_commit",
         "the Hub has all of the commit or nothing. The same command begins again.",

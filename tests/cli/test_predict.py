@@ -330,7 +330,7 @@ def test_a_threshold_of_validation_and_what_was_explained_as_training_posts(aski
     write_prepared(splits, DatasetInfo("mine", "mner", LABELS), tmp_path / "data")
     with pytest.raises(SettingError, match="cotpd threshold"):
         call(*common, "--threshold", "stored")
-    result = call("threshold", model, "--dataset-dir", tmp_path / "data")
+    result = call("threshold", model, "--dataset-dir", tmp_path / "data", "--device", "auto")
     assert result.exit_code == 0 and "of the validation posts; F1: text alone" in result.output
     with StubServer() as server:
         common += ["--base-url", server.base_url]

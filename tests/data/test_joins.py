@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from modeling_cotpd.data.joins import TextFile, find_text_files, join, join_glosses
+from modeling_cotpd.data.joins import TextFile, find_text_files, join
 from modeling_cotpd.errors import DataError, KnowledgeError, SettingError
 
 
@@ -47,12 +47,10 @@ def test_ids_that_do_not_match_are_shown_from_both_files(tmp_path):
         join(rows(), TextFile.read(path), {"caption": "blip2"}, "train", min_coverage=5)
 
 
-def test_unknown_keys_columns_and_clashing_ids(tmp_path):
+def test_unknown_keys_and_clashing_ids(tmp_path):
     path = write(tmp_path, *({"id": name, "blip2": "", "owl": "an owl"} for name in ("1", "2", "3")))
     with pytest.raises(KnowledgeError, match=r"No object has the key 'catr'\. The keys are blip2, owl"):
         join(rows(), TextFile.read(path), {"caption": "catr"}, "train")
-    with pytest.raises(SettingError, match="no column 'captoin'"):
-        join(rows(), TextFile.read(path), {"captoin": "owl"}, "train")
     with pytest.raises(KnowledgeError, match=r"line 2: The id '1' stands at line 1 too"):
         TextFile.read(write(tmp_path, {"id": "1", "owl": "a"}, {"id": "1", "owl": "b"}))
     with pytest.raises(KnowledgeError, match="line 1: The object has no 'id'"):
@@ -108,7 +106,7 @@ def test_glosses_of_knowledge_files(tmp_path):
     path = write(tmp_path, {"id": "2", "glosses": [gloss]}, {"id": "3", "glosses": None})
     data = rows()
     data[3]["glosses"] = [{"mention": "Quill", "gloss": "mine"}]
-    join_glosses(data, TextFile.read(path))
+    join(data, TextFile.read(path), {}, "train")
     assert [row["glosses"] for row in data] == [[], [], [gloss], [{"mention": "Quill", "gloss": "mine"}]]
     with pytest.raises(DataError, match="id 2: The column 'glosses' does not hold a list"):
-        join_glosses(rows(), TextFile({"2": {"glosses": "Varro"}}, "file"))
+        join(rows(), TextFile({"2": {"glosses": "Varro"}}, "file"), {}, "train", min_coverage=0)

@@ -370,11 +370,8 @@ def test_grains(text, noun, sentence, multimodality):
 
 def test_caption_lines(tmp_path):
     (tmp_path / "a.txt").write_text("17.jpg :a dog :b\n\n{'img_id': 'o_2.jpg', 'text': 'it\\'s'}\n18.jpg :\n")
-    assert [(image, text) for image, text, _ in read_captions([tmp_path / "a.txt"])] == [
-        ("17", "a dog :b"),
-        ("o_2.jpg", "it's"),
-        ("18", ""),
-    ]
+    found = list(read_captions([tmp_path / "a.txt"]))
+    assert found == [("17", "a dog :b"), ("o_2.jpg", "it's"), ("18", "")]
     (tmp_path / "b.txt").write_text("17.jpg a dog\n")
     with pytest.raises(DataError, match=r"b\.txt, line 1: The line holds no caption"):
         list(read_captions([tmp_path / "b.txt"]))

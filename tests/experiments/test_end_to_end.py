@@ -11,8 +11,7 @@ from support.tiny_models import tiny_encoder_config
 
 from experiments.__main__ import report
 from experiments.plan import Plan
-from experiments.process import OUTPUT
-from experiments.runner import Runner
+from experiments.runner import OUTPUT, Runner
 from experiments.store import collect
 from experiments.sweep import read_sweep
 

@@ -20,11 +20,11 @@ TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 ROW = {
     "id": "1",
     "tokens": ["Varro", "Quill", "leaves", "Kettle", "Bay", "!"],
-    "ner_tags": [3, 4, 0, 1, 2, 0],
+    "gold": ["B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O"],
     "caption": "a pier",
 }
 RELATIONS = ["None", "/per/loc/place_of_residence", "/per/loc", "/per/org/member_of"]
-PAIR = {**ROW, "head": {"start": 0, "end": 2}, "tail": {"start": 3, "end": 5}, "relation": 1}
+PAIR = {**ROW, "head": {"start": 0, "end": 2}, "tail": {"start": 3, "end": 5}, "gold": RELATIONS[1]}
 
 
 def mner(**more):
@@ -111,26 +111,22 @@ def test_questions_show_what_is_to_be_known():
 
 
 def test_examples_are_turns_of_the_conversation_and_read_back_as_gold():
-    for question, row in ((mner(examples=(ROW,), structured=True), ROW), (mre(examples=(PAIR,)), PAIR)):
+    for question, row in ((mner(examples=(ROW,)), ROW), (mre(examples=(PAIR,)), PAIR)):
         messages = question.request(row).body["messages"]
         assert [message["role"] for message in messages] == ["user", "assistant", "user"]
         gold = question.read(Answer("answered", messages[1]["content"]), row)
-        expected = RELATIONS[1] if question.task == "mre" else [TAGS[tag] for tag in ROW["ner_tags"]]
-        assert gold.label == expected and gold.parsed
-    schema = mner(structured=True).request(ROW).body["response_format"]["json_schema"]["schema"]
-    assert schema["properties"]["entities"]["items"]["properties"]["type"]["enum"] == ["LOC", "PER"]
-    assert "response_format" not in mner().request(ROW).body
+        assert gold.label == row["gold"] and gold.parsed
 
 
 def test_examples_are_drawn_with_a_seed_and_show_something():
-    rows = [{**ROW, "id": str(number), "ner_tags": [0] * 6} for number in range(50)]
-    rows += [{**ROW, "id": "none", "ner_tags": None}, {**ROW, "id": "full"}, {**ROW, "id": "full2"}]
-    chosen = choose_examples(rows, "mner", TAGS, 4, 1)
+    rows = [{**ROW, "id": str(number), "gold": ["O"] * 6} for number in range(50)]
+    rows += [{**ROW, "id": "none", "gold": None}, {**ROW, "id": "full"}, {**ROW, "id": "full2"}]
+    chosen = choose_examples(rows, 4, 1)
     assert len({row["id"] for row in chosen}) == 4
     assert sum(row["id"].startswith("full") for row in chosen) >= 2 and "none" not in {row["id"] for row in chosen}
-    assert chosen == choose_examples(rows, "mner", TAGS, 4, 1) != choose_examples(rows, "mner", TAGS, 4, 2)
+    assert chosen == choose_examples(rows, 4, 1) != choose_examples(rows, 4, 2)
     with pytest.raises(SettingError, match="too few for 3 shots"):
-        choose_examples(rows[50:], "mner", TAGS, 3, 1)
+        choose_examples(rows[50:], 3, 1)
 
 
 TOKENS = ["#", "Herons", "beat", "New", "Lind", "mere", ",", "herons", "OK", "'s", "New"]
@@ -229,18 +225,14 @@ def test_relations_are_scored_without_none_and_few_shot_asks_with_examples(tmp_p
     seen = []
     with StubServer(answer=lambda body: seen.append(body) or answer(body)) as server:
         source = prepare(tmp_path / "data", "mre")
-        result = call(server, source, tmp_path / "out", "--shots", 2, "--structured")
+        result = call(server, source, tmp_path / "out", "--shots", 2)
         summary = json.loads((tmp_path / "out/results.json").read_text())
-        assert result.exit_code == 0 and summary["shots"] == 2 and summary["structured"]
+        assert result.exit_code == 0 and summary["shots"] == 2
         # Predicted: 0, 2, 4, 6 right, 1 and 3 wrong, 5 nothing; gold 4.
         assert summary["scores"]["f1"] == pytest.approx(2 * 4 / (6 + 4))
         assert all(len(body["messages"]) == 5 for body in seen)
-        assert seen[0]["response_format"]["json_schema"]["schema"]["properties"]["relation"]["enum"] == [
-            "None",
-            "/per/loc/left",
-        ]
         asked = server.asked.total()
-        assert "answered before: 8" in call(server, source, tmp_path / "out", "--shots", 2, "--structured").stderr
+        assert "answered before: 8" in call(server, source, tmp_path / "out", "--shots", 2).stderr
         assert server.asked.total() == asked
         assert "requests to send: 8 (8 relation)" in call(server, source, tmp_path / "out", "--dry-run").stderr
 

@@ -12,8 +12,7 @@ import pytest
 from support.small_sweep import SWEEP, behave, calls, write_sweep
 
 from experiments.plan import Plan
-from experiments.process import OUTPUT, SPEC_FILE, locked, read_json
-from experiments.runner import Runner, duration
+from experiments.runner import OUTPUT, SPEC_FILE, Runner, duration, locked, read_json
 from experiments.sweep import read_sweep
 
 

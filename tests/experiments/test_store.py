@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.process import OUTPUT
-from experiments.runner import Runner
+from experiments.runner import OUTPUT, Runner
 from experiments.store import by_post, collect, read_store, write_store
 from modeling_cotpd.errors import DataError
 

@@ -9,8 +9,7 @@ from support.small_sweep import SWEEP, write_sweep
 
 from experiments.__main__ import report
 from experiments.plan import Plan
-from experiments.process import OUTPUT
-from experiments.runner import Runner
+from experiments.runner import OUTPUT, Runner
 from experiments.scores import Scores
 from experiments.store import collect, read_store
 from experiments.sweep import read_sweep

@@ -139,7 +139,7 @@ def explanations(data: bytes) -> None:
 
 
 def published_captions(data: bytes) -> None:
-    for image, text, _ in read_captions([at("captions-published/BLIP2_15.txt", data)]):
+    for image, text in read_captions([at("captions-published/BLIP2_15.txt", data)]):
         (image + text).encode()
 
 

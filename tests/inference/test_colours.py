@@ -6,7 +6,7 @@ import pytest
 from support.inference_models import saved
 
 from experiments.cases import COLUMNS, render_page
-from modeling_cotpd.demo.markup import chip
+from modeling_cotpd.demo.page import html
 from modeling_cotpd.inference.colours import COLOURS, SPARE, colour_of, types_of
 
 
@@ -20,7 +20,7 @@ def test_other_types_take_spare_colours_in_turn():
 def test_pages_agree(kind: str):
     case = {"id": "a", "tokens": ["Mira"], "gold": [f"B-{kind}"], "views": {"gold": [f"B-{kind}"]}}
     case["knowledge"] = dict.fromkeys(COLUMNS, "")
-    pages = (chip("Mira", kind, [kind]), render_page([case]))
+    pages = (html("chip", "Mira", kind, [kind]), render_page([case]))
     assert [re.findall(r'<mark[^>]*style="background:(#\w+)"', page) for page in pages] == [[colour_of(kind, [])]] * 2
 
 

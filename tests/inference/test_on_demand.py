@@ -12,7 +12,7 @@ from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassificati
 from modeling_cotpd.data.posts import Post
 from modeling_cotpd.data.views import ViewSettings
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.on_demand import KnowledgeOnDemand, explain_with, on_demand_plan
+from modeling_cotpd.inference.on_demand import Explainer, KnowledgeOnDemand, on_demand_plan
 from modeling_cotpd.inference.predictor import EntityPredictor, RelationPredictor
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.prompt import load_prompts
@@ -105,9 +105,9 @@ def test_a_real_endpoint_explains_and_its_failure_is_reported(predictor, tmp_pat
         settings = EndpointSettings("stub", server.base_url, retries=0, api_key_variable="")
         plan = on_demand_plan(predictor, settings, load_prompts())
         assert plan.grains == ("noun",) and plan.nouns == "list"
-        answers = list(explain_with(plan, tmp_path / "answers.sqlite")(POSTS[:2]))
+        answers = list(Explainer(plan, tmp_path / "answers.sqlite")(POSTS[:2]))
     assert [(columns["glosses"], problem) for columns, problem in answers] == [(glosses, "")] * 2
     gone = EndpointSettings("stub", "http://127.0.0.1:9/v1", retries=0, api_key_variable="")
     plan = on_demand_plan(predictor, gone, load_prompts())
-    rows = KnowledgeOnDemand(predictor, predictor, explain_with(plan, tmp_path / "none.sqlite"), share=1.0)(POSTS[:2])
+    rows = KnowledgeOnDemand(predictor, predictor, Explainer(plan, tmp_path / "none.sqlite"), share=1.0)(POSTS[:2])
     assert all(row["view"] == "prompt" and row["unexplained"] for row in rows)

@@ -41,5 +41,5 @@ def test_a_missing_model_or_one_for_relations_is_refused(tmp_path: Path):
     with pytest.raises(SettingError, match="needs a model"):
         spacy.blank("en").add_pipe("cotpd")
     folder = saved(tmp_path / "model", CoTPDForRelationExtraction)
-    with pytest.raises(SettingError, match="a model for entities"):
+    with pytest.raises(SettingError, match="one for mner is needed here"):
         spacy.blank("en").add_pipe("cotpd", config={"model": str(folder)})

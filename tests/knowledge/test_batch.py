@@ -152,9 +152,12 @@ def test_a_writer_that_dies_marks_nothing_that_has_no_file(store, tmp_path, monk
 
 def test_pictures_are_written_out(store, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "1.png")
+    (tmp_path / "2.png").write_bytes(b"no picture")
     writer = BatchWriter(store, tmp_path / "b")
-    writer.write(jobs(posts=[Post("1", "Hello", columns={"image": "1.png"})], image_folder=image_folder(tmp_path)))
+    posts = [Post(number, "Hello", columns={"image": f"{number}.png"}) for number in "12"]
+    writer.write(jobs(posts=posts, image_folder=image_folder(tmp_path)))
     lines = lines_of(writer)
+    assert len(lines) == 3  # nothing is asked about a picture that cannot be read
     assert lines[0]["body"]["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
     counts, _ = read_batch([write_output(tmp_path / "o.jsonl", [output(line) for line in lines])], store)
     assert counts == {"answered": 3}

@@ -8,7 +8,7 @@ from PIL import Image
 from support import tiny_vision
 
 from modeling_cotpd.errors import KnowledgeError, SettingError
-from modeling_cotpd.knowledge.captioner import TransformersCaptioner, one_line, pick_dtype
+from modeling_cotpd.knowledge.captioner import TransformersCaptioner, caption_line, pick_dtype
 from modeling_cotpd.knowledge.images import ImageProblem
 
 COLOURS = [
@@ -119,10 +119,10 @@ def test_dtypes():
         pick_dtype("int8", torch.device("cpu"))
 
 
-def test_one_line():
-    assert one_line(" a dog\n in rain ") == "a dog in rain"
-    assert one_line("A photo of a dog", "a photo  of") == "a dog"
-    assert one_line(" \n").reason == "empty caption"
+def test_caption_line():
+    assert caption_line(" a dog\n in rain ") == "a dog in rain"
+    assert caption_line("A photo of a dog", "a photo  of") == "a dog"
+    assert caption_line(" \n").reason == "empty caption"
 
 
 def test_a_chat_model_is_asked_through_its_template(folders):

@@ -395,9 +395,13 @@ def test_secrets_of_a_base_url_are_stored_nowhere():
     assert {"hunter2secret", "abcdefgh12345678"} <= set(settings.secrets())
     settings = EndpointSettings("m", "https://token0123456789@example.org/v1#fragment-secret")
     assert {"token0123456789", "fragment-secret"} <= set(settings.secrets())
-    for wrong in ("http://127.0.0.1:99999/v1", "ftp://a/v1", "http://", "example.org/v1"):
-        with pytest.raises(SettingError, match="base URL"):
+    settings = EndpointSettings("m", "HTTPS://me:secret@Example.org:8443/v1/?key=secret#f")
+    assert settings.endpoint == "https://example.org:8443/v1"
+    wrong_urls = ("http://127.0.0.1:99999/v1", "ftp://a/v1", "http://", "example.org/v1", "me:secret@example.org", "")
+    for wrong in wrong_urls:
+        with pytest.raises(SettingError, match="base URL") as error:
             EndpointSettings("m", wrong)
+        assert "secret" not in str(error.value)
 
 
 def test_a_password_of_the_base_url_is_sent_as_a_header_and_in_no_log(caplog):

@@ -9,9 +9,9 @@ from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicit_posts, estimate_posts, explain
-from modeling_cotpd.knowledge.images import image_folder
+from modeling_cotpd.knowledge.images import ImageProblem, image_folder
 from modeling_cotpd.knowledge.prompt import Prompt, load_prompts
-from modeling_cotpd.knowledge.request import Job, replay
+from modeling_cotpd.knowledge.request import Job, replay, unreadable
 from modeling_cotpd.knowledge.runner import Asking
 
 POST = Post("1", "Varro Quill is back {caption}", columns={"caption": "a man on a pier", "image": "1.png"})
@@ -151,7 +151,13 @@ def test_the_plan_describes_its_origin():
 
 def test_a_picture_that_cannot_be_decoded_fails_the_post_when_it_is_sent(tmp_path):
     (tmp_path / "1.png").write_bytes(b"no picture")
-    requests, result = talk(image_folder=image_folder(tmp_path), answer=lambda request: request.body_to_send())
+
+    def answer(request):
+        with pytest.raises(ImageProblem) as error:
+            request.body_to_send()
+        return unreadable(error.value)
+
+    requests, result = talk(image_folder=image_folder(tmp_path), answer=answer)
     assert len(requests) == 1 and {answer.status for answer in result.values()} == {"failed"}
     assert "corrupt" in result["noun"].reason
 

@@ -5,9 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from modeling_cotpd.errors import SettingError
 from modeling_cotpd.knowledge.images import ImageProblem, find_picture
-from modeling_cotpd.knowledge.request import Request, endpoint_name, with_picture
+from modeling_cotpd.knowledge.request import Request, with_picture
 
 
 def make(endpoint="http://a/v1", purpose="noun", prompt="noun@1#x", **body):
@@ -31,14 +30,6 @@ def test_the_key_covers_endpoint_prompt_model_messages_and_sampling():
 def test_the_key_depends_on_neither_purpose_nor_order():
     other = Request("http://a/v1", "x", "noun@1#x", dict(reversed(make().body.items())))
     assert other.key == make().key
-
-
-def test_no_secret_of_a_base_url_is_kept():
-    assert endpoint_name("HTTPS://me:secret@Example.org:8443/v1/?key=secret#f") == "https://example.org:8443/v1"
-    for url in ("example.org/v1", "me:secret@example.org", "", "ftp://example.org"):
-        with pytest.raises(SettingError) as error:
-            endpoint_name(url)
-        assert "secret" not in str(error.value)
 
 
 def test_pictures_are_stored_as_hash_and_sent_as_data(tmp_path):

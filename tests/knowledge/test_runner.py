@@ -19,6 +19,7 @@ from modeling_cotpd.errors import Interrupted, KnowledgeError, SettingError
 from modeling_cotpd.knowledge.answer import Answer
 from modeling_cotpd.knowledge.endpoint import EndpointSettings
 from modeling_cotpd.knowledge.explanation import ElicitationPlan, elicitation_jobs
+from modeling_cotpd.knowledge.images import image_folder
 from modeling_cotpd.knowledge.prompt import load_prompts
 from modeling_cotpd.knowledge.request import replay_all
 from modeling_cotpd.knowledge.runner import Asking, run_jobs
@@ -202,6 +203,25 @@ def test_claims_of_another_process_are_waited_for(tmp_path):
         progress = run(server, store, posts(31), plan)
         thread.join()
         assert (progress.asked, progress.stored) == ({"answered": 2}, 29)
+        assert server.asked.total() == 2
+
+
+def test_pictures_that_cannot_be_read_cost_no_other_post_its_answers_and_are_tried_again(tmp_path):
+    pytest.importorskip("PIL")
+    from PIL import Image
+
+    for number in range(30):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    Image.new("RGB", (2, 2)).save(tmp_path / "29.png")
+    what = [Post(str(number), f"Post {number}", columns={"image": f"{number}.png"}) for number in range(30)]
+    with StubServer() as server, ResponseStore(tmp_path / "s.sqlite") as store:
+        settings = EndpointSettings("stub", server.base_url)
+        plan = ElicitationPlan(settings, load_prompts(), ("multimodality",), image_folder=image_folder(tmp_path))
+        assert run(server, store, what, plan).asked == {"answered": 1}
+        Image.new("RGB", (3, 3)).save(tmp_path / "0.png")
+        found = dict(run_jobs(elicitation_jobs(what, plan), settings, store))
+        answers = [found[str(number)].answers["multimodality"] for number in (0, 1)]
+        assert [answer.status for answer in answers] == ["answered", "failed"] and "corrupt" in answers[1].reason
         assert server.asked.total() == 2
 
 

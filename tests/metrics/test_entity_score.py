@@ -176,10 +176,9 @@ def test_no_entity_scores_zero_without_a_warning(rows):
     [
         ([["O"], ["O", "O"]], [["O"], ["O"]], "row 1: 2 predicted tags but 1 gold"),
         ([["O"]], [["O"], ["O"]], "1 predictions but 2 references"),
-        ([["O"], ["PER"]], [["O"], ["O"]], "predictions, row 1: 'PER' is not a BIO tag"),
-        ([["O"]], [["B-"]], "references, row 0: 'B-' is not a BIO tag"),
-        ([["B-PER-"]], [["O"]], "'B-PER-' is not a BIO tag"),
-        ([["E-PER"]], [["O"]], "'E-PER' is not a BIO tag"),
+        ([["O"], ["PER"]], [["O"], ["O"]], "predictions, row 1: Unknown tag 'PER'"),
+        ([["O"]], [["B-"]], "references, row 0: Unknown tag 'B-'"),
+        ([["E-PER"]], [["O"]], "Unknown tag 'E-PER'"),
         ([[3]], [["O"]], "predictions, row 0: The label 3 is not a string"),
         ([["O"]], [None], "references, row 0: A list of tags is needed"),
         (["O"], [["O"]], "predictions, row 0: A list of tags is needed"),

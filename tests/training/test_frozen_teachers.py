@@ -12,14 +12,18 @@ from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.data.views import ViewSettings, build_features
 from modeling_cotpd.errors import SettingError
 from modeling_cotpd.markers_cotpd import add_entity_markers
-from modeling_cotpd.training.frozen_teachers import TargetSettings, add_targets, align_distributions, log_mean
+from modeling_cotpd.training.arguments import DataArguments, ModelArguments
+from modeling_cotpd.training.frozen_teachers import add_targets, align_distributions, log_mean
 from modeling_cotpd.training.losses import distillation_kl
+from modeling_cotpd.training.run import check_settings
+from modeling_cotpd.training.tasks import TASKS
+from modeling_cotpd.training.training_args import CoTPDTrainingArguments
 
 TAGS = ["O", "B-PER", "I-PER"]
 RELATIONS = ["None", "knows"]
 HEADS = {"mner": CoTPDForTokenClassification, "mre": CoTPDForRelationExtraction}
 LABELS = {"mner": TAGS, "mre": RELATIONS}
-READING = TargetSettings(knowledge_columns=("caption", "cot_noun"), max_length=48, batch_size=2)
+COLUMNS = ["caption", "cot_noun"]
 
 
 def row(index: int, task: str) -> dict:
@@ -57,9 +61,15 @@ def split_and_features(task: str, kind: str = "wordpiece"):
     return split, build_features(split, tokenizer, ViewSettings((), 48, 61))
 
 
-def with_targets(task: str, teachers: list[str], reading: TargetSettings = READING, kind: str = "wordpiece"):
+def arguments(teachers: list[str], view: str = "knowledge", columns=COLUMNS) -> tuple:
+    training = CoTPDTrainingArguments("out", per_device_eval_batch_size=2, use_cpu=True, do_train=True)
+    data = DataArguments("data", knowledge_columns=columns, max_length=48)
+    return ModelArguments(distill_from=teachers, distill_from_view=view), data, training
+
+
+def with_targets(task: str, teachers: list[str], view: str = "knowledge", kind: str = "wordpiece"):
     split, features = split_and_features(task, kind)
-    return add_targets(features, split, teachers, HEADS[task], reading, {})
+    return add_targets(features, split, TASKS[task], *arguments(teachers, view))
 
 
 def distributions(folder: str, task: str, view: str) -> list[torch.Tensor]:
@@ -67,7 +77,7 @@ def distributions(folder: str, task: str, view: str) -> list[torch.Tensor]:
     model = HEADS[task].from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     split, _ = split_and_features(task)
-    rows = build_features(split, tokenizer, ViewSettings(READING.knowledge_columns, 48, 61))
+    rows = build_features(split, tokenizer, ViewSettings(tuple(COLUMNS), 48, 61))
     found = []
     for row in rows:
         inputs = {"input_ids": torch.tensor([row["input_ids"]])}
@@ -86,14 +96,14 @@ def distributions(folder: str, task: str, view: str) -> list[torch.Tensor]:
 @pytest.mark.parametrize("view", ["knowledge", "prompt"])
 def test_the_mean_of_two_teachers(tmp_path, task, view):
     teachers = [model_folder(tmp_path, task, seed) for seed in (1, 2)]
-    features = with_targets(task, teachers, TargetSettings(view, ("caption", "cot_noun"), 48, 2))
+    features = with_targets(task, teachers, view)
     assert "knowledge_input_ids" not in features.column_names
     expected = [
         torch.stack(pair).mean(0) for pair in zip(*(distributions(t, task, view) for t in teachers), strict=True)
     ]
     for row, mean in zip(features, expected, strict=True):
         assert_targets(row, mean)
-    single = with_targets(task, teachers[:1], TargetSettings(view, ("caption", "cot_noun"), 48, 2))
+    single = with_targets(task, teachers[:1], view)
     first = 1 if task == "mner" else slice(None)
     assert not torch.allclose(torch.tensor(single[0]["target_log_probs"][first]).exp(), expected[0][first], atol=1e-3)
 
@@ -150,12 +160,12 @@ def test_targets_are_computed_once(tmp_path, monkeypatch):
     path = tmp_path / "split.parquet"
     split.to_parquet(path)
     split = type(split).from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
-    first = add_targets(features, split, [teacher], HEADS["mner"], READING, {})
+    first = add_targets(features, split, TASKS["mner"], *arguments([teacher]))
     monkeypatch.setattr("modeling_cotpd.training.frozen_teachers.FrozenTeacher.probabilities", None)
-    again = add_targets(features, split, [teacher], HEADS["mner"], READING, {})
+    again = add_targets(features, split, TASKS["mner"], *arguments([teacher]))
     assert again["target_log_probs"] == first["target_log_probs"]
     with pytest.raises(TypeError):  # other weights are other targets
-        add_targets(features, split, [model_folder(tmp_path, "mner", 2)], HEADS["mner"], READING, {})
+        add_targets(features, split, TASKS["mner"], *arguments([model_folder(tmp_path, "mner", 2)]))
 
 
 def test_a_probability_of_zero_stays_finite():
@@ -174,6 +184,6 @@ def test_what_is_no_teacher(tmp_path):
     with pytest.raises(SettingError, match="the data has"):
         with_targets("mner", [model_folder(tmp_path, "mner", 1, labels=["O", "B-LOC", "I-LOC"])])
     with pytest.raises(SettingError, match="knowledge_columns is empty"):
-        TargetSettings("knowledge", ())
+        check_settings(*arguments(["teacher"], columns=[]))
     with pytest.raises(SettingError, match="distill_from_view"):
-        TargetSettings("both", ("caption",))
+        check_settings(*arguments(["teacher"], "both"))

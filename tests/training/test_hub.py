@@ -53,12 +53,12 @@ def hub(monkeypatch):
 class TestWhatGoes:
     def test_files(self, saved):
         for task in ("mner", "mre"):
-            assert set(collect(saved / task, "me/x").files) == CODE | REST
+            assert set(collect(saved / task, "me/x")) == CODE | REST
 
     def test_an_export_in_the_folder(self, run):
         shutil.copytree(run, run / "onnx", ignore=shutil.ignore_patterns("onnx", "README.md", "*.py", "*.safetensors"))
         (run / "onnx" / "model.onnx").write_bytes(b"graph")
-        files = collect(run, "me/x").files
+        files = collect(run, "me/x")
         exported = {name for name in files if name.startswith("onnx/")}
         assert {"onnx/model.onnx", "onnx/config.json", "onnx/tokenizer.json"} <= exported
         (run / "onnx" / "config.json").write_text(json.dumps({"_name_or_path": f"{Path.home()}/model"}), "utf-8")
@@ -66,7 +66,7 @@ class TestWhatGoes:
             collect(run, "me/x")
 
     def test_the_card_bears_the_name_on_the_hub(self, run):
-        card = ModelCard(collect(run, "me/x").files["README.md"].decode())
+        card = ModelCard(collect(run, "me/x")["README.md"].decode())
         assert card.data.model_name == "me/x" and '"me/x"' in card.text and "# me/x" in card.text
         assert {one.metric_name for one in card.data.eval_results} >= {
             "Entity F1, prompt view",
@@ -76,10 +76,10 @@ class TestWhatGoes:
     def test_an_edited_card_goes_as_it_is(self, run):
         path = run / "README.md"
         path.write_text(path.read_text("utf-8") + "\nBy Mira.\n", "utf-8")
-        assert collect(run, "me/x").files["README.md"].decode() == path.read_text("utf-8")
+        assert collect(run, "me/x")["README.md"].decode() == path.read_text("utf-8")
 
     def test_nothing_tells_of_this_machine(self, run):
-        for content in collect(run, "me/x").files.values():
+        for content in collect(run, "me/x").values():
             text = content.decode() if isinstance(content, bytes) else content.read_bytes().decode("utf-8", "replace")
             for place in ("/home/someone", "/models", "10.0.0.7", "2 cores", str(run), "run_mner.py --"):
                 assert place not in text
@@ -132,7 +132,7 @@ class TestWhatGoes:
     def test_without_results_the_card_says_not_recorded(self, run):
         (run / "results.json").unlink()
         (run / "README.md").unlink()
-        files = collect(run, "me/x").files
+        files = collect(run, "me/x")
         assert "results.json" not in files and "The scores are not recorded." in files["README.md"].decode()
 
     @pytest.mark.parametrize(
@@ -142,8 +142,9 @@ class TestWhatGoes:
             (lambda run: (run / "config.json").unlink(), "holds no model"),
             (lambda run: (run / "config.json").write_text('{"architectures": ["BertModel"]}'), "not a trained CoTPD"),
             (lambda run: (run / "config.json").write_text("{"), "not a trained CoTPD"),
-            (lambda run: (run / "model.safetensors").unlink(), "no model.safetensors"),
-            (lambda run: (run / "model.safetensors").rename(run / "pytorch_model.bin"), "are a pickle"),
+            (lambda run: (run / "model.safetensors").unlink(), "holds no weights"),
+            (lambda run: (run / "model.safetensors").write_bytes(b"cut"), "is not a safetensors file"),
+            (lambda run: (run / "model.safetensors").rename(run / "pytorch_model.bin"), "only a pickle checkpoint"),
             (lambda run: [path.unlink() for path in run.glob("tokenizer*")], "no tokenizer"),
             (lambda run: (run / "prompt_cotpd.py").unlink(), "code file prompt_cotpd.py is missing"),
             (lambda run: (run / "results.json").write_text("[]"), "not results of mner"),
@@ -152,33 +153,33 @@ class TestWhatGoes:
     )
     def test_refused(self, run, change, message):
         change(run)
-        with pytest.raises(SettingError, match=message):
+        with pytest.raises((SettingError, OSError), match=message):
             collect(run, "me/x")
 
 
 class TestPush:
     def test_one_commit_holds_it_all(self, hub, run):
-        publication = collect(run, "tester/x")
-        push(publication, "x", message="First")
-        assert set(hub.files("tester/x")) == set(publication.files)
+        files = collect(run, "tester/x")
+        push(files, "x", message="First")
+        assert set(hub.files("tester/x")) == set(files)
         assert hub.files("tester/x")["model.safetensors"] == (run / "model.safetensors").read_bytes()
         assert hub.repos["tester/x"]["commits"] == ["First"] and not hub.repos["tester/x"]["private"]
 
     def test_private_branch_and_pull_request(self, hub, run):
-        publication = collect(run, "tester/x")
-        push(publication, "tester/x", private=True, revision="trial")
+        files = collect(run, "tester/x")
+        push(files, "tester/x", private=True, revision="trial")
         assert hub.repos["tester/x"]["private"] and hub.files("tester/x") == {}
-        assert set(hub.files("tester/x", "trial")) == set(publication.files)
-        info = push(publication, "tester/x", create_pr=True)
+        assert set(hub.files("tester/x", "trial")) == set(files)
+        info = push(files, "tester/x", create_pr=True)
         assert info.pr_url.endswith("/discussions/1") and hub.files("tester/x") == {}
         with pytest.raises(SettingError, match="against main"):
-            push(publication, "tester/x", create_pr=True, revision="trial")
+            push(files, "tester/x", create_pr=True, revision="trial")
 
     def test_private_never_lands_in_public(self, hub, run):
-        publication = collect(run, "tester/x")
-        push(publication, "tester/x")
+        files = collect(run, "tester/x")
+        push(files, "tester/x")
         with pytest.raises(SettingError, match="exists and is public"):
-            push(publication, "tester/x", private=True)
+            push(files, "tester/x", private=True)
 
     def test_no_token(self, hub, run, monkeypatch):
         monkeypatch.setattr("modeling_cotpd.training.hub.get_token", lambda: None)

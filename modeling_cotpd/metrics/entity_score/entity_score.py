@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import datasets
 import evaluate
 import numpy as np
-from seqeval.metrics.sequence_labeling import get_entities
-from seqeval.scheme import IOB2, Tokens
 
+from modeling_cotpd.data.bio import check_tag, entities
 from modeling_cotpd.errors import DataError
 from modeling_cotpd.metrics.counts import check_is_string, check_row_numbers, precision_recall_f1
 
@@ -36,7 +35,7 @@ Entity = tuple[str, int, int]
 
 
 def entities_of(tags: Sequence[str], strict: bool = False) -> set[Entity]:
-    """The entities that the BIO tags of one row spell out, found by seqeval.
+    """The entities that the BIO tags of one row spell out.
 
     Args:
         tags (`Sequence[str]`): `O`, `B-TYPE` or `I-TYPE` for every token.
@@ -52,9 +51,7 @@ def entities_of(tags: Sequence[str], strict: bool = False) -> set[Entity]:
         >>> entities_of(["I-PER", "I-PER", "O", "B-LOC"], strict=True)
         {('LOC', 3, 3)}
     """
-    if strict:
-        return {(entity.tag, entity.start, entity.end - 1) for entity in Tokens(list(tags), scheme=IOB2).entities}
-    return set(get_entities(list(tags)))
+    return {(kind, start, end - 1) for kind, start, end in entities(tags, lenient=not strict)}
 
 
 def _check_tags(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> None:
@@ -67,11 +64,7 @@ def _check_tags(predictions: Sequence[Sequence[str]], references: Sequence[Seque
                 raise DataError(f"A list of tags is needed, but this is {tags!r}.", place=place, fix=fix)
             for tag in tags:
                 check_is_string(tag, place)
-                # seqeval's two readings name a type differently when a hyphen begins or ends it.
-                kind = tag[2:].strip("-")
-                if tag != "O" and not (kind and tag in (f"B-{kind}", f"I-{kind}")):
-                    fix = "Tags are O, B-TYPE and I-TYPE, such as B-PER."
-                    raise DataError(f"{tag!r} is not a BIO tag.", place=place, fix=fix)
+                check_tag(tag, place)
         if len(predicted) != len(gold):
             raise DataError(
                 f"{len(predicted)} predicted tags but {len(gold)} gold tags.",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.small_sweep import write_sweep
 
-from experiments.data import prepare_all
+from experiments.__main__ import prepare_all
 from experiments.sweep import read_sweep
 from modeling_cotpd.data.prepared import read_prepared
 from modeling_cotpd.errors import DataError

@@ -12,10 +12,9 @@ from transformers import pipeline
 
 from modeling_cotpd import CoTPDForRelationExtraction, CoTPDForTokenClassification, RelationExtractionPipeline
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference import onnx_export
+from modeling_cotpd.inference import onnx_model
 from modeling_cotpd.inference.load import load_predictor
-from modeling_cotpd.inference.onnx_export import export_onnx
-from modeling_cotpd.inference.onnx_model import OnnxStudent
+from modeling_cotpd.inference.onnx_model import OnnxStudent, export_onnx
 from modeling_cotpd.markers_cotpd import add_entity_markers
 from modeling_cotpd.training.pretrained import load_tokenizer
 
@@ -111,14 +110,14 @@ def test_relations_are_exported_with_their_prompt_and_equal_the_model(tmp_path: 
 @pytest.mark.slow
 def test_an_export_that_differs_from_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model, tokenizer = made(CoTPDForTokenClassification, prompt_type="none")
-    exact = onnx_export.compare
+    exact = onnx_model.compare
 
     def moved(model, exported, limit):
         with torch.no_grad():
             model.classifier.bias[0] += 1e-2
         return exact(model, exported, limit)
 
-    monkeypatch.setattr(onnx_export, "compare", moved)
+    monkeypatch.setattr(onnx_model, "compare", moved)
     with pytest.raises(SettingError, match=r"differ from the model's by 1\.0e-02; 1e-04 is allowed"):
         export_onnx(model, tokenizer, tmp_path / "onnx")
     assert list(tmp_path.iterdir()) == []

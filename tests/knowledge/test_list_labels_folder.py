@@ -8,7 +8,7 @@ from modeling_cotpd.data.prepared import DatasetInfo, read_prepared, write_prepa
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.errors import DataError, SettingError
 from modeling_cotpd.files import sha256_of
-from modeling_cotpd.knowledge.list_label_run import label_folder
+from modeling_cotpd.knowledge.list_labels import label_folder
 from modeling_cotpd.metrics.entity_score.entity_score import entity_scores
 from modeling_cotpd.training.arguments import DataArguments
 from modeling_cotpd.training.splits import load_splits
@@ -147,7 +147,7 @@ def test_what_cannot_be_labelled_is_refused(tmp_path):
     with pytest.raises(DataError, match="Every training post is labelled"):
         label_folder(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(SettingError, match="max_labelled_samples must be at least 1, got 0"):
+    with pytest.raises(SettingError, match="max_labelled_samples: It must be at least 1, got 0"):
         label_folder(source, tmp_path / "out", max_labelled_samples=0)
     with pytest.raises(DataError, match="too few to learn from"):
         label_folder(source, tmp_path / "out", max_labelled_samples=2)

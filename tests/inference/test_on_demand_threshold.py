@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modeling_cotpd.errors import SettingError
-from modeling_cotpd.inference.threshold import choose_threshold, f1_curve, stored_threshold, write_threshold
+from modeling_cotpd.inference.on_demand import choose_threshold, f1_curve, stored_threshold, write_threshold
 
 
 def test_f1_and_threshold_by_hand(tmp_path: Path):

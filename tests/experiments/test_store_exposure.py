@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.small_sweep import LABELS
 
-from experiments.exposure import Exposure, read_exposure
+from experiments.store import Exposure, read_exposure
 from modeling_cotpd.data.prepared import DatasetInfo, write_prepared
 from modeling_cotpd.data.schema import make_split
 from modeling_cotpd.metrics.entity_score.entity_score import entity_row_counts
