@@ -70,7 +70,7 @@ CASES = {
         "1 chunks of posts are kept in out.jsonl.parts. The same command continues.",
     ),
     "threshold": ("threshold entities --dataset-dir data", "inference.predictor:Predictor.__call__", BEGINS_AGAIN),
-    "threshold, writing": ("threshold entities --dataset-dir data", "inference.threshold:write_json", BEGINS_AGAIN),
+    "threshold, writing": ("threshold entities --dataset-dir data", "inference.on_demand:write_json", BEGINS_AGAIN),
     "learn": ("learn asked.jsonl --dataset-dir data --out out", WRITTEN, BEGINS_AGAIN),
     "explain": (
         "explain entities --text Mira --caption pier --device cpu", "inference.predictor:Predictor.__call__",
