@@ -27,7 +27,8 @@ def made(kind: type, tokenizer_kind: str, positions: int = LONG, **changes):
     tokenizer.model_max_length = positions
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     if kind is CoTPDForTokenClassification:
-        model.read_words(continuing_tokens(tokenizer), word_hyphens=[11])  # any token: the graph has it, too
+        # any token serves as a hyphen, so that its reading is in every exported graph
+        model.read_words(continuing_tokens(tokenizer), word_hyphens=[11])
     return model, tokenizer
 
 
