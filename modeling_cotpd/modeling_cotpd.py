@@ -222,8 +222,8 @@ class CoTPDForTokenClassification(CoTPDPreTrainedModel):
                 a word. `None`: every token has a label of its own.
             word_prefixes (`dict[str, int]`, *optional*): Marks that belong to the word behind them, and their subword
                 tokens. Kept in the configuration.
-            word_hyphens (`Sequence[int]`, *optional*): Subword tokens of hyphens that the tokenizer makes words of
-                their own. Kept in the configuration.
+            word_hyphens (`Sequence[int]`, *optional*): Subword tokens of hyphens and underscores that the tokenizer
+                makes words of their own. Kept in the configuration.
         """
         size = self.config.get_text_config().vocab_size
         marks = torch.zeros(size, dtype=torch.bool)

@@ -39,7 +39,7 @@ _UNIT = regex.compile(rf"{_LETTERS}|{_SPACELESS}\p{{M}}*|\S\p{{M}}*")
 _CHARACTER = regex.compile(r"\X")
 _ONE_CHARACTER = regex.compile(_SPACELESS)
 _PREFIXES = ("#", "@", "＃", "＠")
-_HYPHENS = "-‐‑"
+_HYPHENS = "-‐‑_"
 _BLANK = "▁"  # how SentencePiece writes a space
 
 
@@ -100,7 +100,7 @@ def word_prefixes(rows: Iterable[Sequence[str]], tokenizer: PreTrainedTokenizerB
 
 
 def word_hyphens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the subword tokens of hyphens that look the same within a word and between words.
+    """Return the subword tokens of hyphens and underscores that look the same within a word and between words.
 
     WordPiece has them; other kinds of tokenizers write a hyphen within a word as a token that continues it.
 
