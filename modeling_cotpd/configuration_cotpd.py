@@ -33,8 +33,8 @@ class CoTPDConfig(PreTrainedConfig):
         word_prefixes (`dict[str, int]`, *optional*): Token classification only: marks that the training data write as
             part of the word behind them, as Twitter-2015 does with `#`, and their subword tokens. The label of the
             mark is that of the word.
-        word_hyphens (`list[int]`, *optional*): Token classification only: subword tokens of hyphens and underscores, where
-            the tokenizer makes them words of their own. Within an entity they belong to it.
+        word_hyphens (`list[int]`, *optional*): Token classification only: subword tokens of hyphens and underscores,
+            where the tokenizer makes them words of their own. Within an entity they belong to it.
         knowledge_columns (`list[str]`, *optional*): The columns that the knowledge view read in training, in order;
             `None`: not recorded.
         knowledge_placement (`str`, *optional*, defaults to `"appended"`): Where knowledge stood in training:

@@ -211,7 +211,8 @@ def test_hyphens_that_look_the_same_within_words_and_between_them(monkeypatch):
 
 @pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
 def test_no_hyphen_is_marked_where_it_continues_a_word_or_is_unknown(kind):
-    assert word_hyphens(split_at_words(TOKENIZER_KINDS[kind]())) == []
+    tokenizer = split_at_words(TOKENIZER_KINDS[kind]())
+    assert tokenizer.convert_ids_to_tokens(word_hyphens(tokenizer)) == (["_"] if kind == "wordpiece" else [])
 
 
 @pytest.mark.parametrize("kind", sorted(TOKENIZER_KINDS))
